@@ -1,0 +1,55 @@
+"""``hbseg plan``."""
+
+from __future__ import annotations
+
+import click
+
+from humanbody_cli import options
+from humanbody_cli.settings import (
+    ApiSettings,
+    EngineChoice,
+    InputSettings,
+    LocalSettings,
+    OutputSettings,
+    RunSettings,
+    Wanted,
+)
+
+
+@click.command("plan")
+@options.inputs
+@options.output
+@options.engine
+@options.api
+@options.wanted
+@options.local
+@options.option("--json", "json", is_flag=True, help="The plan as one JSON object.")
+@options.verbosity
+def command(
+    inputs: InputSettings,
+    output: OutputSettings,
+    engine: str,
+    api: ApiSettings,
+    wanted: Wanted,
+    local: LocalSettings,
+    json: bool,
+    verbosity: int,
+) -> int:
+    """Tell what a run would do: calls, rejects, bytes, time. Makes no call and writes nothing.
+
+    Takes the options of `hbseg segment`. Exit code 3 where photos would be rejected.
+    """
+    from humanbody_cli import rehearsal
+
+    return rehearsal.plan(
+        RunSettings(
+            inputs=inputs,
+            output=output,
+            wanted=wanted,
+            engine=EngineChoice(engine),
+            api=api,
+            local=local,
+            json=json,
+            verbosity=verbosity,
+        )
+    )

@@ -1,0 +1,72 @@
+"""``hbseg segment``."""
+
+from __future__ import annotations
+
+import click
+
+from humanbody_cli import options
+from humanbody_cli.errors import UsageError
+from humanbody_cli.settings import (
+    ApiSettings,
+    EngineChoice,
+    InputSettings,
+    LocalSettings,
+    OutputSettings,
+    RunSettings,
+    Wanted,
+)
+
+
+@click.command("segment")
+@options.inputs
+@options.output
+@options.engine
+@options.api
+@options.wanted
+@options.local
+@options.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    metavar="S",
+    help="After Ctrl-C or SIGTERM, seconds for calls in flight to land.",
+)
+@options.as_json
+@options.verbosity
+def command(
+    inputs: InputSettings,
+    output: OutputSettings,
+    engine: str,
+    api: ApiSettings,
+    wanted: Wanted,
+    local: LocalSettings,
+    grace: float,
+    json: bool,
+    verbosity: int,
+) -> int:
+    """Cut people out of photos.
+
+    INPUT is a folder (walked recursively), a file, an http(s) address, or '-' for one image on
+    stdin. Masks go to OUT/masks, cutouts to OUT/cutouts, each under the photo's own path.
+    """
+    settings = RunSettings(
+        inputs=inputs,
+        output=output,
+        wanted=wanted,
+        engine=EngineChoice(engine),
+        api=api,
+        local=local,
+        json=json,
+        verbosity=verbosity,
+        grace=grace,
+    )
+    if str(output.folder) == "-":
+        from humanbody_cli import single
+
+        if json:
+            raise UsageError("-o - writes the cutout to stdout; --json would mix with it")
+        return single.to_stdout(settings)
+    from humanbody_cli import run
+
+    return run.segment(settings)

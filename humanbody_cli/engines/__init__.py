@@ -1,0 +1,1 @@
+"""Engines: each turns an upload into a segmentation. `base.Engine` is the seam."""

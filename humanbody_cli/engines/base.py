@@ -1,0 +1,58 @@
+"""The seam between a photo's way and whoever finds the people in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from humanbody_cli.compose import Mask
+from humanbody_cli.uploads import Upload
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What an engine found, at the upload's size.
+
+    ``cutout`` is the API's own cutout as PNG, ``None`` where the engine leaves it to be composed.
+    ``time_used`` is in milliseconds; ``attempts`` counts calls, 0 where none was made; ``doubt`` is
+    the engine's own figure, where it has a better one than the mask's.
+    """
+
+    mask: Mask | None
+    cutout: bytes | None = None
+    attempts: int = 0
+    request_id: str | None = None
+    image_id: str | None = None
+    time_used: int | None = None
+    doubt: float | None = None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Which of the two results are needed: the API is quicker where it need not send both."""
+
+    mask: bool = True
+    cutout: bool = True
+
+
+class Engine(Protocol):
+    """Finds people. ``name`` goes into the records; ``durable`` says whether its results are worth
+    waiting for the disk."""
+
+    name: str
+    durable: bool
+
+    def capacity(self) -> int:
+        """How many photos are worth having under way now; it may grow as the run learns."""
+
+    async def segment(self, upload: Upload, ask: Ask) -> Segmentation:
+        """Find the people in one photo.
+
+        Raises:
+            PhotoError: this photo cannot be done.
+            FatalError: no photo can be done.
+            Stopped: the run was stopped before this photo's call began.
+        """
+
+    async def aclose(self) -> None:
+        """Let go of connections and threads."""

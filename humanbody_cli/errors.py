@@ -1,0 +1,128 @@
+"""The one tree of errors.
+
+::
+
+    HbsegError
+    ├── UsageError           the command line or a setting is wrong           exit 2
+    ├── FatalError           stops the run; what is in flight still lands      exit 4
+    │   ├── AccountError     the key, its rights or its balance
+    │   ├── OutputError      the output cannot be written: disk, permission
+    │   ├── JournalError     the journal is damaged or not ours
+    │   ├── CallLimitReached --max-calls is used up                            exit 5
+    │   └── OutputHeld       another run holds the output folder               exit 6
+    ├── PhotoError           this photo only; becomes its outcome
+    ├── Stopped              the run ended before this photo's turn; it stays pending
+    └── Interrupted          SIGINT or SIGTERM                                  exit 130, 143
+
+Each message is one sentence for the user: what is wrong with which file or option, and what to do.
+Anything outside this tree is a bug and is never caught.
+"""
+
+from __future__ import annotations
+
+import errno
+
+
+class HbsegError(Exception):
+    """Root of everything hbseg raises on purpose. ``attempts`` counts calls spent before it."""
+
+    exit_code = 1
+    attempts = 0
+
+
+class UsageError(HbsegError):
+    """A wrong option, input or setting."""
+
+    exit_code = 2
+
+
+class FatalError(HbsegError):
+    """Nothing further can succeed: the run stops and everything unfinished stays pending."""
+
+    exit_code = 4
+
+
+class AccountError(FatalError):
+    """The API refused the key itself: every further call would be refused too."""
+
+
+class OutputError(FatalError):
+    """The output folder cannot take files: full, read-only, gone, or not permitted."""
+
+
+class JournalError(FatalError):
+    """The journal cannot be trusted; going on could pay twice."""
+
+
+class CallLimitReached(FatalError):
+    """The call limit of this run is used up."""
+
+    exit_code = 5
+
+
+class OutputHeld(FatalError):
+    """Another run holds the lock of this output folder."""
+
+    exit_code = 6
+
+
+class PhotoError(HbsegError):
+    """One photo cannot be done.
+
+    ``code`` is the API's own error name where one fits. ``rejected`` tells a photo refused by
+    pre-validation (never sent) from one that was sent and refused. ``transient`` says that a later
+    run may succeed with the same photo; ``attempts`` counts the calls that were spent on it.
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        rejected: bool = False,
+        transient: bool = False,
+        attempts: int = 0,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.rejected = rejected
+        self.transient = transient
+        self.attempts = attempts
+        self.request_id = request_id
+
+
+class Stopped(HbsegError):
+    """The run was stopped before this photo's call began; the photo stays pending."""
+
+
+class Interrupted(HbsegError):
+    """SIGINT or SIGTERM ended the run; exits with 128 + the signal's number."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__("interrupted; run the same command again to go on")
+        self.exit_code = 128 + signal_number
+
+
+OUTPUT_REASONS: dict[int, str] = {
+    errno.ENOSPC: "the disk is full; free some space and run the same command again",
+    errno.EDQUOT: "your disk quota is used up; free some space and run the same command again",
+    errno.EFBIG: "a file may not grow so large here (ulimit -f); raise the limit and run again",
+    errno.EROFS: "the file system is read-only; choose another output folder",
+    errno.EACCES: "you may not write there; change its permissions or choose another folder",
+    errno.EPERM: "you may not write there; change its permissions or choose another folder",
+    errno.EIO: "the disk reports an input/output error; check it before you run again",
+    errno.ENOENT: "the folder has vanished during the run; restore it and run again",
+    errno.ENOTDIR: "a file stands where a folder is needed; move it away and run again",
+    errno.EISDIR: "a folder stands where a file is needed; move it away and run again",
+    errno.EMFILE: "too many files are open (ulimit -n); raise the limit and run again",
+}
+
+
+def output_error(path: object, error: OSError) -> OutputError:
+    """The fatal error for an ``OSError`` met while writing ``path``."""
+    reason = OUTPUT_REASONS.get(error.errno or 0, error.strerror or str(error))
+    return OutputError(f"cannot write {path}: {reason}")

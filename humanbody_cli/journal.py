@@ -1,0 +1,420 @@
+"""What is known about every photo of an output folder: SQLite, one row a photo.
+
+The row is written last, after the mask and the cutout are at their final names: it is the mark that
+a photo is done. A killed process loses no row that was written (WAL, synchronous=NORMAL); what a
+power cut takes is taken up again from the published files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from humanbody_cli.errors import JournalError, OutputError
+from humanbody_cli.names import marked
+from humanbody_cli.outcomes import Outcome, Status
+from humanbody_cli.photos import STATE, Photo
+from humanbody_cli.publish import CUTOUTS, MASKS
+
+FILE = "journal.sqlite3"
+VERSION = 1
+CHUNK = 500
+"""Photos looked up in one query."""
+
+_SCHEMA = """
+CREATE TABLE photos (
+    key BLOB PRIMARY KEY, source BLOB NOT NULL, name BLOB NOT NULL UNIQUE,
+    size INTEGER NOT NULL, mtime INTEGER NOT NULL, sha256 TEXT, shape TEXT,
+    status TEXT NOT NULL, code TEXT, message TEXT, transient INTEGER NOT NULL DEFAULT 0,
+    width INTEGER, height INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
+    calls INTEGER NOT NULL DEFAULT 0, request_id TEXT, image_id TEXT, time_used INTEGER,
+    elapsed INTEGER, engine TEXT, coverage REAL, doubt REAL,
+    mask_size INTEGER, cutout_size INTEGER, finished REAL
+) WITHOUT ROWID;
+CREATE INDEX photos_by_sha256 ON photos (sha256) WHERE sha256 IS NOT NULL;
+CREATE TABLE runs (
+    started REAL PRIMARY KEY, ended REAL, engine TEXT, calls INTEGER NOT NULL DEFAULT 0,
+    done INTEGER NOT NULL DEFAULT 0, exit_code INTEGER
+);
+"""
+
+
+class Known(NamedTuple):
+    """The part of a row that decides whether a photo needs anything. Sizes in bytes."""
+
+    key: bytes
+    name: bytes
+    size: int
+    mtime: int
+    shape: str | None
+    engine: str | None
+    status: str
+    transient: int
+    mask_size: int | None
+    cutout_size: int | None
+    sha256: str | None
+
+
+_KNOWN = ", ".join(Known._fields)
+_FOUND_BY_KEY = f"SELECT {_KNOWN} FROM photos WHERE key IN "  # noqa: S608 - field names only
+_FOUND_BY_SHA = f"SELECT {_KNOWN} FROM photos WHERE sha256 = ?"  # noqa: S608
+_RECORD = (
+    "source, name, status, code, message, width, height, attempts, request_id, image_id, "
+    "time_used, elapsed, engine, sha256, coverage, doubt, mask_size, cutout_size, transient"
+)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What is written about a photo beside its outcome."""
+
+    photo: Photo
+    outcome: Outcome
+    shape: str
+    mask_size: int | None = None
+    cutout_size: int | None = None
+
+
+class Journal:
+    """The journal of one output folder. One writer (the run that holds the lock), any thread."""
+
+    def __init__(self, root: str, *, read_only: bool = False) -> None:
+        self.root = root
+        self.path = os.path.join(root, STATE, FILE)
+        self.rebuilt_from: str | None = None
+        self._guard = threading.RLock()
+        self._read_only = read_only
+        with _translated(self.path):
+            self._db = self._open()
+
+    # -- opening ---------------------------------------------------------------------------------
+
+    def _open(self) -> sqlite3.Connection:
+        if self._read_only:
+            return self._open_to_read()
+        existed = os.path.exists(self.path)
+        try:
+            db = self._connect(f"file:{_quoted(self.path)}")
+            self._check(db, existed=existed)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
+                raise
+            # Not SQLite, or damaged. Published files stand for themselves: they are taken up again
+            # without a call, so a new journal pays for nothing twice.
+            self.rebuilt_from = self._set_aside()
+            db = self._connect(f"file:{_quoted(self.path)}")
+            self._check(db, existed=False)
+        return db
+
+    def _open_to_read(self) -> sqlite3.Connection:
+        if not os.path.exists(self.path):
+            raise JournalError(
+                f"{self.root}: no run has written here yet ({self.path} is missing); "
+                "check the folder's name"
+            )
+        db = self._connect(f"file:{_quoted(self.path)}?mode=ro")
+        self._check_version(db)
+        return db
+
+    def _connect(self, uri: str) -> sqlite3.Connection:
+        db = sqlite3.connect(
+            uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False
+        )
+        try:
+            db.execute("PRAGMA journal_mode").fetchone()
+        except sqlite3.Error:
+            db.close()
+            raise
+        return db
+
+    def _check(self, db: sqlite3.Connection, *, existed: bool) -> None:
+        try:
+            if existed:
+                self._check_version(db)
+            if not existed or not _has_tables(db):
+                db.execute("PRAGMA journal_mode=WAL")
+                db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+            db.execute("PRAGMA synchronous=NORMAL")
+            if existed and self._ended_badly(db):
+                verdict = db.execute("PRAGMA quick_check(1)").fetchone()
+                if verdict != ("ok",):
+                    raise sqlite3.DatabaseError(f"malformed: {verdict}")
+        except BaseException:
+            db.close()
+            raise
+
+    def _check_version(self, db: sqlite3.Connection) -> None:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise JournalError(
+                f"{self.path} was written by a newer hbseg (format {version}, this one knows "
+                f"{VERSION}); update hbseg, or choose another output folder"
+            )
+
+    def _ended_badly(self, db: sqlite3.Connection) -> bool:
+        """Whether the last run did not end by itself, or the file has not the size it says."""
+        pages, size = (db.execute(f"PRAGMA {what}").fetchone()[0] for what in _PAGES)
+        open_run = db.execute("SELECT 1 FROM runs WHERE ended IS NULL LIMIT 1").fetchone()
+        return open_run is not None or os.path.getsize(self.path) < pages * size
+
+    def _set_aside(self) -> str:
+        aside = f"{self.path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+        os.replace(self.path, aside)
+        for ending in ("-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(self.path + ending, aside + ending)
+        return aside
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._guard, contextlib.suppress(sqlite3.Error):
+            self._db.close()
+
+    # -- runs ------------------------------------------------------------------------------------
+
+    def begin_run(self, engine: str) -> list[str]:
+        """Note that a run begins; the names that a killed run before it may have left half done."""
+        with self._guard, _translated(self.path):
+            crashed = self._db.execute("SELECT 1 FROM runs WHERE ended IS NULL").fetchone()
+            pending = "SELECT name FROM photos WHERE status = 'pending'"
+            names = [os.fsdecode(row[0]) for row in self._db.execute(pending)] if crashed else []
+            self._db.execute("UPDATE runs SET ended = started WHERE ended IS NULL")
+            self._db.execute(
+                "INSERT OR REPLACE INTO runs (started, engine) VALUES (?, ?)", (time.time(), engine)
+            )
+            return names
+
+    def end_run(self, *, calls: int, done: int, exit_code: int) -> None:
+        """Note that the run ended by itself."""
+        with self._guard, _translated(self.path):
+            self._db.execute(
+                "UPDATE runs SET ended = ?, calls = ?, done = ?, exit_code = ? WHERE ended IS NULL",
+                (time.time(), calls, done, exit_code),
+            )
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run, oldest first: started and ended in seconds since 1970."""
+        fields = ("started", "ended", "engine", "calls", "done", "exit_code")
+        with self._guard, _translated(self.path):
+            rows = self._db.execute(f"SELECT {', '.join(fields)} FROM runs ORDER BY started")  # noqa: S608
+            return [dict(zip(fields, row, strict=True)) for row in rows]
+
+    # -- looking up ------------------------------------------------------------------------------
+
+    def known(self, photos: Sequence[Photo]) -> dict[bytes, Known]:
+        """The rows of these photos, by key."""
+        keys = [os.fsencode(photo.key) for photo in photos]
+        with self._guard, _translated(self.path):
+            rows = self._db.execute(_FOUND_BY_KEY + _marks(len(keys)), keys)
+            return {row[0]: Known._make(row) for row in rows}
+
+    def same_bytes(self, sha256: str, *, since: float = 0.0) -> list[Known]:
+        """The rows of photos with these very bytes that came to an end since a time.
+
+        Among them are photos that were done once and are pending again (touched, moved).
+        """
+        query = _FOUND_BY_SHA + " AND status != 'rejected' AND finished >= ?"
+        with self._guard, _translated(self.path):
+            return [Known._make(row) for row in self._db.execute(query, (sha256, since))]
+
+    def outcome(self, key: bytes) -> Outcome:
+        """The whole record of one photo."""
+        query = f"SELECT {_RECORD} FROM photos WHERE key = ?"  # noqa: S608 - field names only
+        with self._guard, _translated(self.path):
+            return self._outcome(self._db.execute(query, (key,)).fetchone())
+
+    def outcomes(self, status: str | None = None) -> Iterator[Outcome]:
+        """Every record, by output name, a chunk at a time."""
+        where = "WHERE name > ? AND (? IS NULL OR status = ?)"
+        query = f"SELECT {_RECORD} FROM photos {where} ORDER BY name LIMIT {CHUNK}"  # noqa: S608
+        last = b""
+        while True:
+            with self._guard, _translated(self.path):
+                rows = self._db.execute(query, (last, status, status)).fetchall()
+            yield from (self._outcome(row) for row in rows)
+            if len(rows) < CHUNK:
+                return
+            last = rows[-1][1]
+
+    def counts(self) -> dict[tuple[str, str | None], tuple[int, int]]:
+        """(status, code) -> photos and calls."""
+        query = "SELECT status, code, COUNT(*), SUM(calls) FROM photos GROUP BY status, code"
+        with self._guard, _translated(self.path):
+            return {(row[0], row[1]): (row[2], row[3]) for row in self._db.execute(query)}
+
+    def _outcome(self, row: Sequence[Any]) -> Outcome:
+        fields = dict(zip(_RECORD.split(", "), row, strict=True))
+        name = os.fsdecode(fields.pop("name"))
+        mask, cutout = fields.pop("mask_size"), fields.pop("cutout_size")
+        fields["source"] = os.fsdecode(fields["source"])
+        fields["status"] = Status(fields["status"])
+        fields["transient"] = bool(fields["transient"])
+        return Outcome(
+            mask=os.path.join(self.root, MASKS, name) if mask else None,
+            cutout=os.path.join(self.root, CUTOUTS, name) if cutout else None,
+            **fields,
+        )
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def expect(self, photos: Sequence[Photo]) -> list[Photo]:
+        """Write photos down as pending; the same photos with output names that are theirs alone.
+
+        A photo that was done and has to be done again keeps what is known of it.
+        """
+        with self._guard, _translated(self.path), self._transaction():
+            return [self._expect(photo) for photo in photos]
+
+    def _expect(self, photo: Photo) -> Photo:
+        key, name = os.fsencode(photo.key), os.fsencode(photo.name)
+        owner = self._db.execute("SELECT key FROM photos WHERE name = ?", (name,)).fetchone()
+        if owner is not None and owner[0] != key:
+            if _exists(owner[0]):
+                photo = photo._replace(name=marked(photo.name, photo.key))
+                name = os.fsencode(photo.name)
+            else:
+                self._inherit(owner[0], key)
+        self._move(key, photo.name)
+        self._db.execute(
+            "INSERT INTO photos (key, source, name, size, mtime, status) "
+            "VALUES (?, ?, ?, -1, -1, 'pending') ON CONFLICT (key) DO UPDATE SET "
+            "status = 'pending', name = excluded.name, source = excluded.source",
+            (key, os.fsencode(photo.source), name),
+        )
+        return photo
+
+    def _move(self, key: bytes, name: str) -> None:
+        """A photo's output name changes with its neighbours': what was made goes along."""
+        row = self._db.execute("SELECT name FROM photos WHERE key = ?", (key,)).fetchone()
+        if row is None or os.fsdecode(row[0]) == name:
+            return
+        for kind in (MASKS, CUTOUTS):
+            with contextlib.suppress(OSError):
+                target = os.path.join(self.root, kind, name)
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                os.rename(os.path.join(self.root, kind, os.fsdecode(row[0])), target)
+
+    def _inherit(self, old: bytes, new: bytes) -> None:
+        """A photo takes the place of one that is gone; what is known of those bytes stays known."""
+        self._db.execute("DELETE FROM photos WHERE key = ?", (new,))
+        self._db.execute("UPDATE photos SET key = ? WHERE key = ?", (new, old))
+
+    def finish(self, finished: Finished) -> None:
+        """Write a photo's end. The last step of its way."""
+        photo, outcome = finished.photo, finished.outcome
+        values = {
+            "key": os.fsencode(photo.key),
+            "source": os.fsencode(photo.source),
+            "name": os.fsencode(photo.name),
+            "size": photo.size,
+            "mtime": photo.mtime,
+            "shape": finished.shape,
+            "status": outcome.status.value,
+            "transient": int(outcome.transient),
+            "calls": outcome.attempts,
+            "mask_size": finished.mask_size,
+            "cutout_size": finished.cutout_size,
+            "finished": time.time(),
+            **{name: getattr(outcome, name) for name in _SAME_NAMES},
+        }
+        with self._guard, _translated(self.path):
+            self._db.execute(_UPSERT, values)
+
+    def reprieve(self, photo: Photo, attempts: int) -> None:
+        """A photo stays pending; the calls it cost are counted all the same."""
+        with self._guard, _translated(self.path):
+            self._db.execute(
+                "UPDATE photos SET calls = calls + ? WHERE key = ?",
+                (attempts, os.fsencode(photo.key)),
+            )
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+_PAGES = ("page_count", "page_size")
+_SAME_NAMES = (
+    "code message width height attempts request_id image_id time_used elapsed engine sha256 "
+    "coverage doubt"
+).split()
+_COLUMNS = [
+    *("key", "source", "name", "size", "mtime", "shape", "status", "transient", "calls"),
+    *("mask_size", "cutout_size", "finished"),
+    *_SAME_NAMES,
+]
+_UPSERT = (
+    f"INSERT INTO photos ({', '.join(_COLUMNS)}) "  # noqa: S608 - column names only
+    f"VALUES ({', '.join(':' + column for column in _COLUMNS)}) ON CONFLICT (key) DO UPDATE SET "
+    + ", ".join(
+        f"{column} = {'photos.calls + ' if column == 'calls' else ''}excluded.{column}"
+        for column in _COLUMNS
+        if column != "key"
+    )
+)
+
+
+def _marks(count: int) -> str:
+    return "(" + ",".join("?" * count) + ")"
+
+
+def _quoted(path: str) -> str:
+    from urllib.parse import quote
+
+    return quote(os.fsencode(os.path.abspath(path)))
+
+
+def _has_tables(db: sqlite3.Connection) -> bool:
+    query = "SELECT COUNT(*) FROM sqlite_master WHERE name IN ('photos', 'runs')"
+    return bool(db.execute(query).fetchone()[0] == 2)
+
+
+def _exists(key: bytes) -> bool:
+    return key.startswith((b"http://", b"https://")) or os.path.lexists(key)
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return "malformed" in str(error) or "not a database" in str(error)
+
+
+@contextlib.contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """SQLite's errors as ours: they are the disk's, and end the run."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if _is_damage(error):
+            raise JournalError(
+                f"{path} is damaged ({error}); run `hbseg segment` again to have it rebuilt from "
+                "the outputs"
+            ) from error
+        if isinstance(error, sqlite3.OperationalError):
+            raise OutputError(
+                f"cannot write {path}: {error}; free space or check the disk and permissions, "
+                "and run the same command again"
+            ) from error
+        raise
+
+
+def chunked(photos: Iterable[Photo]) -> Iterator[list[Photo]]:
+    """Photos in lists of at most `CHUNK`."""
+    chunk: list[Photo] = []
+    for photo in photos:
+        chunk.append(photo)
+        if len(chunk) >= CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,100 @@
+"""Output names: a pure function of a folder's listing, so that no two photos share one.
+
+``a/b.jpg`` becomes ``a/b.png``. Where two sources of one folder would meet on a name (``b.jpg`` and
+``b.png``, ``B.jpg`` and ``b.jpg``), each keeps its own: ``b.jpg.png``, ``b.png.png``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+MAX_NAME = 255
+"""Bytes of one name on every common file system."""
+
+SUFFIX = ".png"
+
+
+def folder_names(files: Sequence[str], folders: Iterable[str] = ()) -> dict[str, str]:
+    """Output names for the photos of one folder; ``folders`` are names that are taken.
+
+    Distinct file names always get distinct output names.
+    """
+    names = {file: os.path.splitext(file)[0] + SUFFIX for file in files}
+    reserved = {_folded(folder) for folder in folders}
+    while crowded := _crowded(names, reserved):
+        for file in crowded:
+            names[file] = file + SUFFIX
+    return {file: _unfoldered(shortened(name), reserved) for file, name in names.items()}
+
+
+def _crowded(names: dict[str, str], reserved: set[str]) -> list[str]:
+    """The files whose plain names meet another's; a full name is never changed again."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for file, name in names.items():
+        groups[_folded(name)].append(file)
+    return [
+        file
+        for folded, group in groups.items()
+        if len(group) > 1 or folded in reserved
+        for file in group
+        if names[file] != file + SUFFIX
+    ]
+
+
+def _unfoldered(name: str, reserved: set[str]) -> str:
+    return marked(name, name) if _folded(name) in reserved else name
+
+
+def _folded(name: str) -> str:
+    """How a file system that ignores case and Unicode form sees a name."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def shortened(name: str) -> str:
+    """A name that fits: too long ones are cut and told apart by a digest of the whole."""
+    return name if len(os.fsencode(name)) <= MAX_NAME else marked(name, name)
+
+
+def marked(name: str, identity: str) -> str:
+    """``b.png`` as ``b~1a2b3c4d.png``, the digest taken from ``identity``."""
+    mark = "~" + hashlib.sha256(os.fsencode(identity)).hexdigest()[:8]
+    folder, base = os.path.split(name)
+    stem = os.fsencode(base.removesuffix(SUFFIX))[: MAX_NAME - len(mark) - len(SUFFIX)]
+    # Cutting bytes may split a character: what is left of it is dropped, other bytes are kept.
+    cut = stem.decode("utf-8", "ignore") if _is_text(base) else os.fsdecode(stem)
+    return os.path.join(folder, cut + mark + SUFFIX)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def root_names(folders: Sequence[str]) -> list[str]:
+    """A prefix for each of several input folders (absolute paths): its own name.
+
+    Folders of one name take as many of their parents' names as tell them apart. A single folder
+    has no prefix.
+    """
+    if len(folders) < 2:
+        return [""] * len(folders)
+    parts = [[part for part in folder.split(os.sep) if part] or ["root"] for folder in folders]
+    depth = [1] * len(folders)
+    while True:
+        prefixes = ["/".join(part[-n:]) for part, n in zip(parts, depth, strict=True)]
+        groups: dict[str, list[int]] = defaultdict(list)
+        for index, prefix in enumerate(prefixes):
+            groups[_folded(prefix)].append(index)
+        clashing = [i for group in groups.values() if len(group) > 1 for i in group]
+        deeper = [i for i in clashing if depth[i] < len(parts[i])]
+        if not deeper:
+            return prefixes
+        for index in deeper:
+            depth[index] += 1

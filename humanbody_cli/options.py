@@ -1,0 +1,350 @@
+"""Option groups: each becomes one frozen settings object, handed to a command whole.
+
+Every option has an environment variable, ``HBSEG_`` and its name. The secret is no option: it comes
+from ``HBSEG_API_SECRET`` or a file, never from a command line that ``ps`` shows to everybody.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import click
+
+from humanbody_cli.errors import UsageError
+from humanbody_cli.protocol.limits import DEFAULT_ENDPOINT, FREE_QPS, SEGMENT_PATH
+from humanbody_cli.protocol.requests import Credentials
+from humanbody_cli.settings import (
+    ApiSettings,
+    Edges,
+    EngineChoice,
+    InputSettings,
+    LocalSettings,
+    Metadata,
+    OutputSettings,
+    Shard,
+    Timeouts,
+    Wanted,
+)
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+
+
+def option(*names: str, **attributes: Any) -> Callable[[F], F]:
+    """A click option with its environment variable: ``--max-calls`` is ``HBSEG_MAX_CALLS``."""
+    long = next(name for name in names if name.startswith("--")).split("/")[0]
+    variable = "HBSEG_" + long.removeprefix("--").upper().replace("-", "_")
+    attributes.setdefault("envvar", variable)
+    return click.option(*names, **attributes)
+
+
+def group(name: str, build: Callable[..., Any], *options: Callable[[F], F]) -> Callable[[F], F]:
+    """Options that a command receives as one object, made by ``build`` from their values."""
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def command(**values: Any) -> Any:
+            taken = {key: values.pop(key) for key in parameters}
+            return function(**{name: build(**taken)}, **values)
+
+        decorated: Any = command
+        decorated.__click_params__ = list(getattr(function, "__click_params__", []))
+        before = len(decorated.__click_params__)
+        for one in reversed(options):
+            decorated = one(decorated)
+        parameters = [param.name for param in decorated.__click_params__[before:]]
+        return decorated  # type: ignore[no-any-return]
+
+    return decorate
+
+
+class Qps(click.ParamType):
+    """Calls a second, or ``auto``."""
+
+    name = "N|auto"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float | None:
+        """``None`` stands for ``auto``."""
+        if value is None or value == "auto":
+            return None
+        try:
+            qps = float(value)
+        except ValueError:
+            qps = 0.0
+        if not 0 < qps < 10_000:
+            self.fail(f"{value!r} is no number of calls a second above 0, nor 'auto'", param, ctx)
+        return qps
+
+
+class ShardType(click.ParamType):
+    """``I/N``."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Shard:
+        """Part I of N, from 1."""
+        if isinstance(value, Shard):
+            return value
+        index, _, count = str(value).partition("/")
+        if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+            self.fail(f"{value!r} is no part I/N with 1 <= I <= N, as in 2/4", param, ctx)
+        return Shard(int(index), int(count))
+
+
+_positive = click.FloatRange(min=0, min_open=True)
+
+inputs = group(
+    "inputs",
+    lambda inputs, from_file, nul, shard: _inputs(
+        InputSettings(tuple(inputs), from_file, nul, shard)
+    ),
+    click.argument("inputs", nargs=-1, metavar="INPUT...", type=click.Path(path_type=str)),
+    option("--from-file", metavar="LIST", help="Read inputs from LIST ('-': stdin), one a line."),
+    option(
+        "-0", "--null", "nul", is_flag=True, help="Names in LIST end with NUL, not with a newline."
+    ),
+    option(
+        "--shard", type=ShardType(), default="1/1", help="Only part I of N, split by output name."
+    ),
+)
+
+wanted = group(
+    "wanted",
+    lambda no_mask, no_cutout, edges, fit, metadata: _wanted(
+        Wanted(not no_mask, not no_cutout, Edges(edges), fit, Metadata(metadata))
+    ),
+    option("--no-mask", is_flag=True, help="Write no masks (the API then answers quicker)."),
+    option("--no-cutout", is_flag=True, help="Write no cutouts."),
+    option(
+        "--edges",
+        type=click.Choice([edges.value for edges in Edges]),
+        default=Edges.HARD.value,
+        show_default=True,
+        help="hard: the API's own cutout, cut at 0.5; soft: the confidence as alpha.",
+    ),
+    option(
+        "--fit",
+        is_flag=True,
+        help="Make unfit photos fit (shrink, convert) instead of rejecting them.",
+    ),
+    option(
+        "--metadata",
+        type=click.Choice([metadata.value for metadata in Metadata]),
+        default=Metadata.STRIP.value,
+        show_default=True,
+        help="Exif in the cutouts; it may tell where a photo was taken.",
+    ),
+)
+
+output = group(
+    "output",
+    lambda output, sync, force, retry_failed, lock_wait: OutputSettings(
+        Path(output), sync, force, retry_failed, lock_wait
+    ),
+    option("-o", "--output", required=True, metavar="OUT", help="Output folder; '-': stdout."),
+    option(
+        "--sync/--no-sync",
+        default=None,
+        help="Wait for the disk after each file.  [default: with the API only]",
+    ),
+    option("--force", is_flag=True, help="Do every photo again, whatever is there."),
+    option("--retry-failed", is_flag=True, help="Try photos again that failed for good."),
+    option(
+        "--lock-wait",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        metavar="S",
+        help="Wait so many seconds for another run on OUT to end.",
+    ),
+)
+
+api = group(
+    "api",
+    lambda **values: _api(**values),
+    option(
+        "--endpoint",
+        metavar="URL",
+        default=DEFAULT_ENDPOINT,
+        show_default=True,
+        help="The API's host, or a server of your own (hbseg serve).",
+    ),
+    option("--api-key", metavar="KEY", help="The key; its secret is HBSEG_API_SECRET."),
+    option("--credentials", metavar="FILE", help="File with api_key=... and api_secret=..."),
+    option(
+        "--qps",
+        type=Qps(),
+        default=f"{FREE_QPS:g}",
+        show_default=True,
+        help="The key's quota in calls a second; auto finds it.",
+    ),
+    option(
+        "--concurrency",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="At most N calls in flight.  [default: as many as the quota needs]",
+    ),
+    option(
+        "--retries",
+        type=click.IntRange(min=0),
+        default=5,
+        show_default=True,
+        metavar="N",
+        help="Further attempts a photo.",
+    ),
+    option(
+        "--timeout",
+        type=_positive,
+        default=60.0,
+        show_default=True,
+        metavar="S",
+        help="Longest wait for an answer, in seconds.",
+    ),
+    option(
+        "--max-calls",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Stop before call N + 1, retries included (exit code 5).",
+    ),
+)
+
+local = group(
+    "local",
+    lambda model, preset, mean, std, side, threads: LocalSettings(
+        Path(model) if model else None, preset, mean, std, side, threads or os.cpu_count() or 1
+    ),
+    option("--model", metavar="FILE.onnx", help="A segmentation model of your own."),
+    option("--preset", metavar="NAME", help="How it is fed: u2net, isnet, modnet, birefnet..."),
+    option("--mean", metavar="R,G,B", help="Mean subtracted, instead of the preset's."),
+    option("--std", metavar="R,G,B", help="Deviation divided by, instead of the preset's."),
+    option("--side", type=click.IntRange(32, 4096), metavar="PX", help="Its input's side."),
+    option("--threads", type=click.IntRange(1, 256), metavar="N", help="[default: every core]"),
+)
+
+engine = option(
+    "--engine",
+    type=click.Choice([choice.value for choice in EngineChoice]),
+    default=EngineChoice.AUTO.value,
+    show_default=True,
+    help="auto: the API where a key is set, else the embedded engine.",
+)
+
+verbosity = group(
+    "verbosity",
+    lambda quiet, verbose: -1 if quiet else verbose,
+    option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
+    option("-v", "--verbose", count=True, help="Say more."),
+)
+
+as_json = option("--json", "json", is_flag=True, help="One JSON object a photo on stdout.")
+
+
+def _inputs(settings: InputSettings) -> InputSettings:
+    if not settings.inputs and settings.from_file is None:
+        raise UsageError("nothing to do: name photos or folders, or give --from-file LIST")
+    if settings.from_file is not None and settings.from_file != "-":
+        if not os.path.exists(settings.from_file):
+            raise UsageError(f"--from-file {settings.from_file}: there is no such file")
+    elif settings.from_file == "-" and "-" in settings.inputs:
+        raise UsageError("stdin cannot be both the list (--from-file -) and a photo (-)")
+    return settings
+
+
+def _wanted(settings: Wanted) -> Wanted:
+    if not settings.mask and not settings.cutout:
+        raise UsageError("--no-mask and --no-cutout together leave nothing to make; drop one")
+    return settings
+
+
+def _api(
+    endpoint: str,
+    api_key: str | None,
+    credentials: str | None,
+    qps: float | None,
+    concurrency: int | None,
+    retries: int,
+    timeout: float,
+    max_calls: int | None,
+) -> ApiSettings:
+    return ApiSettings(
+        credentials=key_pair(api_key, credentials),
+        endpoint=host(endpoint),
+        qps=qps,
+        concurrency=concurrency,
+        retries=retries,
+        timeouts=Timeouts.of(timeout),
+        max_calls=max_calls,
+    )
+
+
+def host(endpoint: str) -> str:
+    """The endpoint without the API's own path, if it was given with it.
+
+    Raises:
+        UsageError: it is no http(s) address.
+    """
+    try:
+        parts = urlsplit(endpoint)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or "?" in endpoint or "#" in endpoint or any(char.isspace() for char in endpoint):
+        raise UsageError(f"--endpoint {endpoint!r} is no address such as {DEFAULT_ENDPOINT}")
+    return endpoint.rstrip("/").removesuffix(SEGMENT_PATH)
+
+
+def key_pair(api_key: str | None, path: str | None) -> Credentials | None:
+    """The key pair that is configured, ``None`` where there is none.
+
+    Raises:
+        UsageError: only half of a pair is there, or the file cannot be used.
+    """
+    if path is not None:
+        return _from_file(Path(path))
+    key = (api_key or "").strip()
+    secret = os.environ.get("HBSEG_API_SECRET", "").strip()
+    if not key and not secret:
+        return None
+    if not secret:
+        raise UsageError("an API key is given without its secret: set HBSEG_API_SECRET too")
+    if not key:
+        raise UsageError("HBSEG_API_SECRET is set without a key: set HBSEG_API_KEY too")
+    return _sound(key, secret, "HBSEG_API_KEY and HBSEG_API_SECRET")
+
+
+def _from_file(path: Path) -> Credentials:
+    try:
+        text = path.read_text("utf-8")
+        open_to_all = path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(f"--credentials {path}: cannot be read: {reason}") from None
+    if open_to_all:
+        click.echo(f"hbseg: {path} can be read by others; chmod 600 {path}", err=True)
+    try:
+        fields = json.loads(text) if text.lstrip().startswith("{") else _pairs(text)
+        key, secret = str(fields["api_key"]).strip(), str(fields["api_secret"]).strip()
+    except (ValueError, KeyError):
+        # The file's text stays out of the message: it is a secret.
+        raise UsageError(
+            f"--credentials {path}: needs api_key=... and api_secret=..., one a line, or JSON"
+        ) from None
+    return _sound(key, secret, f"--credentials {path}")
+
+
+def _sound(key: str, secret: str, where: str) -> Credentials:
+    for text in (key, secret):
+        if not text or not text.isascii() or not text.isprintable() or len(text) > 256:
+            raise UsageError(f"{where}: a key and a secret are plain text of up to 256 characters")
+    return Credentials(key, secret)
+
+
+def _pairs(text: str) -> dict[str, str]:
+    words = [word for word in text.split() if "=" in word]
+    return dict(word.split("=", 1) for word in words)

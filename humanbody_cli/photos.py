@@ -1,0 +1,238 @@
+"""Finding photos: folders walked lazily, files, addresses, standard input, lists of these."""
+
+from __future__ import annotations
+
+import os
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from humanbody_cli.errors import UsageError
+from humanbody_cli.names import SUFFIX, folder_names, root_names, shortened
+from humanbody_cli.settings import InputSettings, Shard
+
+PICTURE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .heic .heif .hif .avif .tif .tiff .bmp .gif".split()
+)
+"""Names taken for pictures in a walk. Those that the API does not take are rejected with a hint at
+``--fit`` instead of being passed over: a photo that is silently not done is a photo lost."""
+
+STATE = ".hbseg"
+"""The folder in an output tree where its state lives."""
+
+
+class Kind(Enum):
+    """Where a photo's bytes come from."""
+
+    FILE = "file"
+    URL = "url"
+    STDIN = "stdin"
+    TROUBLE = "trouble"  # something that may hold photos and cannot be read
+
+
+class Photo(NamedTuple):
+    """A photo that was found and not yet opened.
+
+    ``source`` is how the user would name it, ``key`` what it is known by (the absolute path),
+    ``name`` its output name, ``size`` (bytes) and ``mtime`` (ns) what the walk saw, -1 for unknown.
+    """
+
+    source: str
+    key: str
+    name: str
+    size: int
+    mtime: int
+    kind: Kind = Kind.FILE
+    trouble: str = ""
+
+
+@dataclass
+class Walk:
+    """What a walk passed over. Counted, so that the summary can say so."""
+
+    skipped: int = 0
+    outputs_skipped: int = 0
+    _out: tuple[int, int] | None = field(default=None, repr=False)
+
+    def avoid(self, folder: str) -> None:
+        """Leave the run's own output folder out, wherever the walk meets it."""
+        try:
+            status = os.stat(folder)
+        except OSError:
+            return
+        self._out = (status.st_dev, status.st_ino)
+
+    def folder(self, path: str, prefix: str) -> Iterator[Photo]:
+        """Every picture below a folder, by name, depth first.
+
+        Hidden entries and output trees are left out; links are followed, but not back into a folder
+        that is being walked.
+        """
+        yield from self._folder(path, os.path.abspath(path), prefix, ())
+
+    def _folder(
+        self, path: str, absolute: str, prefix: str, above: tuple[tuple[int, int], ...]
+    ) -> Iterator[Photo]:
+        try:
+            status = os.stat(path)
+            identity = (status.st_dev, status.st_ino)
+            if identity in above or identity == self._out:
+                return
+            with os.scandir(path) as entries:
+                listing = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            yield trouble(path, absolute, prefix or "folder", error)
+            return
+        if above and any(entry.name == STATE for entry in listing):
+            self.outputs_skipped += 1
+            return
+        pictures: list[os.DirEntry[str]] = []
+        folders: list[str] = []
+        for entry in listing:
+            if entry.name.startswith("."):
+                continue
+            if _is_folder(entry):
+                folders.append(entry.name)
+            elif os.path.splitext(entry.name)[1].lower() in PICTURE_SUFFIXES:
+                pictures.append(entry)
+            else:
+                self.skipped += 1
+        yield from _photos(pictures, folders, path, absolute, prefix)
+        for name in folders:
+            yield from self._folder(
+                os.path.join(path, name),
+                os.path.join(absolute, name),
+                prefix + name + "/",
+                (*above, identity),
+            )
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _photos(
+    entries: Sequence[os.DirEntry[str]], folders: list[str], path: str, absolute: str, prefix: str
+) -> Iterator[Photo]:
+    names = folder_names([entry.name for entry in entries], folders)
+    here, below = os.path.join(path, ""), os.path.join(absolute, "")
+    for entry in entries:
+        name = entry.name
+        try:
+            status = entry.stat()
+            size, mtime = status.st_size, status.st_mtime_ns
+        except OSError:
+            size = mtime = -1  # a dangling link: reading it will say so
+        yield Photo(here + name, below + name, prefix + names[name], size, mtime)
+
+
+def trouble(source: str, key: str, prefix: str, error: OSError) -> Photo:
+    """Something that cannot be read: it becomes a rejected record, not a silence."""
+    reason = error.strerror or str(error)
+    name = shortened(prefix.rstrip("/").rsplit("/", 1)[-1] + SUFFIX)
+    return Photo(source, key, name, -1, -1, Kind.TROUBLE, f"cannot be read: {reason}")
+
+
+def find(settings: InputSettings, walk: Walk) -> Iterator[Photo]:
+    """Every photo that the user named, lazily, in a fixed order.
+
+    Raises:
+        UsageError: an input named on the command line does not exist.
+    """
+    found = _all(settings, walk)
+    if settings.shard.count == 1:
+        return found
+    return (photo for photo in found if _in_shard(photo, settings.shard))
+
+
+def _in_shard(photo: Photo, shard: Shard) -> bool:
+    # By name, so that the parts are the same on every machine, wherever the photos lie there.
+    return zlib.crc32(os.fsencode(photo.name)) % shard.count == shard.index - 1
+
+
+def _all(settings: InputSettings, walk: Walk) -> Iterator[Photo]:
+    for name in settings.inputs:
+        if not is_url(name) and name != "-" and not os.path.lexists(name):
+            raise UsageError(f"{name}: there is no such file or folder; check the path")
+    yield from _each(settings.inputs, walk)
+    if settings.from_file is not None:
+        for name in listed(settings.from_file, nul=settings.nul):
+            yield from _each((name,), walk)
+
+
+def _each(inputs: Iterable[str], walk: Walk) -> Iterator[Photo]:
+    unique = list({_identity(name): name for name in reversed(list(inputs))}.values())[::-1]
+    folders = [name for name in unique if not is_url(name) and os.path.isdir(name)]
+    prefixes = dict(
+        zip(folders, root_names([os.path.abspath(name) for name in folders]), strict=True)
+    )
+    for name in unique:
+        if name in prefixes:
+            prefix = prefixes[name]
+            yield from walk.folder(name, prefix + "/" if prefix else "")
+        else:
+            yield single(name)
+
+
+def _identity(name: str) -> str:
+    return name if is_url(name) or name == "-" else os.path.realpath(name)
+
+
+def is_url(name: str) -> bool:
+    """Whether an input is an address."""
+    return name.startswith(("http://", "https://"))
+
+
+def single(name: str) -> Photo:
+    """One photo by its own name: a file, an address, or ``-``."""
+    if name == "-":
+        return Photo("-", "-", "stdin" + SUFFIX, -1, -1, Kind.STDIN)
+    if is_url(name):
+        base = unquote(urlsplit(name).path).rstrip("/").rsplit("/", 1)[-1].replace("\0", "")
+        base = base.lstrip(".") or "photo"
+        return Photo(name, name, _plain(base), -1, -1, Kind.URL)
+    absolute = os.path.abspath(name)
+    try:
+        status = os.stat(name)
+    except OSError as error:
+        return trouble(name, absolute, os.path.basename(absolute), error)
+    return Photo(
+        name, absolute, _plain(os.path.basename(absolute)), status.st_size, status.st_mtime_ns
+    )
+
+
+def _plain(base: str) -> str:
+    return folder_names([base])[base]
+
+
+def listed(path: str, *, nul: bool) -> Iterator[str]:
+    """The inputs of a list, one a line or NUL-separated, read as they come.
+
+    Raises:
+        UsageError: the list cannot be read.
+    """
+    separator = b"\0" if nul else b"\n"
+    try:
+        file = sys.stdin.fileno() if path == "-" else path
+        with open(file, "rb", closefd=path != "-") as stream:
+            rest = b""
+            while block := stream.read1(65536):
+                *lines, rest = (rest + block).split(separator)
+                yield from (name for line in lines if (name := _line(line, nul=nul)))
+            if name := _line(rest, nul=nul):
+                yield name
+    except OSError as error:
+        raise UsageError(
+            f"--from-file {path}: cannot be read: {error.strerror or error}; check the path"
+        ) from error
+
+
+def _line(line: bytes, *, nul: bool) -> str:
+    return os.fsdecode(line if nul else line.rstrip(b"\r"))

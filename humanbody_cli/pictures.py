@@ -1,0 +1,302 @@
+"""A photo's bytes checked and decoded: header, soundness, upright pixels, colour profile.
+
+Pure: bytes in, pixels out. Pillow does the decoding.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from humanbody_cli import png
+from humanbody_cli.errors import PhotoError
+from humanbody_cli.protocol import codes, limits
+
+API_FORMATS = ("JPEG", "PNG")
+"""What the API takes (the document's image requirements)."""
+
+_CONVERTIBLE = ("MPO", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
+MAX_FIT_PIXELS = 300_000_000
+"""Pixels that ``--fit`` agrees to decode: beyond any camera, and about 1 GB as RGB."""
+
+_ORIENTATION = 0x0112  # Exif 2.3, tag Orientation
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, KeyError, MemoryError)
+"""What Pillow's decoders raise on damaged files; SyntaxError and its like are not bugs of ours."""
+
+_heif_lock = threading.Lock()
+
+
+def unsupported(message: str) -> PhotoError:
+    """The rejection of a file that is no sound picture."""
+    return PhotoError(codes.UNSUPPORTED_FORMAT, message, rejected=True)
+
+
+@dataclass
+class Picture:
+    """A photo whose header was read.
+
+    ``format`` is Pillow's name, an MPO (a phone's multi-picture JPEG) being a JPEG. ``stored`` is
+    the size of the stored pixels; ``size`` that of the upright photo, which swaps the sides for
+    Exif orientations 5 to 8.
+    """
+
+    data: bytes = field(repr=False)
+    format: str
+    stored: tuple[int, int]
+    orientation: int
+    mode: str
+    profile: bytes | None = field(repr=False)
+    exif: bytes | None = field(repr=False)
+    has_alpha: bool
+    _pixels: Image.Image | None = field(default=None, repr=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the upright photo in pixels."""
+        width, height = self.stored
+        return (height, width) if self.orientation >= 5 else (width, height)
+
+    def pixels(self) -> Image.Image:
+        """The upright photo as RGB or, where it has transparency, RGBA; decoded once.
+
+        Raises:
+            PhotoError: where the pixels are damaged.
+        """
+        if self._pixels is None:
+            self._pixels = _decode(self)
+        return self._pixels
+
+    def forget_pixels(self) -> None:
+        """Drop the decoded pixels: a photo that waits for its turn costs its bytes only."""
+        self._pixels = None
+
+
+def read_header(data: bytes) -> Picture:
+    """Read what the file is, without decoding it.
+
+    Raises:
+        PhotoError: rejected, where the bytes are no picture that can be opened.
+    """
+    if not data:
+        raise unsupported("the file is empty; replace it")
+    with _opened(data) as image:
+        name = "JPEG" if image.format == "MPO" else str(image.format)
+        info: dict[Any, Any] = image.info
+        profile = info.get("icc_profile")
+        return Picture(
+            data=data,
+            format=name,
+            stored=image.size,
+            orientation=_orientation(image),
+            mode=image.mode,
+            profile=profile if isinstance(profile, bytes) and profile else None,
+            exif=info.get("exif") if isinstance(info.get("exif"), bytes) else None,
+            has_alpha="A" in image.getbands() or "a" in image.getbands() or "transparency" in info,
+        )
+
+
+def check_limits(picture: Picture, file_size: int, request_size: int) -> None:
+    """Hold a photo against the API's limits, whichever engine runs.
+
+    Raises:
+        PhotoError: rejected, with the API's own error name.
+    """
+    if picture.format not in API_FORMATS:
+        raise unsupported(
+            f"{picture.format} is not taken, only JPG and PNG; use --fit to have it converted"
+        )
+    width, height = picture.stored
+    if not all(limits.MIN_SIDE <= side <= limits.MAX_SIDE for side in (width, height)):
+        raise PhotoError(
+            codes.INVALID_SIZE,
+            f"{width} x {height} pixels: each side must have {limits.MIN_SIDE} to "
+            f"{limits.MAX_SIDE}; use --fit to have it resized",
+            rejected=True,
+        )
+    check_file_size(file_size, request_size)
+
+
+def check_file_size(file_size: int, request_size: int) -> None:
+    """Hold the bytes against the limit of 2 MB, which counts for the whole request too.
+
+    Raises:
+        PhotoError: rejected, IMAGE_FILE_TOO_LARGE.
+    """
+    if file_size > limits.MAX_BYTES:
+        message = f"{file_size:,} bytes: at most {limits.MAX_BYTES:,} are taken"
+    elif request_size > limits.MAX_BYTES:
+        message = (
+            f"{file_size:,} bytes make a request of {request_size:,}: "
+            f"at most {limits.MAX_BYTES:,} are taken"
+        )
+    else:
+        return
+    advice = f"{message}; use --fit to have it made smaller"
+    raise PhotoError(codes.FILE_TOO_LARGE, advice, rejected=True)
+
+
+def check_sound(picture: Picture, *, keep_pixels: bool) -> None:
+    """Prove that every pixel is there. ``keep_pixels`` decodes in full and keeps the result.
+
+    A JPEG's own ``verify()`` does not see truncation: only decoding does, and at 1/8 scale it
+    still reads every byte. Bytes after the end of a sound picture are no fault.
+
+    Raises:
+        PhotoError: rejected, where the file is damaged or cut short.
+    """
+    if picture.format == "PNG":
+        try:
+            png.verify(picture.data)
+        except png.BrokenPng as error:
+            raise unsupported(f"damaged: {error}; replace the file") from error
+    if keep_pixels:
+        picture.pixels()
+    elif picture.format != "PNG":
+        with _opened(picture.data) as image:
+            image.draft(image.mode, (image.width // 8, image.height // 8))
+            _load(image)
+
+
+def configure_pillow() -> None:
+    """Set Pillow up for the whole process: HEIC if the extra is there, our own limits, no chatter.
+
+    Its warnings (broken Exif, odd multi-picture files) would land in the middle of a progress bar.
+    """
+    Image.MAX_IMAGE_PIXELS = None
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    with _heif_lock:
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError:
+            return
+        if "HEIF" not in Image.OPEN:
+            register_heif_opener()
+
+
+def _opened(data: bytes) -> Image.Image:
+    try:
+        return _open_as(data, API_FORMATS)
+    except UnidentifiedImageError:
+        Image.init()  # the other formats' decoders are loaded only where one is met
+    try:
+        return _open_as(data, tuple(name for name in _CONVERTIBLE if name in Image.OPEN))
+    except UnidentifiedImageError:
+        raise unsupported(_what_instead(data)) from None
+
+
+def _open_as(data: bytes, formats: tuple[str, ...]) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=formats)
+    except UnidentifiedImageError:
+        raise
+    except Image.DecompressionBombError:
+        raise PhotoError(
+            codes.INVALID_SIZE,
+            f"more pixels than any photo: each side must have {limits.MIN_SIDE} to "
+            f"{limits.MAX_SIDE}; replace the file",
+            rejected=True,
+        ) from None
+    except _BROKEN as error:
+        raise unsupported(f"damaged: {_short(error)}; replace the file") from error
+
+
+def _what_instead(data: bytes) -> str:
+    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
+        return (
+            "HEIC is not taken, only JPG and PNG; install the extra that reads it "
+            "(pip install 'humanbody-cli[fit]') and use --fit"
+        )
+    return "not a picture, or damaged at its beginning; replace the file"
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except (*_BROKEN, ArithmeticError):  # broken Exif is common and no fault of the pixels
+        return 1
+    except Exception as error:  # noqa: BLE001 - struct.error and its like, by name only
+        if type(error).__module__ not in ("struct", "_struct"):
+            raise
+        return 1
+    # HEIF is handed out upright by its decoder, which rewrites the tag.
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _load(image: Image.Image) -> None:
+    try:
+        image.load()
+    except _BROKEN as error:
+        message = f"damaged or cut short: {_short(error)}; replace the file"
+        raise unsupported(message) from error
+
+
+def _decode(picture: Picture) -> Image.Image:
+    with _opened(picture.data) as image:
+        _load(image)
+        upright = ImageOps.exif_transpose(image) if picture.orientation != 1 else image
+        return _normalised(upright, picture)
+
+
+def _normalised(image: Image.Image, picture: Picture) -> Image.Image:
+    """Any of Pillow's modes as RGB or RGBA, 8 bits a channel."""
+    if picture.has_alpha and image.mode not in ("RGBA", "RGB", "L", "CMYK", "YCbCr", "I;16"):
+        return image.convert("RGBA")
+    if picture.has_alpha and image.mode in ("RGB", "L"):  # a transparent colour (PNG's tRNS)
+        return image.convert("RGBA")
+    if image.mode.startswith("I;16") or image.mode == "I":
+        # convert() clips 16 bits at 255; V / 257 maps 65535 to 255.
+        return image.convert("F").point(lambda v: v * (1 / 257) + 0.5).convert("L").convert("RGB")
+    if image.mode == "F":
+        return image.point(lambda v: v * _float_scale(image) + 0.5).convert("L").convert("RGB")
+    if image.mode == "CMYK" and picture.profile:
+        return _cmyk_to_srgb(image, picture.profile)
+    return image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
+
+
+def _float_scale(image: Image.Image) -> float:
+    _, highest = image.getextrema()
+    return 255.0 if isinstance(highest, float) and highest <= 1.0 else 1.0
+
+
+def _cmyk_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    try:
+        converted = ImageCms.profileToProfile(
+            image,
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            outputMode="RGB",
+        )
+    except (ImageCms.PyCMSError, OSError):
+        return image.convert("RGB")
+    return converted if converted is not None else image.convert("RGB")
+
+
+def rgb_profile(picture: Picture) -> bytes | None:
+    """The profile a cutout may carry: only one for RGB describes RGB pixels.
+
+    The colour space stands in bytes 16 to 20 of an ICC profile (ICC.1, 7.2.8).
+    """
+    profile = picture.profile
+    return profile if profile is not None and profile[16:20] == b"RGB " else None
+
+
+def _short(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
+
+
+def upright_exif(picture: Picture) -> bytes | None:
+    """The photo's Exif for a cutout that is upright already: without its orientation."""
+    if picture.exif is None:
+        return None
+    exif = Image.Exif()
+    try:
+        exif.load(picture.exif)
+        exif.pop(_ORIENTATION, None)
+        return exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else None
+    except _BROKEN:
+        return None

@@ -1,0 +1,200 @@
+"""One photo's way: read, check, prepare, segment, compose, publish. Errors become outcomes here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+from humanbody_cli import reading, results, uploads
+from humanbody_cli.engines.base import Engine
+from humanbody_cli.errors import FatalError, PhotoError, Stopped
+from humanbody_cli.journal import Finished, Journal
+from humanbody_cli.outcomes import Outcome, Status
+from humanbody_cli.photos import Photo
+from humanbody_cli.pictures import Picture
+from humanbody_cli.publish import CUTOUTS, MASKS, Publisher
+from humanbody_cli.reading import Rules
+from humanbody_cli.results import Results
+from humanbody_cli.reuse import Reuse
+from humanbody_cli.selection import Shape
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_DISK_THREADS = 8
+"""An fsync keeps a thread for up to 15 ms; publishing must not keep the processors' threads."""
+
+
+@dataclass
+class Pipeline:
+    """Takes one photo from its file to its published results and its row in the journal."""
+
+    engine: Engine
+    journal: Journal
+    publisher: Publisher
+    reuse: Reuse
+    shape: Shape
+    rules: Rules
+    threads: int = os.cpu_count() or 1
+    _work: ThreadPoolExecutor = field(init=False)
+    _disk: ThreadPoolExecutor = field(init=False)
+    _same: dict[str, asyncio.Lock] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._work = ThreadPoolExecutor(self.threads, thread_name_prefix="work")
+        self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="disk")
+
+    async def process(self, photo: Photo) -> Outcome:
+        """One photo, whole.
+
+        Raises:
+            FatalError: no photo can be done; this one stays pending.
+            Stopped: the run ended before this photo's call; it stays pending.
+        """
+        way = _Way(photo, time.monotonic())
+        try:
+            way.picture = await self._in(self._work, reading.examine, photo, self.rules)
+            way.sha256 = await self._in(self._work, reading.digest, way.picture)
+            async with self._one_at_a_time(way.sha256):
+                made = await self._make(photo, way.picture, way.sha256)
+                return await self._in(self._disk, self._publish, way, made)
+        except PhotoError as error:
+            return await self._in(self._disk, self._give_up, way, error)
+        except (FatalError, Stopped) as error:
+            if error.attempts:
+                with contextlib.suppress(FatalError):
+                    self.journal.reprieve(photo, error.attempts)
+            raise
+
+    async def _make(self, photo: Photo, picture: Picture, sha256: str) -> Results:
+        """What was paid for already, or a call."""
+        known = await self._in(self._work, self.reuse.find, photo, picture, sha256)
+        if known is not None:
+            return known
+        wanted = self.shape.wanted
+        upload = await self._in(self._work, self._prepare, photo, picture)
+        found = await self.engine.segment(upload, results.ask_for(wanted, picture, upload))
+        return await self._in(
+            self._work, results.make, wanted, picture, upload, found, self.engine.name
+        )
+
+    def _prepare(self, photo: Photo, picture: Picture) -> uploads.Upload:
+        # Whatever keeps a result from being written is found before money is spent on it.
+        for kind in (MASKS, CUTOUTS):
+            if self._wants(kind):
+                self.publisher.make_ready(kind, photo.name, picture.size)
+        upload = uploads.prepare(picture, fit=self.shape.wanted.fit)
+        if not self.rules.keep_pixels:
+            picture.forget_pixels()
+        return upload
+
+    def _wants(self, kind: str) -> bool:
+        return self.shape.wanted.mask if kind == MASKS else self.shape.wanted.cutout
+
+    def _publish(self, way: _Way, made: Results) -> Outcome:
+        """Mask, then cutout, then the row: the row is the mark that both are there."""
+        photo = way.photo
+        if not made.in_place:
+            if made.mask is not None:
+                self.publisher.publish(MASKS, photo.name, made.mask)
+            if made.cutout is not None:
+                self.publisher.publish(CUTOUTS, photo.name, made.cutout)
+        outcome = way.done(made, self.publisher)
+        self.journal.finish(
+            Finished(
+                photo,
+                outcome,
+                shape=str(Shape(made.engine, self.shape.wanted)),
+                mask_size=len(made.mask) if made.mask is not None else None,
+                cutout_size=len(made.cutout) if made.cutout is not None else None,
+            )
+        )
+        return outcome
+
+    def _give_up(self, way: _Way, error: PhotoError) -> Outcome:
+        outcome = way.refused(error, self.engine.name)
+        self.journal.finish(Finished(way.photo, outcome, shape=str(self.shape)))
+        return outcome
+
+    @contextlib.asynccontextmanager
+    async def _one_at_a_time(self, sha256: str) -> AsyncIterator[None]:
+        """Photos with the same bytes follow each other: the second finds what the first paid for."""
+        lock = self._same.setdefault(sha256, asyncio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.locked() and self._same.get(sha256) is lock:
+                del self._same[sha256]
+
+    async def _in(
+        self,
+        pool: ThreadPoolExecutor,
+        function: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        return await asyncio.get_running_loop().run_in_executor(
+            pool, lambda: function(*args, **kwargs)
+        )
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._work.shutdown(wait=False)
+        self._disk.shutdown(wait=False)
+
+
+@dataclass
+class _Way:
+    """How far one photo has come."""
+
+    photo: Photo
+    started: float
+    picture: Picture | None = None
+    sha256: str | None = None
+
+    def done(self, made: Results, publisher: Publisher) -> Outcome:
+        name = self.photo.name
+        assert self.picture is not None
+        return Outcome(
+            source=self.photo.source,
+            status=Status.DONE,
+            cutout=publisher.path(CUTOUTS, name) if made.cutout is not None else None,
+            mask=publisher.path(MASKS, name) if made.mask is not None else None,
+            width=self.picture.size[0],
+            height=self.picture.size[1],
+            attempts=made.attempts,
+            request_id=made.request_id,
+            image_id=made.image_id,
+            time_used=made.time_used,
+            elapsed=self._elapsed(),
+            engine=made.engine,
+            sha256=self.sha256,
+            coverage=made.coverage,
+            doubt=made.doubt,
+        )
+
+    def refused(self, error: PhotoError, engine: str) -> Outcome:
+        return Outcome(
+            source=self.photo.source,
+            status=Status.REJECTED if error.rejected else Status.FAILED,
+            code=error.code,
+            message=error.message,
+            width=self.picture.size[0] if self.picture else None,
+            height=self.picture.size[1] if self.picture else None,
+            attempts=error.attempts,
+            request_id=error.request_id,
+            elapsed=self._elapsed(),
+            engine=None if error.rejected else engine,
+            sha256=self.sha256,
+            transient=error.transient,
+        )
+
+    def _elapsed(self) -> int:
+        return round((time.monotonic() - self.started) * 1000)

@@ -1,0 +1,207 @@
+"""PNG without decoding pixels: is it whole, how large is it, carry a profile; and a quick writer.
+
+Answers of the API arrive as PNG and are written as they are. Looking at the structure (chunk
+checksums, inflated length, filter bytes) proves a file decodable at about a third of the cost of
+decoding it.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
+_CHANNELS = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGBA: 4}
+_INFLATE_STEP = 1 << 20
+
+
+class BrokenPng(ValueError):
+    """The bytes are no complete, sound PNG."""
+
+
+@dataclass(frozen=True)
+class PngHeader:
+    """The IHDR chunk: pixels, bits a channel, colour type (PNG 1.2, 4.1.1)."""
+
+    width: int
+    height: int
+    depth: int
+    colour: int
+    interlaced: bool
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row, without its filter byte."""
+        return (self.width * _CHANNELS[self.colour] * self.depth + 7) // 8
+
+
+def header(data: bytes) -> PngHeader:
+    """Read IHDR.
+
+    Raises:
+        BrokenPng: where the signature or IHDR is not there or makes no sense.
+    """
+    if len(data) < 33 or not data.startswith(SIGNATURE) or data[12:16] != b"IHDR":
+        raise BrokenPng("no PNG signature")
+    width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", data[16:29])
+    if colour not in _CHANNELS or depth not in (1, 2, 4, 8, 16) or not width or not height:
+        raise BrokenPng("a PNG header that makes no sense")
+    return PngHeader(width, height, depth, colour, bool(interlace))
+
+
+def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Each chunk's type and payload up to IEND, checksums checked.
+
+    Raises:
+        BrokenPng: at the first chunk that is cut short or whose checksum does not fit.
+    """
+    view = memoryview(data)
+    offset = len(SIGNATURE)
+    kind = b""
+    while kind != b"IEND":
+        if offset + 12 > len(data):
+            raise BrokenPng("the PNG is cut short")
+        (length,) = struct.unpack_from(">I", data, offset)
+        end = offset + 12 + length
+        if end > len(data):
+            raise BrokenPng("the PNG is cut short")
+        kind = bytes(view[offset + 4 : offset + 8])
+        (checksum,) = struct.unpack_from(">I", data, end - 4)
+        if zlib.crc32(view[offset + 4 : end - 4]) != checksum:
+            raise BrokenPng("a checksum in the PNG does not fit")
+        yield kind, view[offset + 8 : end - 4]
+        offset = end
+
+
+def verify(data: bytes) -> PngHeader:
+    """Prove that a PNG decodes, without decoding it: checksums, inflated length, filter bytes.
+
+    An interlaced PNG is proved up to its checksums and its zlib stream.
+
+    Raises:
+        BrokenPng: where it does not.
+    """
+    head = header(data)
+    pixels = zlib.decompressobj()
+    stride = head.row_bytes + 1
+    seen = 0
+    palette = False
+    try:
+        for kind, payload in chunks(data):
+            if kind == b"IDAT":
+                seen = _inflate(pixels, payload, seen, stride, check=not head.interlaced)
+            palette |= kind == b"PLTE"
+    except zlib.error as error:
+        raise BrokenPng("the pixels of the PNG do not inflate") from error
+    complete = pixels.eof if head.interlaced else seen >= stride * head.height
+    if not complete:
+        raise BrokenPng("the PNG has fewer pixels than it says")
+    if head.colour == PALETTE and not palette:
+        raise BrokenPng("the PNG's palette is missing")
+    return head
+
+
+def _inflate(stream: Any, payload: memoryview, seen: int, stride: int, *, check: bool) -> int:
+    # In steps: a few kilobytes of zlib can inflate to gigabytes.
+    pending: bytes | memoryview = payload
+    while pending and not stream.eof:
+        block = stream.decompress(pending, _INFLATE_STEP)
+        pending = stream.unconsumed_tail
+        if check and block:
+            first = -seen % stride
+            filters = block[first::stride]
+            if filters and max(filters) > 4:
+                raise BrokenPng("a row of the PNG has no valid filter")
+        seen += len(block)
+        if not block and not pending:
+            break
+    return seen
+
+
+def with_looks(data: bytes, *, profile: bytes | None = None, exif: bytes | None = None) -> bytes:
+    """The same PNG with an ICC profile and Exif; every other chunk stays untouched.
+
+    A PNG that already states its colours (iCCP or sRGB) keeps them.
+    """
+    if not profile and not exif:
+        return data
+    present = {kind for kind, _ in chunks(data)}
+    extra = b""
+    if profile and not present & {b"iCCP", b"sRGB"}:
+        extra += _chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile))
+    if exif and b"eXIf" not in present:
+        extra += _chunk(b"eXIf", exif)
+    after_header = len(SIGNATURE) + 25
+    return data[:after_header] + extra + data[after_header:]
+
+
+def _chunk(kind: bytes, payload: bytes) -> bytes:
+    body = kind + payload
+    return struct.pack(">I", len(payload)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def encode(image: Image.Image) -> bytes:
+    """An image of mode L or RGBA as PNG, as quickly as what is installed allows.
+
+    Every row is filtered with Up and deflated by ISA-L (3 megapixels RGBA: 31 ms) or by zlib with
+    run lengths only; without numpy Pillow writes at level 1 (222 ms, at the default, 537 ms).
+    """
+    try:
+        filtered = _filter_up(image)
+    except ImportError:
+        return _encode_with_pillow(image)
+    colour = {"L": GRAY, "RGBA": RGBA}[image.mode]
+    ihdr = struct.pack(">IIBBBBB", image.width, image.height, 8, colour, 0, 0, 0)
+    return b"".join(
+        (
+            SIGNATURE,
+            _chunk(b"IHDR", ihdr),
+            _chunk(b"IDAT", _deflate(filtered)),
+            _chunk(b"IEND", b""),
+        )
+    )
+
+
+def _filter_up(image: Image.Image) -> bytes:
+    import numpy as np
+
+    pixels = np.asarray(image).reshape(image.height, -1)
+    rows = np.empty((image.height, pixels.shape[1] + 1), np.uint8)
+    rows[:, 0] = 2  # filter type Up: difference to the row above
+    rows[0, 1:] = pixels[0]
+    np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])
+    return rows.tobytes()
+
+
+def _deflate(data: bytes) -> bytes:
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        deflater = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
+        return deflater.compress(data) + deflater.flush()
+    compressed: bytes = isal_zlib.compress(data, 1)
+    return compressed
+
+
+def _encode_with_pillow(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    return buffer.getvalue()
+
+
+def is_gray8(head: PngHeader) -> bool:
+    """Whether a PNG is one 8-bit gray channel, as every mask on disk is."""
+    return head.colour == GRAY and head.depth == 8
+
+
+def has_alpha(head: PngHeader, data: bytes) -> bool:
+    """Whether a PNG can be transparent: an alpha channel, or a tRNS chunk."""
+    return head.colour in (GRAY_ALPHA, RGBA) or any(kind == b"tRNS" for kind, _ in chunks(data))

@@ -1,0 +1,126 @@
+"""Every row of the API's two error tables, and what the client does about each.
+
+A client must branch on ``error_message`` and never on the HTTP status alone: 403 is both "slow
+down" (CONCURRENCY_LIMIT_EXCEEDED) and "you may not" (AUTHORIZATION_ERROR).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Treatment(Enum):
+    """What an error means for the run."""
+
+    RETRY = "retry"  # worth another try, later
+    PHOTO = "photo"  # this photo failed; others go on
+    STOP = "stop"  # every further call would fail the same way
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """One row of the document's error tables.
+
+    ``bare`` marks the gateway's answers: no ``request_id`` and no ``time_used`` in the body.
+    """
+
+    code: str
+    http_status: int
+    treatment: Treatment
+    advice: str
+    bare: bool = False
+
+
+UNSUPPORTED_FORMAT = "IMAGE_ERROR_UNSUPPORTED_FORMAT"
+INVALID_SIZE = "INVALID_IMAGE_SIZE"
+INVALID_URL = "INVALID_IMAGE_URL"
+FILE_TOO_LARGE = "IMAGE_FILE_TOO_LARGE"
+DOWNLOAD_TIMEOUT = "IMAGE_DOWNLOAD_TIMEOUT"
+AUTHENTICATION = "AUTHENTICATION_ERROR"
+AUTHORIZATION = "AUTHORIZATION_ERROR"
+CONCURRENCY = "CONCURRENCY_LIMIT_EXCEEDED"
+MISSING_ARGUMENTS = "MISSING_ARGUMENTS"
+BAD_ARGUMENTS = "BAD_ARGUMENTS"
+COEXISTENCE = "COEXISTENCE_ARGUMENTS"
+ENTITY_TOO_LARGE = "Request Entity Too Large"
+API_NOT_FOUND = "API_NOT_FOUND"
+INTERNAL_ERROR = "INTERNAL_ERROR"
+
+# Codes of our own, for what the document has no name for.
+BAD_ANSWER = "BAD_ANSWER"  # the answer is not what the document promises
+CONNECTION = "CONNECTION_ERROR"  # no answer: refused, reset, timed out
+GATEWAY = "GATEWAY_ERROR"  # a 5xx page of a proxy in between
+
+_REPORT = "this is a fault of hbseg or of a proxy in between; please report it"
+
+ROWS: tuple[ErrorRow, ...] = (
+    # The table of errors of this API alone.
+    ErrorRow(
+        UNSUPPORTED_FORMAT, 400, Treatment.PHOTO, "the file is damaged or no JPG or PNG; replace it"
+    ),
+    ErrorRow(INVALID_SIZE, 400, Treatment.PHOTO, "each side must have 48 to 4096 pixels; use --fit"),
+    ErrorRow(INVALID_URL, 400, Treatment.PHOTO, "the address cannot be fetched; check it"),
+    ErrorRow(FILE_TOO_LARGE, 400, Treatment.PHOTO, "at most 2 MB are taken; use --fit"),
+    ErrorRow(DOWNLOAD_TIMEOUT, 412, Treatment.RETRY, "the photo's own server is slow; try later"),
+    # The table of errors common to all APIs.
+    ErrorRow(
+        AUTHENTICATION,
+        401,
+        Treatment.STOP,
+        "check HBSEG_API_KEY and HBSEG_API_SECRET; keys are regional, so a key made for the other "
+        "region needs --endpoint https://api-us.faceplusplus.com or "
+        "https://api-cn.faceplusplus.com",
+        bare=True,
+    ),
+    ErrorRow(
+        AUTHORIZATION,
+        403,
+        Treatment.STOP,
+        "this key may not call the API; look at it in the console of your account",
+        bare=True,
+    ),
+    ErrorRow(CONCURRENCY, 403, Treatment.RETRY, "the key's quota is in use; lower --qps", bare=True),
+    ErrorRow(MISSING_ARGUMENTS, 400, Treatment.STOP, _REPORT),
+    ErrorRow(BAD_ARGUMENTS, 400, Treatment.STOP, _REPORT),
+    ErrorRow(COEXISTENCE, 400, Treatment.STOP, _REPORT),
+    ErrorRow(
+        ENTITY_TOO_LARGE, 413, Treatment.PHOTO, "the whole request may have 2 MB; use --fit", bare=True
+    ),
+    ErrorRow(
+        API_NOT_FOUND,
+        404,
+        Treatment.STOP,
+        "the endpoint does not offer this API; check --endpoint",
+        bare=True,
+    ),
+    ErrorRow(INTERNAL_ERROR, 500, Treatment.RETRY, "the server failed; try later"),
+)
+
+BY_CODE: dict[str, ErrorRow] = {row.code: row for row in ROWS}
+
+AUTHORIZATION_REASONS: dict[str, str] = {
+    "Denied by Client": "you have disabled this key yourself; enable it in your account's console",
+    "Denied by Admin": "the provider has disabled this key; ask its support",
+    "Denied": "this key is disabled; look at it in the console of your account",
+    "Insufficient Account Balance": "the account's balance is used up; top it up and run again",
+    "Limit reached": "the account's limit is used up; raise it or wait, and run again",
+}
+"""Reason after the colon -> what the user can do. The last two and ``Denied`` were seen, the others
+are the document's."""
+
+
+def split_message(error_message: str) -> tuple[str, str]:
+    """``"CODE: param"`` or ``"CODE:param"`` -> code and parameter: both forms are printed."""
+    code, _, parameter = error_message.partition(":")
+    return code.strip(), parameter.strip()
+
+
+def advice_for(code: str, parameter: str) -> str:
+    """What the user can do about an error of the API; empty for a code we do not know."""
+    if code == AUTHORIZATION:
+        known = AUTHORIZATION_REASONS.get(parameter.rstrip("."))
+        if known:
+            return known
+    row = BY_CODE.get(code)
+    return row.advice if row else ""

@@ -1,0 +1,169 @@
+"""The one gate before every attempt, retries too: in-flight cap, pacer, stop flag, send.
+
+The first call goes alone: a bad key then costs one call and not one for each slot. The same state
+serves a server that only fails: pause, one call as a probe, and then everyone or no one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from humanbody_cli.errors import CallLimitReached, FatalError
+from humanbody_cli.quota.breaker import Breaker
+from humanbody_cli.quota.learning import Call, Fate, Learner
+from humanbody_cli.quota.slots import Slots
+from humanbody_cli.stopping import Stop
+
+_LATE = 0.005
+"""Seconds that a late timer may catch up: the mean rate holds, and no burst comes of it."""
+
+_LOOK_AGAIN = 0.25
+"""Seconds between looks at the room in flight where nothing else wakes a waiter."""
+
+_LOOKAHEAD = 8
+"""Photos made ready beyond those in flight, so that a free slot never waits for the disk."""
+
+
+class Gate:
+    """Lets attempts through at the quota. One for a run; clock and stop flag are injected."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        slots: Slots,
+        stop: Stop,
+        *,
+        max_calls: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.learner = learner
+        self.calls = 0
+        self.refused = 0
+        self.in_flight = 0
+        self._breaker = Breaker()
+        self._slots = slots
+        self._stop = stop
+        self._max_calls = max_calls
+        self._clock = clock
+        self._alone = True
+        self._resting = 0
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._turn: asyncio.Lock | None = None
+
+    def cap(self) -> int:
+        """Calls that may be in flight now."""
+        return 1 if self._alone else self.learner.cap(self._clock())
+
+    def capacity(self) -> int:
+        """Photos worth having under way: in flight, resting before a retry, or being made ready."""
+        cap = self.cap()
+        return cap + self._resting + _LOOKAHEAD + cap // 4
+
+    async def rest(self, seconds: float) -> None:
+        """Wait before a retry, outside the gate.
+
+        Raises:
+            Stopped: the run ends meanwhile.
+        """
+        self._resting += 1
+        try:
+            await self._stop.sleep(seconds)
+        finally:
+            self._resting -= 1
+
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[Call]:
+        """One attempt: wait for its turn, and tell what became of it before leaving.
+
+        Raises:
+            Stopped: the run ends before this attempt began; it was not sent.
+        """
+        await self._enter()
+        call: Call | None = None
+        try:
+            await self._pace()
+            self._count()
+            call = self.learner.started(self._clock(), self.in_flight)
+            yield call
+        finally:
+            self.in_flight -= 1
+            if call is not None and call.fate is Fate.OPEN:
+                self.learner.lost(call)
+            self._wake()
+
+    async def _enter(self) -> None:
+        """Wait for room in flight. The room also grows with time, as hung calls stop counting."""
+        while True:
+            self._stop.check()
+            if self.in_flight < self.cap():
+                self.in_flight += 1
+                return
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await asyncio.wait({waiter}, timeout=_LOOK_AGAIN)
+
+    def _wake(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def succeeded(self, call: Call) -> None:
+        """The server answered as it should, be it that this photo is not to its liking."""
+        self._alone = False
+        self._breaker.success()
+        self.learner.accepted(call, self._clock())
+
+    def was_refused(self, call: Call) -> None:
+        """CONCURRENCY_LIMIT_EXCEEDED."""
+        self.refused += 1
+        self.learner.refused(call, self._clock())
+        self._failure("the quota stays used up; is another program calling with the same key?")
+
+    def failed(self, call: Call, why: str, *, answered: bool) -> None:
+        """A failure worth a retry. ``answered``: the quota let the call through at least."""
+        if answered:
+            self.learner.accepted(call, self._clock())
+        else:
+            self.learner.lost(call)
+        self._failure(why)
+
+    def _failure(self, why: str) -> None:
+        pause = self._breaker.failure()
+        if pause is None:
+            self._stop.set(FatalError(f"the server only fails, so the run stopped: {why}"))
+        elif pause:
+            self._alone = True
+            self.learner.not_before = max(self.learner.not_before, self._clock() + pause)
+
+    async def _pace(self) -> None:
+        turn = self._turn = self._turn or asyncio.Lock()
+        async with turn:
+            while True:
+                self._stop.check()
+                now = self._clock()
+                earliest = max(now - _LATE, self.learner.not_before)
+                start = self._slots.reserve(earliest, 1 / self.learner.rate)
+                if start is not None:
+                    break
+                await self._stop.sleep(0.001)
+            await self._stop.sleep(start - now)
+            if self._alone:
+                # The breaker may have closed while this attempt waited for its turn.
+                await self._stop.sleep(self.learner.not_before - self._clock())
+
+    def _count(self) -> None:
+        self._stop.check()
+        if self._max_calls is not None and self.calls >= self._max_calls:
+            self._stop.set(
+                CallLimitReached(
+                    f"the call limit of {self._max_calls} (--max-calls) is reached; "
+                    "run the same command again to go on"
+                )
+            )
+            self._stop.check()
+        self.calls += 1

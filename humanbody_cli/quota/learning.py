@@ -1,0 +1,206 @@
+"""What the run has learnt about the quota: the rate of starts and the calls worth having in flight.
+
+Pure: it is told when calls start and how they end, and says how fast and how many. A semaphore of
+N is no quota, its rate is N / latency: so the rate is held by spacing starts, and the number in
+flight follows from Little's law (rate x latency), so that slow answers do not starve the quota.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+EDGE = 0.982
+"""Start a little under the quota: at exactly 20/s arrival jitter alone is refused now and then in
+a sliding window; at .982 of it none was, and 98 % of the quota is filled."""
+
+MAX_IN_FLIGHT = 256
+"""Calls in flight unless the user says otherwise: 100 a second at 2.5 s of latency."""
+
+AUTO_START = 2.0
+AUTO_CEILING = 500.0
+FLOOR = 0.1
+"""Calls a second: the slowest that refusals can make a run."""
+
+_LITTLE = 1.5  # headroom over rate x latency, for answers slower than the 95th percentile
+_INSTANT = 0.15
+_INSTANT_CAP = 16
+"""Where answers are instant, latency is the client's own queue and Little's law would feed on
+itself: below .15 s more than 16 in flight gain nothing."""
+
+_WINDOW = 1.0  # seconds: the quota counts calls a second
+_LATENCIES = 64
+
+
+class Fate(Enum):
+    """What became of a call, as far as the quota is concerned."""
+
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    LOST = "lost"
+
+
+@dataclass
+class Call:
+    """One attempt: when it started (seconds, monotonic) and how many were in flight with it."""
+
+    start: float
+    in_flight: int
+    fate: Fate = Fate.OPEN
+
+
+class Learner:
+    """Rate and in-flight cap, learnt from how calls end.
+
+    ``qps`` ``None`` searches for the quota: it doubles each second until first refused.
+    """
+
+    def __init__(self, qps: float | None, concurrency: int | None) -> None:
+        self.ceiling = EDGE * qps if qps is not None else AUTO_CEILING
+        self.rate = self.ceiling if qps is not None else AUTO_START
+        self.searching = qps is None
+        self.not_before = 0.0
+        self._limit = concurrency or MAX_IN_FLIGHT
+        self._calls: deque[Call] = deque(maxlen=8192)
+        self._latencies: deque[float] = deque(maxlen=_LATENCIES)
+        self._in_flight = InFlightCap(self._limit)
+        self._refused_at = -math.inf  # when the last refusal slowed the run
+        self._refused_rate = math.inf  # the rate at which it did
+        self._grown_at: float | None = None
+        self._edge_cut = 0.005
+
+    def cap(self, now: float) -> int:
+        """Calls worth having in flight."""
+        if not self._latencies:
+            return min(self._limit, max(1, math.ceil(self.rate)))
+        ordered = sorted(self._latencies)
+        slow = ordered[int(len(ordered) * 0.95)]
+        cap = max(math.ceil(self.rate * slow * _LITTLE), math.ceil(self.rate), 2)
+        if ordered[len(ordered) // 10] < _INSTANT:
+            cap = min(cap, _INSTANT_CAP)
+        # A hung call must cost its own slot and not the run's pace.
+        hung = sum(1 for call in self._open() if now - call.start > max(1.0, 4 * slow))
+        return min(self._limit, self._in_flight.cap, cap + hung)
+
+    def found(self) -> float:
+        """The quota as far as it is known, in calls a second."""
+        return self.rate / EDGE
+
+    def started(self, now: float, in_flight: int) -> Call:
+        """A call starts, the ``in_flight``-th under way."""
+        call = Call(now, in_flight)
+        self._calls.append(call)
+        return call
+
+    def accepted(self, call: Call, now: float) -> None:
+        """The quota let this call through, whatever its answer says."""
+        call.fate = Fate.ACCEPTED
+        self._latencies.append(now - call.start)
+        self._in_flight.accepted(call)
+        self._grow(now)
+
+    def lost(self, call: Call) -> None:
+        """No answer: it says nothing of the quota."""
+        call.fate = Fate.LOST
+
+    def refused(self, call: Call, now: float) -> None:
+        """CONCURRENCY_LIMIT_EXCEEDED: slow all calls together, at most once a second.
+
+        The true limit is about what was let through in the second before. Where that is nearly the
+        present rate, the refusal is jitter at the edge: a small cut and no pause.
+        """
+        call.fate = Fate.REFUSED
+        let_through = [other for other in self._before(call) if other.fate is not Fate.REFUSED]
+        at_edge = len(let_through) + 1 >= 0.9 * self.rate
+        self._in_flight.refused(call, let_through, at_edge=at_edge)
+        self.searching = False
+        if now - self._refused_at < _WINDOW:
+            return
+        calm = now - self._refused_at
+        self._refused_at = now
+        if at_edge:
+            self._edge_cut = min(0.08, self._edge_cut * 2) if calm < 3 else 0.005
+            self._slow_to(self.rate * (1 - self._edge_cut), self.rate)
+        else:
+            self._slow_to(min(0.7 * self.rate, EDGE * max(1, len(let_through))), len(let_through))
+            if let_through:
+                self.not_before = max(self.not_before, let_through[-1].start + _WINDOW + 0.02)
+
+    def _slow_to(self, rate: float, refused_at: float) -> None:
+        self.rate = max(FLOOR, rate)
+        self._refused_rate = max(FLOOR, refused_at)
+
+    def _grow(self, now: float) -> None:
+        """Creep back up: slowly around the rate that was refused, quicker away from it."""
+        since = now - self._grown_at if self._grown_at is not None else 0.0
+        if self._grown_at is None or since >= 0.1:
+            self._grown_at = now
+        if since < 0.1 or now - self._refused_at < _WINDOW:
+            return
+        since = min(since, 1.0)
+        if self.searching:
+            growth = 2.0**since
+        elif 0.95 * self._refused_rate < self.rate < 1.1 * self._refused_rate:
+            calm = now - self._refused_at
+            growth = 1 + 0.001 * since * max(1.0, calm / 5)
+        else:
+            growth = 1 + 0.1 * since
+        self.rate = min(self.ceiling, self.rate * growth)
+
+    def _before(self, call: Call) -> Iterator[Call]:
+        """The calls that started in the second before this one, latest first."""
+        for other in reversed(self._calls):
+            if other.start <= call.start - _WINDOW:
+                return
+            if other is not call and other.start <= call.start:
+                yield other
+
+    def _open(self) -> Iterator[Call]:
+        return (call for call in self._calls if call.fate is Fate.OPEN)
+
+
+class InFlightCap:
+    """Some servers count calls under way, not calls a second. Learns that limit where there is one.
+
+    A cap is learnt only where so many were never let through, and not from one refusal that the
+    rate explains; it is then tried again, rarely where each trial was refused.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.cap = limit
+        self._limit = limit
+        self._best = 0
+        self._accepted = 0
+        self._patience = 8
+        self._step = 1
+        self._edge_refusals = 0
+
+    def accepted(self, call: Call) -> None:
+        """A call was let through with so many in flight."""
+        self._edge_refusals = 0
+        self._best = max(self._best, call.in_flight)
+        if self.cap >= self._limit:
+            return
+        self._accepted += 1
+        if self._accepted >= self._patience:
+            # The last trial held: the next may be bolder.
+            self._step = self._step * 2 if self._best >= self.cap else 1
+            self.cap = min(self._limit, self.cap + self._step)
+            self._accepted = 0
+
+    def refused(self, call: Call, let_through: list[Call], *, at_edge: bool) -> None:
+        """A call was refused with so many in flight."""
+        if call.in_flight <= self._best or call.in_flight < 2:
+            return
+        self._edge_refusals += 1
+        if at_edge and self._edge_refusals < 2:
+            return
+        if call.in_flight - 1 >= self.cap:  # a trial of one more, refused
+            self._patience = min(512, self._patience * 2)
+        self.cap = min(self.cap, max(1, call.in_flight - 1))
+        self._accepted = 0
+        self._step = 1

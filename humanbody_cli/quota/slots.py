@@ -1,0 +1,82 @@
+"""The timeline of starts, shared by every run on this machine that uses the same key.
+
+A few bytes under ``flock``: the start that was handed out last. Two runs that know nothing of each
+other then fill one quota between them. The kernel drops the lock with its holder, and a slot that
+was handed out to a killed run is lost, no more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from pathlib import Path
+from typing import Protocol
+
+_STALE = 60.0
+"""Seconds: a start further ahead than this is from before a reboot (the clock began anew)."""
+
+
+class Slots(Protocol):
+    """Hands out start times."""
+
+    def reserve(self, earliest: float, interval: float) -> float | None:
+        """The next start at or after ``earliest`` and ``interval`` seconds after the last one.
+
+        Times are monotonic seconds. ``None``: somebody else is just choosing, try again.
+        """
+
+
+class OwnSlots:
+    """One run's timeline, in memory."""
+
+    def __init__(self) -> None:
+        self._last = float("-inf")
+
+    def reserve(self, earliest: float, interval: float) -> float | None:
+        """See `Slots`."""
+        self._last = max(earliest, self._last + interval)
+        return self._last
+
+
+class SharedSlots:
+    """The timeline of a key, in a file of the user's state folder."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def reserve(self, earliest: float, interval: float) -> float | None:
+        """See `Slots`."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+        try:
+            last = self._read()
+            if last > earliest + interval + _STALE:
+                last = float("-inf")
+            start = max(earliest, last + interval)
+            os.pwrite(self._file, f"{start:020.6f}\n".encode(), 0)
+            return start
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _read(self) -> float:
+        try:
+            return float(os.pread(self._file, 21, 0))
+        except ValueError:
+            return float("-inf")
+
+
+def slots_for(endpoint: str, api_key: str) -> Slots:
+    """The shared timeline of this key, or one of our own where no state folder can be written.
+
+    The file's name is a digest: the key itself is nowhere on disk.
+    """
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    name = hashlib.sha256(f"{endpoint}\n{api_key}".encode()).hexdigest()[:24]
+    try:
+        return SharedSlots(Path(state) / "hbseg" / "quota" / name)
+    except OSError:
+        return OwnSlots()

@@ -1,0 +1,141 @@
+"""A photo's bytes from where they are: a file, standard input, an address. Then checked."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import sys
+from dataclasses import dataclass
+
+from humanbody_cli import pictures
+from humanbody_cli.errors import PhotoError
+from humanbody_cli.photos import Kind, Photo
+from humanbody_cli.pictures import Picture
+from humanbody_cli.protocol import codes, limits
+from humanbody_cli.protocol.requests import Credentials, request_size
+
+MAX_FIT_BYTES = 256 * 1024 * 1024
+"""Bytes of a file that ``--fit`` agrees to read."""
+
+UNREADABLE = "UNREADABLE"
+_HEAD = 256 * 1024  # bytes: enough for the header of a file that is too large anyway
+_DOWNLOAD_SECONDS = 30.0
+
+_REASONS = {
+    errno.EACCES: "you may not read it; change its permissions",
+    errno.EPERM: "you may not read it; change its permissions",
+    errno.ENOENT: "it is not there (a dangling link, or removed meanwhile)",
+    errno.ELOOP: "its link leads back to itself",
+    errno.EIO: "the disk reports an input/output error",
+}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How photos are checked: ``keep_pixels`` where the engine needs them decoded anyway."""
+
+    fit: bool = False
+    keep_pixels: bool = False
+    credentials: Credentials | None = None
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes that are read at most."""
+        return MAX_FIT_BYTES if self.fit else limits.MAX_BYTES
+
+
+def examine(photo: Photo, rules: Rules) -> Picture:
+    """Read a photo and hold it against the limits: the pre-validation of every engine.
+
+    Raises:
+        PhotoError: rejected, with the API's own error name where one fits.
+    """
+    data, size = read(photo, rules.most_bytes)
+    picture = pictures.read_header(data)
+    if rules.fit:
+        if size > MAX_FIT_BYTES:
+            pictures.check_file_size(size, size)
+    else:
+        pictures.check_limits(picture, size, request_size(size, rules.credentials))
+    pictures.check_sound(picture, keep_pixels=rules.keep_pixels)
+    return picture
+
+
+def read(photo: Photo, most: int) -> tuple[bytes, int]:
+    """The photo's bytes and its size; only the beginning of a file larger than ``most``.
+
+    Raises:
+        PhotoError: rejected, where it cannot be read.
+    """
+    if photo.kind is Kind.TROUBLE:
+        raise PhotoError(UNREADABLE, photo.trouble, rejected=True, transient=True)
+    if photo.kind is Kind.STDIN:
+        data = sys.stdin.buffer.read(most + 1)
+        return data, len(data)
+    if photo.kind is Kind.URL:
+        return _download(photo.source, most)
+    try:
+        return _read_file(photo.source, most)
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        message = f"cannot be read: {reason}"
+        raise PhotoError(UNREADABLE, message, rejected=True, transient=True) from error
+
+
+def _read_file(path: str, most: int) -> tuple[bytes, int]:
+    # Without O_NONBLOCK, opening a FIFO named x.jpg waits for ever.
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise _no_file() from error
+        raise
+    with open(file, "rb") as stream:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise _no_file()
+        wanted = _HEAD if status.st_size > most else -1
+        data = stream.read(wanted)
+        return data, max(status.st_size, len(data))
+
+
+def _no_file() -> PhotoError:
+    return pictures.unsupported("not a regular file (a pipe, socket, folder or device)")
+
+
+def _download(url: str, most: int) -> tuple[bytes, int]:
+    """Fetch a photo by its address, so that it is checked like any other and sent as a file."""
+    import httpx
+
+    try:
+        parts: list[bytes] = []
+        size = 0
+        with httpx.stream("GET", url, timeout=_DOWNLOAD_SECONDS, follow_redirects=True) as answer:
+            answer.raise_for_status()
+            for part in answer.iter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > most:
+                    break
+        return b"".join(parts), size
+    except httpx.TimeoutException as error:
+        raise PhotoError(
+            codes.DOWNLOAD_TIMEOUT,
+            f"no answer within {_DOWNLOAD_SECONDS:g} s; try again later",
+            rejected=True,
+            transient=True,
+        ) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise PhotoError(
+            codes.INVALID_URL,
+            f"cannot be fetched: {error}; check the address",
+            rejected=True,
+            transient=True,
+        ) from error
+
+
+def digest(picture: Picture) -> str:
+    """The sha256 of a photo's bytes, hexadecimal: photos that share it are one photo."""
+    return hashlib.sha256(picture.data).hexdigest()

@@ -1,0 +1,103 @@
+"""What is published of one photo, and how it is made from a segmentation."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from humanbody_cli import compose, pictures, png
+from humanbody_cli.compose import Mask
+from humanbody_cli.engines.base import Ask, Segmentation
+from humanbody_cli.pictures import Picture
+from humanbody_cli.settings import Edges, Metadata, Wanted
+from humanbody_cli.uploads import Upload
+
+
+@dataclass(frozen=True)
+class Results:
+    """PNG bytes, ``None`` where none is wanted. ``coverage`` and ``doubt`` go from 0 to 1.
+
+    ``in_place`` says that the files already are where they belong.
+    """
+
+    mask: bytes | None = field(repr=False)
+    cutout: bytes | None = field(repr=False)
+    coverage: float | None
+    doubt: float | None
+    engine: str
+    attempts: int = 0
+    request_id: str | None = None
+    image_id: str | None = None
+    time_used: int | None = None
+    in_place: bool = False
+
+
+def ask_for(wanted: Wanted, picture: Picture, upload: Upload) -> Ask:
+    """What the engine is asked for: its cutout only where that is the one to publish."""
+    own = (
+        wanted.cutout
+        and wanted.edges is Edges.HARD
+        and upload.size == picture.size
+        and not picture.has_alpha
+    )
+    return Ask(mask=wanted.mask or (wanted.cutout and not own), cutout=own)
+
+
+def make(
+    wanted: Wanted, picture: Picture, upload: Upload, found: Segmentation, engine: str
+) -> Results:
+    """Results from a segmentation: the mask at the photo's full size, the cutout from its pixels.
+
+    Raises:
+        PhotoError: the photo's pixels turn out to be damaged.
+    """
+    mask = found.mask
+    if mask is not None and mask.image.size != picture.size:
+        mask = Mask(enlarged(mask.image, picture))
+    if found.cutout is not None and wanted.cutout:
+        cutout: bytes | None = _with_looks(found.cutout, picture, wanted)
+    else:
+        cutout = cutout_of(wanted, picture, mask) if wanted.cutout and mask else None
+    coverage, doubt = _figures(mask, found.cutout)
+    return Results(
+        mask=mask.png if wanted.mask and mask else None,
+        cutout=cutout,
+        coverage=coverage,
+        doubt=found.doubt if found.doubt is not None else doubt,
+        engine=engine,
+        attempts=found.attempts,
+        request_id=found.request_id,
+        image_id=found.image_id,
+        time_used=found.time_used,
+    )
+
+
+def enlarged(mask: Image.Image, picture: Picture) -> Image.Image:
+    """A mask of a shrunk photo at full size, along the photo's own edges where numpy is there."""
+    try:
+        from humanbody_cli import mattes
+    except ImportError:
+        return mask.resize(picture.size, Image.Resampling.BICUBIC)
+    return mattes.enlarge_mask(mask, picture.pixels().convert("RGB"))
+
+
+def cutout_of(wanted: Wanted, picture: Picture, mask: Mask) -> bytes:
+    """The cutout as PNG, composed from the photo's own pixels."""
+    blend = compose.soft_cutout if wanted.edges is Edges.SOFT else compose.hard_cutout
+    return _with_looks(png.encode(blend(picture.pixels(), mask.image)), picture, wanted)
+
+
+def _with_looks(cutout: bytes, picture: Picture, wanted: Wanted) -> bytes:
+    exif = pictures.upright_exif(picture) if wanted.metadata is Metadata.KEEP else None
+    return png.with_looks(cutout, profile=pictures.rgb_profile(picture), exif=exif)
+
+
+def _figures(mask: Mask | None, cutout: bytes | None) -> tuple[float | None, float | None]:
+    if mask is not None:
+        return mask.coverage(), mask.doubt()
+    if cutout is None:
+        return None, None
+    with Image.open(io.BytesIO(cutout), formats=["PNG"]) as image:
+        return Mask(image.convert("RGBA").getchannel("A")).coverage(), None

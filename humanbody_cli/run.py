@@ -1,0 +1,282 @@
+"""One run: settings become an engine, a journal and a pipeline; outcomes become an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from humanbody_cli import batch, intake
+from humanbody_cli.errors import FatalError, HbsegError, Interrupted, OutputError, output_error
+from humanbody_cli.journal import Journal
+from humanbody_cli.lock import OutputLock
+from humanbody_cli.outcomes import Outcome, json_line
+from humanbody_cli.photos import STATE, Photo, Walk, find
+from humanbody_cli.progress import Progress, Stopwatch, duration
+from humanbody_cli.publish import Publisher
+from humanbody_cli.selection import Selection, Shape
+from humanbody_cli.settings import EngineChoice, RunSettings
+from humanbody_cli.stopping import Stop
+from humanbody_cli.tally import Tally
+
+if TYPE_CHECKING:
+    from humanbody_cli.engines.base import Engine
+    from humanbody_cli.quota.gate import Gate
+
+LOCK = "lock"
+
+
+def segment(settings: RunSettings) -> int:
+    """Run ``hbseg segment``; the exit code.
+
+    Raises:
+        HbsegError: the run could not begin.
+    """
+    root = str(settings.output.folder)
+    prepare_folder(root)
+    with OutputLock(os.path.join(root, STATE, LOCK), wait=settings.output.lock_wait):
+        journal = Journal(root)
+        try:
+            return _Run(settings, journal).run()
+        finally:
+            journal.close()
+
+
+def prepare_folder(root: str) -> None:
+    """Make the output folder and its state folder.
+
+    Raises:
+        OutputError: they cannot be made.
+    """
+    try:
+        os.makedirs(os.path.join(root, STATE), exist_ok=True)
+    except OSError as error:
+        raise output_error(root, error) from error
+
+
+def chosen_engine(settings: RunSettings) -> EngineChoice:
+    """The API when a key is configured, else the embedded engine; or what was asked for."""
+    if settings.engine is not EngineChoice.AUTO:
+        return settings.engine
+    return EngineChoice.API if settings.api.credentials else EngineChoice.LOCAL
+
+
+def shape_of(settings: RunSettings) -> Shape:
+    """The options that shape this run's results."""
+    engine = engine_name(settings)
+    chosen_by_itself = settings.engine is EngineChoice.AUTO and engine != "api"
+    return Shape(engine, settings.wanted, also=("api",) if chosen_by_itself else ())
+
+
+def engine_name(settings: RunSettings) -> str:
+    """How the engine is called in records: a model of the user's own by its file's name."""
+    if chosen_engine(settings) is EngineChoice.API:
+        return "api"
+    model = settings.local.model
+    return f"local:{model.name}" if model is not None else "local"
+
+
+@dataclass
+class _Run:
+    """The parts of a run while it lasts."""
+
+    settings: RunSettings
+    journal: Journal
+
+    def __post_init__(self) -> None:
+        self.root = str(self.settings.output.folder)
+        self.shape = shape_of(self.settings)
+        self.tally = Tally()
+        self.stop = Stop()
+        self.watch = Stopwatch()
+        self.walk = Walk()
+        self.gate: Gate | None = None
+        self.began = time.time()
+        self.progress = Progress(verbosity=self.settings.verbosity)
+
+    def run(self) -> int:
+        if self.journal.rebuilt_from:
+            self.progress.say(
+                f"the journal was damaged and is kept as {self.journal.rebuilt_from}; "
+                "photos whose outputs are whole are taken up from them without a call"
+            )
+        self.walk.avoid(self.root)
+        code = 1
+        try:
+            due = self._due()
+            first = next(due, None)
+            if first is not None:
+                asyncio.run(self._work(itertools.chain([first], due)))
+            code = self._exit_code()
+        except FatalError as error:
+            self.stop.set(error)
+            code = error.exit_code
+        finally:
+            self.progress.close()
+            with contextlib.suppress(HbsegError):
+                calls = self.gate.calls if self.gate else 0
+                self.journal.end_run(calls=calls, done=self.tally.done, exit_code=code)
+        self._summarise()
+        return code
+
+    def _due(self) -> Iterator[Photo]:
+        output = self.settings.output
+        selection = Selection(self.root, self.shape, output.force, output.retry_failed)
+        photos = find(self.settings.inputs, self.walk)
+        return intake.due(photos, self.journal, selection, self._passed)
+
+    def _passed(self, status: str, key: bytes) -> None:
+        self.tally.passed[status] += 1
+        self.progress.passed(1)
+        if self.settings.json:
+            self._print({**self.journal.outcome(key).record(), "skipped": True})
+
+    async def _work(self, photos: Iterator[Photo]) -> None:
+        from humanbody_cli.assembly import assemble
+
+        engine, self.gate, pipeline = assemble(
+            self.settings, self.shape, self.journal, self.stop, self.began
+        )
+        self.progress.say(engine_line(self.settings))
+        self._clean_up(pipeline.publisher, engine)
+        with _signals(self.stop, self.settings.grace) as expire:
+            try:
+                work = asyncio.ensure_future(
+                    batch.run(photos, pipeline.process, engine.capacity, self.stop, self._deliver)
+                )
+                expire(work)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await work
+                if self.stop.is_set:
+                    await self._note_pending(photos)
+            finally:
+                await engine.aclose()
+                pipeline.close()
+
+    def _clean_up(self, publisher: Publisher, engine: Engine) -> None:
+        for name in self.journal.begin_run(engine.name):
+            publisher.discard_leftover(name)
+
+    async def _note_pending(self, photos: Iterator[Photo]) -> None:
+        """After a stop the rest of the walk stands in the journal as pending, for `status`."""
+        if self.settings.inputs.from_file == "-":
+            return  # it may never end
+
+        def drain() -> None:
+            for _ in photos:
+                pass
+
+        with contextlib.suppress(HbsegError):
+            await asyncio.to_thread(drain)
+
+    def _deliver(self, outcome: Outcome) -> None:
+        self.tally.add(outcome)
+        self.progress.add(outcome, self.tally)
+        if self.settings.json:
+            self._print(outcome.record())
+
+    def _print(self, record: dict[str, object]) -> None:
+        try:
+            sys.stdout.write(json_line(record) + "\n")
+            sys.stdout.flush()
+        except (BrokenPipeError, ValueError):
+            self.stop.set(OutputError("stdout was closed by its reader, so the run stopped"))
+            # What Python would flush at exit has nowhere to go.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+    def _exit_code(self) -> int:
+        if self.stop.reason is not None:
+            return self.stop.reason.exit_code
+        return self.tally.exit_code()
+
+    def _summarise(self) -> None:
+        seconds = self.watch.seconds()
+        calls = self.gate.calls if self.gate else 0
+        line = f"{self.tally.counts()} in {duration(seconds)}"
+        if self.gate is not None:
+            line += f", {calls:,} calls"
+            if self.gate.refused:
+                line += f" ({self.gate.refused:,} refused by the quota)"
+        if self.walk.skipped:
+            line += f"; {self.walk.skipped:,} other files passed over"
+        self.progress.say(line)
+        if self.gate is not None and self.settings.api.qps is None and calls:
+            self.progress.say(f"the quota found is about {self.gate.learner.found():.1f} calls/s")
+        if self.tally.doubtful:
+            self.progress.say(
+                f"{self.tally.doubtful:,} masks are doubtful and worth a look: "
+                f"hbseg report {self.root}"
+            )
+        if self.stop.reason is not None:
+            self.progress.say(f"hbseg: {self.stop.reason}", level=-1)
+
+
+def engine_line(settings: RunSettings) -> str:
+    """Which engine runs, in one line."""
+    if chosen_engine(settings) is EngineChoice.API:
+        qps = settings.api.qps
+        pace = f"{qps:g} calls/s" if qps is not None else "finding the quota"
+        return f"engine: API at {settings.api.endpoint} ({pace})"
+    why = "" if settings.engine is EngineChoice.LOCAL else ", as no API key is set"
+    model = settings.local.model
+    what = f"model {model.name}" if model is not None else "embedded model"
+    return f"engine: {what} on this machine{why}"
+
+
+@contextlib.contextmanager
+def _signals(stop: Stop, grace: float) -> Iterator[_Expire]:
+    """First SIGINT or SIGTERM: start nothing more, let calls in flight land. Second: out at once.
+
+    A signal that was ignored when the run began (nohup, ``&``) stays ignored.
+    """
+    loop = asyncio.get_running_loop()
+    expire = _Expire(loop, grace)
+
+    def handle(number: int) -> None:
+        if expire.is_running:
+            # asyncio and the interpreter would wait for running threads.
+            os._exit(128 + number)
+        stop.set(Interrupted(number))
+        expire.start()
+
+    caught = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    for number in caught:
+        loop.add_signal_handler(number, handle, number)
+    try:
+        yield expire
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)
+
+
+class _Expire:
+    """Cancels what is still under way when the grace after a signal is over."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, grace: float) -> None:
+        self.is_running = False
+        self._loop = loop
+        self._grace = grace
+        self._work: asyncio.Future[None] | None = None
+
+    def __call__(self, work: asyncio.Future[None]) -> None:
+        self._work = work
+
+    def start(self) -> None:
+        self.is_running = True
+        self._loop.call_later(self._grace, self._cancel)
+
+    def _cancel(self) -> None:
+        if self._work is not None:
+            self._work.cancel()

@@ -1,0 +1,136 @@
+"""A photo made ready to send: upright, and with ``--fit`` within the API's limits.
+
+What is sent is also what the embedded engine looks at, so a run without a key rehearses a run with
+one exactly. A photo that is upright and fits is sent as it is, byte for byte.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image, JpegImagePlugin
+
+from humanbody_cli.errors import PhotoError
+from humanbody_cli.pictures import API_FORMATS, MAX_FIT_PIXELS, Picture, read_header
+from humanbody_cli.protocol import codes, limits
+
+_QUALITIES = (95, 90, 85, 80, 75)
+_SHRINK = 0.84
+"""Each side, a step, once the lowest quality is still too large: about 0.7 of the pixels."""
+
+_REQUEST_MARGIN = 1024
+"""Bytes left for the form around the photo; the form itself has about 550."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What is sent for a photo. ``picture`` is the photo itself where nothing had to change."""
+
+    data: bytes = field(repr=False)
+    format: str
+    size: tuple[int, int]
+    picture: Picture
+
+    def pixels(self) -> Image.Image:
+        """The pixels that the engine is to look at, RGB."""
+        image = self.picture.pixels()
+        return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def prepare(picture: Picture, *, fit: bool) -> Upload:
+    """The upload for a checked photo.
+
+    ``fit`` shrinks and re-encodes no more than needed; without it only a photo that lies on its
+    side is re-encoded, in the same format.
+
+    Raises:
+        PhotoError: rejected, where it cannot be brought within the limits.
+    """
+    if picture.orientation == 1 and _fits(picture):
+        return Upload(picture.data, picture.format, picture.size, picture)
+    if picture.stored[0] * picture.stored[1] > MAX_FIT_PIXELS:
+        raise PhotoError(
+            codes.INVALID_SIZE,
+            f"{picture.stored[0]} x {picture.stored[1]} pixels are beyond what --fit takes "
+            f"({MAX_FIT_PIXELS:,}); shrink the photo yourself",
+            rejected=True,
+        )
+    image = picture.pixels()
+    target = fitted_size(image.size) if fit else image.size
+    if target != image.size:
+        # Shrinking by area: sharper kernels ring at the very edges that matter here.
+        image = image.resize(target, Image.Resampling.BOX, reducing_gap=2.0)
+    data = _encode(image, picture, shrink=fit)
+    return _reread(data)
+
+
+def _fits(picture: Picture) -> bool:
+    return (
+        picture.format in API_FORMATS
+        and all(limits.MIN_SIDE <= side <= limits.MAX_SIDE for side in picture.stored)
+        and len(picture.data) <= limits.MAX_BYTES - _REQUEST_MARGIN
+    )
+
+
+def fitted_size(size: tuple[int, int]) -> tuple[int, int]:
+    """The nearest size within the limits, in proportion wherever that is possible."""
+    width, height = size
+    scale = min(1.0, limits.MAX_SIDE / max(size))
+    scale = max(scale, limits.MIN_SIDE / min(size))
+    return (_within(width * scale), _within(height * scale))
+
+
+def _within(side: float) -> int:
+    # A strip of 50 x 9000 cannot keep its proportion: the mask is brought back to it anyway.
+    return max(limits.MIN_SIDE, min(limits.MAX_SIDE, round(side)))
+
+
+def _encode(image: Image.Image, picture: Picture, *, shrink: bool) -> bytes:
+    budget = limits.MAX_BYTES - _REQUEST_MARGIN
+    if picture.format == "PNG":
+        data = _saved(image, "PNG", compress_level=6)
+        if len(data) <= budget:
+            return data
+    flat = image.convert("RGB")
+    if picture.format == "JPEG" and image.size == picture.size:
+        data = _saved(flat, "JPEG", **_same_tables(picture))
+        if len(data) <= budget:
+            return data
+    while True:
+        for quality in _QUALITIES:
+            data = _saved(flat, "JPEG", quality=quality, subsampling=0 if quality > 90 else 2)
+            if len(data) <= budget:
+                return data
+        if not shrink:
+            raise PhotoError(
+                codes.FILE_TOO_LARGE,
+                "turned upright the photo has more than 2 MB; use --fit to have it made smaller",
+                rejected=True,
+            )
+        smaller = (_within(flat.width * _SHRINK), _within(flat.height * _SHRINK))
+        flat = flat.resize(smaller, Image.Resampling.BOX)
+
+
+def _same_tables(picture: Picture) -> dict[str, Any]:
+    """The photo's own quantisation: turning it upright then costs next to no quality or size."""
+    with Image.open(io.BytesIO(picture.data), formats=["JPEG", "MPO"]) as image:
+        tables: Any = getattr(image, "quantization", None)
+        sampling = JpegImagePlugin.get_sampling(image)
+    if picture.mode != "RGB" or not tables or sampling < 0:
+        return {"quality": 95}
+    return {"qtables": tables, "subsampling": sampling}
+
+
+def _saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    clean = image.copy() if image.info else image
+    clean.info.clear()  # no profile, no Exif: the API looks at pixels, and location is private
+    clean.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _reread(data: bytes) -> Upload:
+    picture = read_header(data)
+    return Upload(data, picture.format, picture.size, picture)
