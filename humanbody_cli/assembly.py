@@ -1,4 +1,4 @@
-"""The parts of a run put together: engine, gate, pipeline. Imports what is heavy, so it comes late."""
+"""The parts of a run put together: engine, gate, pipeline. Imports what is heavy: comes late."""
 
 from __future__ import annotations
 

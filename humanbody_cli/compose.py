@@ -52,7 +52,6 @@ class Mask:
         """The mask as an 8-bit gray PNG."""
         return self._data if self._data is not None else png.encode(self.image)
 
-
     def coverage(self) -> float:
         """The part of the photo inside the mask, 0 to 1."""
         counts = self.image.histogram()

@@ -229,10 +229,14 @@ class Journal:
         with self._guard, _translated(self.path):
             return self._outcome(self._db.execute(query, (key,)).fetchone())
 
-    def outcomes(self, status: str | None = None) -> Iterator[Outcome]:
-        """Every record, by output name, a chunk at a time."""
+    def outcomes(self, status: str | None = None, *, absolute: bool = False) -> Iterator[Outcome]:
+        """Every record, by output name, a chunk at a time.
+
+        ``absolute`` names sources so that they are found from any folder.
+        """
         where = "WHERE name > ? AND (? IS NULL OR status = ?)"
-        query = f"SELECT {_RECORD} FROM photos {where} ORDER BY name LIMIT {CHUNK}"  # noqa: S608
+        fields = _RECORD.replace("source", "key AS source", 1) if absolute else _RECORD
+        query = f"SELECT {fields} FROM photos {where} ORDER BY name LIMIT {CHUNK}"  # noqa: S608
         last = b""
         while True:
             with self._guard, _translated(self.path):

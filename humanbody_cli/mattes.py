@@ -7,13 +7,14 @@ both work on a small grid first and then touch only the full-size tiles that nee
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 Bytes = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
@@ -30,7 +31,7 @@ RADIUS = 4
 """The guided filter's window is 2 * RADIUS + 1 grid pixels a side."""
 
 EPSILON = 1e-4
-"""The guided filter's regularisation, in squared colour (0..1): edges fainter than .01 are noise."""
+"""The guided filter's regularisation, in squared colour (0..1): contrast under .01 is noise."""
 
 FINER = 8.0
 """Gray values by which a mask may differ from its own grid before its finer detail is kept."""
@@ -46,36 +47,29 @@ def estimate_foreground(rgb: Bytes, alpha: Bytes) -> Bytes:
     """
     colours = np.zeros_like(rgb)
     inside, outside = _spread_colours(Image.fromarray(rgb), Image.fromarray(alpha))
-    for box in _tiles_of(Image.fromarray(alpha).size):
+    for box in _tiles_of((alpha.shape[1], alpha.shape[0])):
         window = np.s_[box[1] : box[3], box[0] : box[2]]
         part = alpha[window]
-        least, most = part.min(), part.max()
-        if least == 255:
+        if part.min() == 255:
             colours[window] = rgb[window]
-        elif most > 0:
+        elif part.any():
             near = [_patch(smooth, box, alpha.shape) for smooth in (inside, outside)]
-            colours[window] = _unmix_tile(rgb[window], part, *near)
-    return colours
-
-
-def _unmix_tile(seen: Bytes, alpha: Bytes, inside: Floats, outside: Floats) -> Bytes:
-    """Foreground colours [h, w, 3] of a tile: the photo's where opaque, 0 where nothing is left."""
-    colours = seen.copy()
-    colours[alpha == 0] = 0
-    unsure = (alpha > 0) & (alpha < 255)
-    colours[unsure] = _unmix(seen[unsure], alpha[unsure], inside[unsure], outside[unsure])
+            colours[window] = _unmix(rgb[window], part[..., np.newaxis], *near)
     return colours
 
 
 def _unmix(seen: Bytes, alpha: Bytes, inside: Floats, outside: Floats) -> Bytes:
-    """Foreground colours [n, 3] of pixels seen through alpha [n], given smooth estimates [n, 3]."""
+    """Foreground colours [h, w, 3] of what is seen through alpha [h, w, 1], given smooth estimates.
+
+    With alpha 255 the formula gives the seen pixel itself.
+    """
     pixels = seen.astype(np.float32)
-    part = alpha.astype(np.float32)[:, np.newaxis] / 255
+    part = alpha.astype(np.float32) / 255
     colour = inside + part * (pixels - part * inside - (1 - part) * outside)
     # Kept between what is seen and what the person looks like nearby: a mask's soft edge inside
     # solid colour would otherwise turn darker, or lighter, than both.
-    low, high = np.minimum(pixels, inside), np.maximum(pixels, inside)
-    return np.rint(np.clip(colour, low, high)).astype(np.uint8)
+    colour = np.clip(colour, np.minimum(pixels, inside), np.maximum(pixels, inside))
+    return (np.rint(colour) * (alpha > 0)).astype(np.uint8)
 
 
 def _spread_colours(photo: Image.Image, mask: Image.Image) -> tuple[Image.Image, Image.Image]:
@@ -185,10 +179,11 @@ def _unsure(mask: Image.Image, small: Image.Image) -> Floats:
     values = np.asarray(small)
     unsure = ((values > 12) & (values < 243)).astype(np.float32)
     near = np.minimum(_box_mean(unsure, RADIUS // 2) * 4, 1)
-    if small.size != mask.size:
-        again = np.asarray(small.resize(mask.size, Resampling.BICUBIC), np.int16)
-        finer = np.abs(again - np.asarray(mask)).astype(np.float32)
-        detail = np.asarray(Image.fromarray(finer).resize(small.size, Resampling.BOX))
+    finer = mask.reduce(max(1, min(mask.size) // (2 * min(small.size))))
+    if finer.size != small.size:
+        again = np.asarray(small.resize(finer.size, Resampling.BICUBIC), np.int16)
+        missed = np.abs(again - np.asarray(finer)).astype(np.float32)
+        detail = np.asarray(Image.fromarray(missed).resize(small.size, Resampling.BOX))
         near = near * np.clip(2 - _box_mean(detail, 1) / FINER, 0, 1)
     return np.asarray(near, np.float32)
 
@@ -198,12 +193,27 @@ def _guided(pixels: Floats, values: Floats) -> tuple[Floats, Floats]:
     mean = _box_mean(pixels, RADIUS)
     mean_value = _box_mean(values, RADIUS)
     joint = _box_mean(pixels * values[..., np.newaxis], RADIUS) - mean * mean_value[..., np.newaxis]
-    products = pixels[..., :, np.newaxis] * pixels[..., np.newaxis, :]
-    spread = _box_mean(products, RADIUS) - mean[..., :, np.newaxis] * mean[..., np.newaxis, :]
-    spread += EPSILON * np.eye(3, dtype=np.float32)
-    slopes = np.linalg.solve(spread, joint[..., np.newaxis])[..., 0]
+    # The covariance is symmetric: six of its nine entries say all.
+    one, other = np.triu_indices(3)
+    spread = _box_mean(pixels[..., one] * pixels[..., other], RADIUS)
+    spread = spread - mean[..., one] * mean[..., other] + EPSILON * (one == other)
+    slopes = _solve(spread, joint)
     offset = mean_value - (slopes * mean).sum(axis=2)
     return _box_mean(slopes, RADIUS), _box_mean(offset, RADIUS)
+
+
+def _solve(matrix: Floats, vector: Floats) -> Floats:
+    """Solutions [h, w, 3] for symmetric 3 x 3 matrices, upper triangles [h, w, 6], by cofactors."""
+    rr, rg, rb, gg, gb, bb = np.moveaxis(matrix, 2, 0)
+    inverse = np.stack(
+        (
+            np.stack((gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg)),
+            np.stack((rb * gb - rg * bb, rr * bb - rb * rb, rb * rg - rr * gb)),
+            np.stack((rg * gb - rb * gg, rb * rg - rr * gb, rr * gg - rg * rg)),
+        )
+    )
+    determinant = rr * inverse[0, 0] + rg * inverse[0, 1] + rb * inverse[0, 2]
+    return np.asarray(np.einsum("ijhw,hwj->hwi", inverse, vector) / determinant[..., np.newaxis])
 
 
 def _box_mean(grid: Floats, radius: int) -> Floats:

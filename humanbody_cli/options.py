@@ -100,150 +100,6 @@ class ShardType(click.ParamType):
 
 _positive = click.FloatRange(min=0, min_open=True)
 
-inputs = group(
-    "inputs",
-    lambda inputs, from_file, nul, shard: _inputs(
-        InputSettings(tuple(inputs), from_file, nul, shard)
-    ),
-    click.argument("inputs", nargs=-1, metavar="INPUT...", type=click.Path(path_type=str)),
-    option("--from-file", metavar="LIST", help="Read inputs from LIST ('-': stdin), one a line."),
-    option(
-        "-0", "--null", "nul", is_flag=True, help="Names in LIST end with NUL, not with a newline."
-    ),
-    option(
-        "--shard", type=ShardType(), default="1/1", help="Only part I of N, split by output name."
-    ),
-)
-
-wanted = group(
-    "wanted",
-    lambda no_mask, no_cutout, edges, fit, metadata: _wanted(
-        Wanted(not no_mask, not no_cutout, Edges(edges), fit, Metadata(metadata))
-    ),
-    option("--no-mask", is_flag=True, help="Write no masks (the API then answers quicker)."),
-    option("--no-cutout", is_flag=True, help="Write no cutouts."),
-    option(
-        "--edges",
-        type=click.Choice([edges.value for edges in Edges]),
-        default=Edges.HARD.value,
-        show_default=True,
-        help="hard: the API's own cutout, cut at 0.5; soft: the confidence as alpha.",
-    ),
-    option(
-        "--fit",
-        is_flag=True,
-        help="Make unfit photos fit (shrink, convert) instead of rejecting them.",
-    ),
-    option(
-        "--metadata",
-        type=click.Choice([metadata.value for metadata in Metadata]),
-        default=Metadata.STRIP.value,
-        show_default=True,
-        help="Exif in the cutouts; it may tell where a photo was taken.",
-    ),
-)
-
-output = group(
-    "output",
-    lambda output, sync, force, retry_failed, lock_wait: OutputSettings(
-        Path(output), sync, force, retry_failed, lock_wait
-    ),
-    option("-o", "--output", required=True, metavar="OUT", help="Output folder; '-': stdout."),
-    option(
-        "--sync/--no-sync",
-        default=None,
-        help="Wait for the disk after each file.  [default: with the API only]",
-    ),
-    option("--force", is_flag=True, help="Do every photo again, whatever is there."),
-    option("--retry-failed", is_flag=True, help="Try photos again that failed for good."),
-    option(
-        "--lock-wait",
-        type=click.FloatRange(min=0),
-        default=0.0,
-        metavar="S",
-        help="Wait so many seconds for another run on OUT to end.",
-    ),
-)
-
-api = group(
-    "api",
-    lambda **values: _api(**values),
-    option(
-        "--endpoint",
-        metavar="URL",
-        default=DEFAULT_ENDPOINT,
-        show_default=True,
-        help="The API's host, or a server of your own (hbseg serve).",
-    ),
-    option("--api-key", metavar="KEY", help="The key; its secret is HBSEG_API_SECRET."),
-    option("--credentials", metavar="FILE", help="File with api_key=... and api_secret=..."),
-    option(
-        "--qps",
-        type=Qps(),
-        default=f"{FREE_QPS:g}",
-        show_default=True,
-        help="The key's quota in calls a second; auto finds it.",
-    ),
-    option(
-        "--concurrency",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="At most N calls in flight.  [default: as many as the quota needs]",
-    ),
-    option(
-        "--retries",
-        type=click.IntRange(min=0),
-        default=5,
-        show_default=True,
-        metavar="N",
-        help="Further attempts a photo.",
-    ),
-    option(
-        "--timeout",
-        type=_positive,
-        default=60.0,
-        show_default=True,
-        metavar="S",
-        help="Longest wait for an answer, in seconds.",
-    ),
-    option(
-        "--max-calls",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="Stop before call N + 1, retries included (exit code 5).",
-    ),
-)
-
-local = group(
-    "local",
-    lambda model, preset, mean, std, side, threads: LocalSettings(
-        Path(model) if model else None, preset, mean, std, side, threads or os.cpu_count() or 1
-    ),
-    option("--model", metavar="FILE.onnx", help="A segmentation model of your own."),
-    option("--preset", metavar="NAME", help="How it is fed: u2net, isnet, modnet, birefnet..."),
-    option("--mean", metavar="R,G,B", help="Mean subtracted, instead of the preset's."),
-    option("--std", metavar="R,G,B", help="Deviation divided by, instead of the preset's."),
-    option("--side", type=click.IntRange(32, 4096), metavar="PX", help="Its input's side."),
-    option("--threads", type=click.IntRange(1, 256), metavar="N", help="[default: every core]"),
-)
-
-engine = option(
-    "--engine",
-    type=click.Choice([choice.value for choice in EngineChoice]),
-    default=EngineChoice.AUTO.value,
-    show_default=True,
-    help="auto: the API where a key is set, else the embedded engine.",
-)
-
-verbosity = group(
-    "verbosity",
-    lambda quiet, verbose: -1 if quiet else verbose,
-    option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
-    option("-v", "--verbose", count=True, help="Say more."),
-)
-
-as_json = option("--json", "json", is_flag=True, help="One JSON object a photo on stdout.")
-
 
 def _inputs(settings: InputSettings) -> InputSettings:
     if not settings.inputs and settings.from_file is None:
@@ -348,3 +204,148 @@ def _sound(key: str, secret: str, where: str) -> Credentials:
 def _pairs(text: str) -> dict[str, str]:
     words = [word for word in text.split() if "=" in word]
     return dict(word.split("=", 1) for word in words)
+
+
+inputs = group(
+    "inputs",
+    lambda inputs, from_file, nul, shard: _inputs(
+        InputSettings(tuple(inputs), from_file, nul, shard)
+    ),
+    click.argument("inputs", nargs=-1, metavar="INPUT...", type=click.Path(path_type=str)),
+    option("--from-file", metavar="LIST", help="Read inputs from LIST ('-': stdin), one a line."),
+    option(
+        "-0", "--null", "nul", is_flag=True, help="Names in LIST end with NUL, not with a newline."
+    ),
+    option(
+        "--shard", type=ShardType(), default="1/1", help="Only part I of N, split by output name."
+    ),
+)
+
+wanted = group(
+    "wanted",
+    lambda no_mask, no_cutout, edges, fit, metadata: _wanted(
+        Wanted(not no_mask, not no_cutout, Edges(edges), fit, Metadata(metadata))
+    ),
+    option("--no-mask", is_flag=True, help="Write no masks (the API then answers quicker)."),
+    option("--no-cutout", is_flag=True, help="Write no cutouts."),
+    option(
+        "--edges",
+        type=click.Choice([edges.value for edges in Edges]),
+        default=Edges.HARD.value,
+        show_default=True,
+        help="hard: the API's own cutout, cut at 0.5; soft: the confidence as alpha.",
+    ),
+    option(
+        "--fit",
+        is_flag=True,
+        help="Make unfit photos fit (shrink, convert) instead of rejecting them.",
+    ),
+    option(
+        "--metadata",
+        type=click.Choice([metadata.value for metadata in Metadata]),
+        default=Metadata.STRIP.value,
+        show_default=True,
+        help="Exif in the cutouts; it may tell where a photo was taken.",
+    ),
+)
+
+output = group(
+    "output",
+    lambda output, sync, force, retry_failed, lock_wait: OutputSettings(
+        Path(output), sync, force, retry_failed, lock_wait
+    ),
+    option("-o", "--output", required=True, metavar="OUT", help="Output folder; '-': stdout."),
+    option(
+        "--sync/--no-sync",
+        default=None,
+        help="Wait for the disk after each file.  [default: with the API only]",
+    ),
+    option("--force", is_flag=True, help="Do every photo again, whatever is there."),
+    option("--retry-failed", is_flag=True, help="Try photos again that failed for good."),
+    option(
+        "--lock-wait",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        metavar="S",
+        help="Wait so many seconds for another run on OUT to end.",
+    ),
+)
+
+api = group(
+    "api",
+    _api,
+    option(
+        "--endpoint",
+        metavar="URL",
+        default=DEFAULT_ENDPOINT,
+        show_default=True,
+        help="The API's host, or a server of your own (hbseg serve).",
+    ),
+    option("--api-key", metavar="KEY", help="The key; its secret is HBSEG_API_SECRET."),
+    option("--credentials", metavar="FILE", help="File with api_key=... and api_secret=..."),
+    option(
+        "--qps",
+        type=Qps(),
+        default=f"{FREE_QPS:g}",
+        show_default=True,
+        help="The key's quota in calls a second; auto finds it.",
+    ),
+    option(
+        "--concurrency",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="At most N calls in flight.  [default: as many as the quota needs]",
+    ),
+    option(
+        "--retries",
+        type=click.IntRange(min=0),
+        default=5,
+        show_default=True,
+        metavar="N",
+        help="Further attempts a photo.",
+    ),
+    option(
+        "--timeout",
+        type=_positive,
+        default=60.0,
+        show_default=True,
+        metavar="S",
+        help="Longest wait for an answer, in seconds.",
+    ),
+    option(
+        "--max-calls",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Stop before call N + 1, retries included (exit code 5).",
+    ),
+)
+
+local = group(
+    "local",
+    lambda model, preset, mean, std, side, threads: LocalSettings(
+        Path(model) if model else None, preset, mean, std, side, threads or os.cpu_count() or 1
+    ),
+    option("--model", metavar="FILE.onnx", help="A segmentation model of your own."),
+    option("--preset", metavar="NAME", help="How it is fed: u2net, isnet, modnet, birefnet..."),
+    option("--mean", metavar="R,G,B", help="Mean subtracted, instead of the preset's."),
+    option("--std", metavar="R,G,B", help="Deviation divided by, instead of the preset's."),
+    option("--side", type=click.IntRange(32, 4096), metavar="PX", help="Its input's side."),
+    option("--threads", type=click.IntRange(1, 256), metavar="N", help="[default: every core]"),
+)
+
+engine = option(
+    "--engine",
+    type=click.Choice([choice.value for choice in EngineChoice]),
+    default=EngineChoice.AUTO.value,
+    show_default=True,
+    help="auto: the API where a key is set, else the embedded engine.",
+)
+
+verbosity = group(
+    "verbosity",
+    lambda quiet, verbose: -1 if quiet else verbose,
+    option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
+    option("-v", "--verbose", count=True, help="Say more."),
+)
+
+as_json = option("--json", "json", is_flag=True, help="One JSON object a photo on stdout.")

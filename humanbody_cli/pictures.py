@@ -219,7 +219,7 @@ def _orientation(image: Image.Image) -> int:
         value = image.getexif().get(_ORIENTATION, 1)
     except (*_BROKEN, ArithmeticError):  # broken Exif is common and no fault of the pixels
         return 1
-    except Exception as error:  # noqa: BLE001 - struct.error and its like, by name only
+    except Exception as error:
         if type(error).__module__ not in ("struct", "_struct"):
             raise
         return 1

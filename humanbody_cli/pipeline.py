@@ -124,7 +124,7 @@ class Pipeline:
 
     @contextlib.asynccontextmanager
     async def _one_at_a_time(self, sha256: str) -> AsyncIterator[None]:
-        """Photos with the same bytes follow each other: the second finds what the first paid for."""
+        """Photos with the same bytes take turns: the second finds what the first paid for."""
         lock = self._same.setdefault(sha256, asyncio.Lock())
         try:
             async with lock:

@@ -70,7 +70,9 @@ def _done_line(outcome: Outcome) -> str:
 def shown(source: str) -> str:
     """A name fit for a terminal: control characters and bytes that are no text are escaped."""
     return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogateescape").decode()
+        char
+        if char.isprintable()
+        else char.encode("unicode_escape", "surrogateescape").decode()
         if not "\udc80" <= char <= "\udcff"
         else f"\\x{ord(char) - 0xDC00:02x}"
         for char in source

@@ -52,13 +52,17 @@ class Tally:
 
     def counts(self) -> str:
         """``12 done, 1 rejected (INVALID_IMAGE_SIZE 1), 3 done before``."""
-        parts = [f"{self.done:,} done"]
-        for status in (Status.REJECTED, Status.FAILED):
-            if self.finished[status]:
-                parts.append(f"{self.finished[status]:,} {status.value}")
-        for status in (Status.DONE, Status.REJECTED, Status.FAILED):
-            if self.passed[status.value]:
-                parts.append(f"{self.passed[status.value]:,} {status.value} before")
+        parts = [f"{self.done:,} done"] if self.total or not self.passed else []
+        parts += [
+            f"{self.finished[status]:,} {status.value}"
+            for status in (Status.REJECTED, Status.FAILED)
+            if self.finished[status]
+        ]
+        parts += [
+            f"{self.passed[status.value]:,} {status.value} before"
+            for status in (Status.DONE, Status.REJECTED, Status.FAILED)
+            if self.passed[status.value]
+        ]
         return ", ".join(parts)
 
 

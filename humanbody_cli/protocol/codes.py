@@ -59,7 +59,9 @@ ROWS: tuple[ErrorRow, ...] = (
     ErrorRow(
         UNSUPPORTED_FORMAT, 400, Treatment.PHOTO, "the file is damaged or no JPG or PNG; replace it"
     ),
-    ErrorRow(INVALID_SIZE, 400, Treatment.PHOTO, "each side must have 48 to 4096 pixels; use --fit"),
+    ErrorRow(
+        INVALID_SIZE, 400, Treatment.PHOTO, "each side must have 48 to 4096 pixels; use --fit"
+    ),
     ErrorRow(INVALID_URL, 400, Treatment.PHOTO, "the address cannot be fetched; check it"),
     ErrorRow(FILE_TOO_LARGE, 400, Treatment.PHOTO, "at most 2 MB are taken; use --fit"),
     ErrorRow(DOWNLOAD_TIMEOUT, 412, Treatment.RETRY, "the photo's own server is slow; try later"),
@@ -80,12 +82,18 @@ ROWS: tuple[ErrorRow, ...] = (
         "this key may not call the API; look at it in the console of your account",
         bare=True,
     ),
-    ErrorRow(CONCURRENCY, 403, Treatment.RETRY, "the key's quota is in use; lower --qps", bare=True),
+    ErrorRow(
+        CONCURRENCY, 403, Treatment.RETRY, "the key's quota is in use; lower --qps", bare=True
+    ),
     ErrorRow(MISSING_ARGUMENTS, 400, Treatment.STOP, _REPORT),
     ErrorRow(BAD_ARGUMENTS, 400, Treatment.STOP, _REPORT),
     ErrorRow(COEXISTENCE, 400, Treatment.STOP, _REPORT),
     ErrorRow(
-        ENTITY_TOO_LARGE, 413, Treatment.PHOTO, "the whole request may have 2 MB; use --fit", bare=True
+        ENTITY_TOO_LARGE,
+        413,
+        Treatment.PHOTO,
+        "the whole request may have 2 MB; use --fit",
+        bare=True,
     ),
     ErrorRow(
         API_NOT_FOUND,

@@ -1,0 +1,60 @@
+# Every target works from a fresh clone: the first one that needs it makes .venv.
+# CI calls these targets and nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EVAL ?= eval
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types check fuzz bench bench-quota bench-memory bench-rerun bench-quality bench-server clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+$(VENV)/.local: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.local
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+run: $(VENV)/.local ## Cut the people out of sample_images/ into out/
+	$(BIN)/hbseg segment sample_images -o out
+	@echo "look at out/cutouts, or open the page:"
+	@$(BIN)/hbseg report out
+
+test: $(VENV)/.dev ## Run every test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## Check types
+	$(BIN)/mypy
+
+check: lint types test ## Everything that must hold before a change lands
+
+bench-quota: $(VENV)/.dev ## How well the quota is filled, against a local server
+	$(BIN)/python benchmarks/bench_quota.py
+
+bench-memory: $(VENV)/.dev ## Peak memory: 20 photos beside 2,000
+	$(BIN)/python benchmarks/bench_memory.py
+
+bench-rerun: $(VENV)/.dev ## A second run over 100,000 done photos beside find
+	$(BIN)/python benchmarks/bench_rerun.py
+
+bench-quality: $(VENV)/.dev ## Masks against your own photographs: make bench-quality EVAL=folder
+	$(BIN)/python benchmarks/bench_quality.py $(EVAL)
+
+bench-server: $(VENV)/.dev ## hbseg serve beside rembg s
+	$(BIN)/python benchmarks/bench_server.py
+
+bench: bench-quota bench-memory bench-rerun bench-server ## Every benchmark that needs no data
+
+clean: ## Remove what was made
+	rm -rf $(VENV) out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,24 @@
+"""``hbseg report``."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("report")
+@click.argument("out", metavar="OUT")
+def command(out: str) -> int:
+    """Write a page to look through the results in OUT.
+
+    OUT/report.html needs no server: open it in a browser. Doubtful masks come first. The page's
+    path is printed.
+    """
+    from humanbody_cli import report
+    from humanbody_cli.journal import Journal
+
+    journal = Journal(out, read_only=True)
+    try:
+        click.echo(report.write(journal)[0])
+    finally:
+        journal.close()
+    return 0
