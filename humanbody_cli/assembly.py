@@ -8,7 +8,7 @@ from humanbody_cli.errors import FatalError
 from humanbody_cli.journal import Journal
 from humanbody_cli.pictures import configure_pillow
 from humanbody_cli.pipeline import Pipeline
-from humanbody_cli.publish import Publisher
+from humanbody_cli.publish import Disk, Publisher
 from humanbody_cli.quota.gate import Gate
 from humanbody_cli.quota.learning import Learner
 from humanbody_cli.quota.slots import slots_for
@@ -20,7 +20,12 @@ from humanbody_cli.stopping import Stop
 
 
 def assemble(
-    settings: RunSettings, shape: Shape, journal: Journal, stop: Stop, began: float
+    settings: RunSettings,
+    shape: Shape,
+    journal: Journal,
+    stop: Stop,
+    began: float,
+    disk: Disk | None = None,
 ) -> tuple[Engine, Gate | None, Pipeline]:
     """Engine, gate (with the API) and pipeline of one run that began at ``began``.
 
@@ -39,7 +44,7 @@ def assemble(
     pipeline = Pipeline(
         engine=engine,
         journal=journal,
-        publisher=Publisher(str(output.folder), durable=durable),
+        publisher=Publisher(str(output.folder), durable=durable, disk=disk),
         reuse=Reuse(
             journal,
             str(output.folder),

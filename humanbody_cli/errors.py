@@ -51,7 +51,9 @@ class OutputError(FatalError):
 
 
 class JournalError(FatalError):
-    """The journal cannot be trusted; going on could pay twice."""
+    """The journal cannot be trusted; going on could pay twice. ``damaged`` where its file is."""
+
+    damaged = False
 
 
 class CallLimitReached(FatalError):

@@ -107,7 +107,7 @@ class Journal:
                 raise
             # Not SQLite, or damaged. Published files stand for themselves: they are taken up again
             # without a call, so a new journal pays for nothing twice.
-            self.rebuilt_from = self._set_aside()
+            self.rebuilt_from = self.set_aside()
             db = self._connect(f"file:{_quoted(self.path)}")
             self._check(db, existed=False)
         return db
@@ -163,7 +163,8 @@ class Journal:
         open_run = db.execute("SELECT 1 FROM runs WHERE ended IS NULL LIMIT 1").fetchone()
         return open_run is not None or os.path.getsize(self.path) < pages * size
 
-    def _set_aside(self) -> str:
+    def set_aside(self) -> str:
+        """Keep a damaged journal under another name; the next run begins a new one."""
         aside = f"{self.path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
         os.replace(self.path, aside)
         for ending in ("-wal", "-shm"):
@@ -400,10 +401,12 @@ def _translated(path: str) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         if _is_damage(error):
-            raise JournalError(
+            damage = JournalError(
                 f"{path} is damaged ({error}); run `hbseg segment` again to have it rebuilt from "
                 "the outputs"
-            ) from error
+            )
+            damage.damaged = True
+            raise damage from error
         if isinstance(error, sqlite3.OperationalError):
             raise OutputError(
                 f"cannot write {path}: {error}; free space or check the disk and permissions, "

@@ -192,6 +192,7 @@ def _in_the_way(path: str) -> PhotoError:
         "OUTPUT_NAME_TAKEN",
         f"{path} cannot be written: a file or folder of another kind stands there; move it away",
         rejected=True,
+        transient=True,
     )
 
 

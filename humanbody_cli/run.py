@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from humanbody_cli import batch, intake
-from humanbody_cli.errors import FatalError, HbsegError, Interrupted, OutputError, output_error
+from humanbody_cli.errors import FatalError, HbsegError, Interrupted, JournalError, OutputError, output_error
 from humanbody_cli.journal import Journal
 from humanbody_cli.lock import OutputLock
 from humanbody_cli.outcomes import Outcome, json_line
 from humanbody_cli.photos import STATE, Photo, Walk, find
 from humanbody_cli.progress import Progress, Stopwatch, duration
-from humanbody_cli.publish import Publisher
+from humanbody_cli.publish import Disk, Publisher
 from humanbody_cli.selection import Selection, Shape
 from humanbody_cli.settings import EngineChoice, RunSettings
 from humanbody_cli.stopping import Stop
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 LOCK = "lock"
 
 
-def segment(settings: RunSettings) -> int:
-    """Run ``hbseg segment``; the exit code.
+def segment(settings: RunSettings, disk: Disk | None = None) -> int:
+    """Run ``hbseg segment``; the exit code. ``disk`` stands in for the real one in tests.
 
     Raises:
         HbsegError: the run could not begin.
@@ -44,7 +44,7 @@ def segment(settings: RunSettings) -> int:
     with OutputLock(os.path.join(root, STATE, LOCK), wait=settings.output.lock_wait):
         journal = Journal(root)
         try:
-            return _Run(settings, journal).run()
+            return _Run(settings, journal, disk).run()
         finally:
             journal.close()
 
@@ -89,6 +89,7 @@ class _Run:
 
     settings: RunSettings
     journal: Journal
+    disk: Disk | None = None
 
     def __post_init__(self) -> None:
         self.root = str(self.settings.output.folder)
@@ -118,6 +119,9 @@ class _Run:
         except FatalError as error:
             self.stop.set(error)
             code = error.exit_code
+        if isinstance(self.stop.reason, JournalError) and self.stop.reason.damaged:
+            self.journal.close()
+            self.journal.set_aside()
         finally:
             self.progress.close()
             with contextlib.suppress(HbsegError):
@@ -142,7 +146,7 @@ class _Run:
         from humanbody_cli.assembly import assemble
 
         engine, self.gate, pipeline = assemble(
-            self.settings, self.shape, self.journal, self.stop, self.began
+            self.settings, self.shape, self.journal, self.stop, self.began, self.disk
         )
         self.progress.say(engine_line(self.settings))
         self._clean_up(pipeline.publisher, engine)

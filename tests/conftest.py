@@ -1,0 +1,116 @@
+"""Fixtures: the real command in a subprocess, a fake of the API on a real socket, real photos."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_api import Behaviour, FakeApi
+from PIL import Image, ImageDraw
+
+ROOT = Path(__file__).resolve().parent.parent
+KEY, SECRET = "the-key-of-the-tests", "the-secret-of-the-tests"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The objects of ``--json``."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass(frozen=True)
+class Hbseg:
+    """Runs the real command, with an environment of its own."""
+
+    cwd: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """No variable of the caller's reaches the command."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HBSEG_")}
+        state = str(self.cwd / "state")
+        paths = {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": state, "HOME": str(self.cwd)}
+        return {**kept, **paths, **self.env, **more}
+
+    def start(self, *arguments: object, **options: Any) -> subprocess.Popen[bytes]:
+        """Start it and return at once."""
+        environment = self.environment(**options.pop("env", {}))
+        command = [sys.executable, "-m", "humanbody_cli", *map(os.fspath, map(_text, arguments))]
+        options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options}
+        return subprocess.Popen(command, cwd=self.cwd, env=environment, **options)
+
+    def __call__(self, *arguments: object, stdin: bytes = b"", **options: Any) -> Ended:
+        """Run it to its end."""
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        with self.start(*arguments, **pipes, **options) as process:
+            out, err = process.communicate(stdin, timeout=90)
+        text = (stream.decode("utf-8", "surrogateescape") for stream in (out or b"", err or b""))
+        return Ended(process.returncode, *text)
+
+
+def _text(argument: object) -> str:
+    return argument if isinstance(argument, str) else str(argument)
+
+
+@pytest.fixture
+def hbseg(tmp_path: Path) -> Hbseg:
+    """The command without a key."""
+    return Hbseg(tmp_path)
+
+
+@pytest.fixture
+def paid(tmp_path: Path) -> Hbseg:
+    """The command with a key."""
+    return Hbseg(tmp_path, {"HBSEG_API_KEY": KEY, "HBSEG_API_SECRET": SECRET})
+
+
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    """A fake of the API that accepts everything at once."""
+    with FakeApi.in_thread(Behaviour()) as running:
+        yield running
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of four different photos, one of them in a folder below."""
+    folder = tmp_path / "photos"
+    for index, name in enumerate(("a.jpg", "b.jpg", "c.png", "deeper/d.jpg")):
+        photo(folder / name, seed=index)
+    return folder
+
+
+def photo(path: Path, *, seed: int = 0, size: tuple[int, int] = (96, 80)) -> Path:
+    """A photo of its own bytes: ``seed`` decides what is on it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.new("RGB", size, (40 + seed * 7 % 200, 90, 160))
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((size[0] // 4, 8, size[0] * 3 // 4, size[1] - 8), fill=(220, 180, seed % 256))
+    draw.point((seed % size[0], seed // size[0] % size[1]), fill=(255, 0, 0))
+    image.save(path, quality=95)
+    return path
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every published file below an output folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for kind in ("masks", "cutouts")
+        for path in sorted((folder / kind).rglob("*"))
+        if path.is_file()
+    }

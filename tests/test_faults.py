@@ -1,0 +1,113 @@
+"""The Nth call to the disk fails, for every N: the promises hold, and the next run completes."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from pathlib import Path
+
+import pytest
+from conftest import KEY, SECRET, files, photo
+from fake_api import FakeApi
+from PIL import Image
+
+from humanbody_cli import run
+from humanbody_cli.protocol.requests import Credentials
+from humanbody_cli.publish import RealDisk
+from humanbody_cli.settings import (
+    ApiSettings,
+    EngineChoice,
+    InputSettings,
+    LocalSettings,
+    OutputSettings,
+    RunSettings,
+    Wanted,
+)
+
+
+class FailingDisk(RealDisk):
+    """A disk whose ``n``-th call fails, and every later one too, as a full disk's do."""
+
+    def __init__(self, n: int, number: int) -> None:
+        self.left = n
+        self.number = number
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left <= 0:
+            raise OSError(self.number, os.strerror(self.number))
+
+    def mkdir(self, path: str) -> None:
+        self._count()
+        super().mkdir(path)
+
+    def create(self, path: str) -> int:
+        self._count()
+        return super().create(path)
+
+    def write(self, file: int, data: memoryview) -> int:
+        self._count()
+        if self.left == 1:  # the call before the one that fails takes only a part, as disks do
+            data = data[: len(data) // 2]
+        return super().write(file, data)
+
+    def fsync(self, file: int) -> None:
+        self._count()
+        super().fsync(file)
+
+    def rename(self, old: str, new: str) -> None:
+        self._count()
+        super().rename(old, new)
+
+    def sync_folder(self, path: str) -> None:
+        self._count()
+        super().sync_folder(path)
+
+
+def _settings(photos: Path, out: Path, url: str) -> RunSettings:
+    return RunSettings(
+        inputs=InputSettings((str(photos),)),
+        output=OutputSettings(out),
+        wanted=Wanted(),
+        engine=EngineChoice.API,
+        api=ApiSettings(Credentials(KEY, SECRET), url, qps=500.0),
+        local=LocalSettings(),
+        verbosity=-1,
+    )
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES])
+def test_every_call_to_the_disk_may_fail(
+    tmp_path: Path,
+    number: int,
+    api: FakeApi,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Exit 4, nothing undecodable at a final name, and the next run pays only for what was lost."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    photos = tmp_path / "photos"
+    photo(photos / "a.jpg", seed=1)
+    photo(photos / "deeper" / "b.jpg", seed=2)
+    expected: dict[str, bytes] | None = None
+    for n in range(1, 200):
+        out = tmp_path / f"out{n}"
+        disk = FailingDisk(n, number)
+        before = len(api.stats.calls)
+        code = run.segment(_settings(photos, out, api.url), disk)
+        for data in files(out).values():
+            Image.open(io.BytesIO(data)).load()
+        assert not list(out.rglob("*.tmp"))
+        if disk.left > 0:
+            assert code == 0
+            break
+        assert code == 4
+        assert "cannot write" in capsys.readouterr().err
+        assert run.segment(_settings(photos, out, api.url)) == 0
+        assert len(api.stats.calls) - before <= 4
+        expected = expected or files(out)
+        assert files(out) == expected
+    else:
+        raise AssertionError("the run never succeeded")
+    assert n > 20
