@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from humanbody_cli import batch, intake
-from humanbody_cli.errors import FatalError, HbsegError, Interrupted, JournalError, OutputError, output_error
+from humanbody_cli.errors import (
+    FatalError,
+    HbsegError,
+    Interrupted,
+    JournalError,
+    OutputError,
+    output_error,
+)
 from humanbody_cli.journal import Journal
 from humanbody_cli.lock import OutputLock
 from humanbody_cli.outcomes import Outcome, json_line
@@ -119,14 +126,14 @@ class _Run:
         except FatalError as error:
             self.stop.set(error)
             code = error.exit_code
-        if isinstance(self.stop.reason, JournalError) and self.stop.reason.damaged:
-            self.journal.close()
-            self.journal.set_aside()
         finally:
             self.progress.close()
             with contextlib.suppress(HbsegError):
                 calls = self.gate.calls if self.gate else 0
                 self.journal.end_run(calls=calls, done=self.tally.done, exit_code=code)
+        if isinstance(self.stop.reason, JournalError) and self.stop.reason.damaged:
+            self.journal.close()
+            self.journal.set_aside()
         self._summarise()
         return code
 
