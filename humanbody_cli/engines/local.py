@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 from PIL import Image
 
@@ -16,10 +16,8 @@ from humanbody_cli.settings import LocalSettings
 from humanbody_cli.uploads import Upload
 
 
-class Segmenter(Protocol):
-    """Upright RGB pixels -> mask (L, same size) and doubt. Runs in any thread."""
-
-    def __call__(self, image: Image.Image) -> tuple[Image.Image, float | None]: ...
+Segmenter = Callable[[Image.Image], tuple[Image.Image, float | None]]
+"""Upright RGB pixels -> mask (L, same size) and doubt. Runs in any thread."""
 
 
 def load_segmenter(settings: LocalSettings) -> Segmenter:
