@@ -99,11 +99,12 @@ def soft_cutout(pixels: Image.Image, mask: Image.Image) -> Image.Image:
             "--edges soft needs numpy: pip install 'humanbody-cli[soft]', or use --edges hard"
         ) from None
     rgb = pixels.convert("RGB")
-    colours = mattes.estimate_foreground(np.asarray(rgb), np.asarray(mask))
-    cleaned = Image.fromarray(colours)
+    cleaned = Image.fromarray(mattes.estimate_foreground(np.asarray(rgb), np.asarray(mask)))
     if "A" in pixels.getbands():
         cleaned.putalpha(pixels.getchannel("A"))
-    return _with_alpha(cleaned, mask)
+        return _with_alpha(cleaned, mask)
+    cleaned.putalpha(mask)  # colours under alpha 0 are zero already
+    return cleaned
 
 
 def _with_alpha(pixels: Image.Image, alpha: Image.Image) -> Image.Image:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 
-from humanbody_cli.journal import Journal, chunked
+from humanbody_cli.journal import Journal, chunked, key_of
 from humanbody_cli.photos import Photo
 from humanbody_cli.selection import Selection
 
-Passed = Callable[[str, bytes], None]
-"""Told of a photo that is passed by: its settled status and its key."""
+Passed = Callable[[str, list[bytes]], None]
+"""Told of photos that are passed by: their settled status and their keys."""
 
 
 def due(
@@ -21,14 +20,43 @@ def due(
     They stand in the journal as pending from then on.
     """
     for chunk in chunked(photos):
-        known = journal.known(chunk)
-        todo: list[Photo] = []
-        for photo in chunk:
-            key = os.fsencode(photo.key)
-            status = selection.settled(photo, known.get(key))
-            if status is None:
-                todo.append(photo)
-            else:
-                passed(status, key)
+        rest = _not_done(chunk, journal, selection, passed)
+        todo = _not_settled(rest, journal, selection, passed) if rest else []
         if todo:
             yield from journal.expect(todo)
+
+
+def _not_done(
+    chunk: list[Photo], journal: Journal, selection: Selection, passed: Passed
+) -> list[Photo]:
+    """The quick look: a hundred thousand done photos are passed by in about a second."""
+    keys = [key_of(photo) for photo in chunk]
+    done = journal.done(keys, selection.shape.accepted)
+    if not done:
+        return chunk
+    rest: list[Photo] = []
+    settled: list[bytes] = []
+    for photo, key in zip(chunk, keys, strict=True):
+        row = done.get(key)
+        if row is not None and selection.is_done(photo, row):
+            settled.append(key)
+        else:
+            rest.append(photo)
+    passed("done", settled)
+    return rest
+
+
+def _not_settled(
+    photos: list[Photo], journal: Journal, selection: Selection, passed: Passed
+) -> list[Photo]:
+    """The whole look: rejects and failures that stand."""
+    known = journal.known([key_of(photo) for photo in photos])
+    todo: list[Photo] = []
+    for photo in photos:
+        key = key_of(photo)
+        status = selection.settled(photo, known.get(key))
+        if status is None:
+            todo.append(photo)
+        else:
+            passed(status, [key])
+    return todo

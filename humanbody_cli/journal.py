@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -45,6 +45,11 @@ CREATE TABLE runs (
 """
 
 
+def key_of(photo: Photo) -> bytes:
+    """What a photo is known by in the journal: its path's own bytes, whether text or not."""
+    return photo.key.encode("utf-8", "surrogateescape")
+
+
 class Known(NamedTuple):
     """The part of a row that decides whether a photo needs anything. Sizes in bytes."""
 
@@ -61,8 +66,12 @@ class Known(NamedTuple):
     sha256: str | None
 
 
+Done = tuple[bytes, bytes, int, int, int | None, int | None]
+"""Key, output name, size and mtime of the source, size of the mask and of the cutout."""
+
 _KNOWN = ", ".join(Known._fields)
 _FOUND_BY_KEY = f"SELECT {_KNOWN} FROM photos WHERE key IN "  # noqa: S608 - field names only
+_DONE_BY_KEY = "SELECT key, name, size, mtime, mask_size, cutout_size FROM photos WHERE key IN "
 _FOUND_BY_SHA = f"SELECT {_KNOWN} FROM photos WHERE sha256 = ?"  # noqa: S608
 _RECORD = (
     "source, name, status, code, message, width, height, attempts, request_id, image_id, "
@@ -208,12 +217,21 @@ class Journal:
 
     # -- looking up ------------------------------------------------------------------------------
 
-    def known(self, photos: Sequence[Photo]) -> dict[bytes, Known]:
+    def known(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
         """The rows of these photos, by key."""
-        keys = [os.fsencode(photo.key) for photo in photos]
         with self._guard, _translated(self.path):
             rows = self._db.execute(_FOUND_BY_KEY + _marks(len(keys)), keys)
             return {row[0]: Known._make(row) for row in rows}
+
+    def done(self, keys: Sequence[bytes], shapes: Collection[str]) -> dict[bytes, Done]:
+        """Those of these photos that are done in one of these shapes, by key.
+
+        A second run asks this of every photo: it reads no more than decides.
+        """
+        where = f"{_marks(len(keys))} AND status = 'done' AND shape IN {_marks(len(shapes))}"
+        with self._guard, _translated(self.path):
+            rows = self._db.execute(_DONE_BY_KEY + where, (*keys, *shapes))
+            return {row[0]: row for row in rows}
 
     def same_bytes(self, sha256: str, *, since: float = 0.0) -> list[Known]:
         """The rows of photos with these very bytes that came to an end since a time.
@@ -277,7 +295,7 @@ class Journal:
             return [self._expect(photo) for photo in photos]
 
     def _expect(self, photo: Photo) -> Photo:
-        key, name = os.fsencode(photo.key), os.fsencode(photo.name)
+        key, name = key_of(photo), os.fsencode(photo.name)
         owner = self._db.execute("SELECT key FROM photos WHERE name = ?", (name,)).fetchone()
         if owner is not None and owner[0] != key:
             if _exists(owner[0]):
@@ -314,7 +332,7 @@ class Journal:
         """Write a photo's end. The last step of its way."""
         photo, outcome = finished.photo, finished.outcome
         values = {
-            "key": os.fsencode(photo.key),
+            "key": key_of(photo),
             "source": os.fsencode(photo.source),
             "name": os.fsencode(photo.name),
             "size": photo.size,
@@ -336,7 +354,7 @@ class Journal:
         with self._guard, _translated(self.path):
             self._db.execute(
                 "UPDATE photos SET calls = calls + ? WHERE key = ?",
-                (attempts, os.fsencode(photo.key)),
+                (attempts, key_of(photo)),
             )
 
     @contextlib.contextmanager

@@ -16,7 +16,7 @@ from humanbody_cli.names import SUFFIX, folder_names, root_names, shortened
 from humanbody_cli.settings import InputSettings, Shard
 
 PICTURE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .heic .heif .hif .avif .tif .tiff .bmp .gif".split()
+    "jpg jpeg jpe jfif png webp heic heif hif avif tif tiff bmp gif".split()
 )
 """Names taken for pictures in a walk. Those that the API does not take are rejected with a hint at
 ``--fit`` instead of being passed over: a photo that is silently not done is a photo lost."""
@@ -97,7 +97,7 @@ class Walk:
                 continue
             if _is_folder(entry):
                 folders.append(entry.name)
-            elif os.path.splitext(entry.name)[1].lower() in PICTURE_SUFFIXES:
+            elif entry.name.rpartition(".")[2].lower() in PICTURE_SUFFIXES:
                 pictures.append(entry)
             else:
                 self.skipped += 1

@@ -13,7 +13,7 @@ from typing import Any
 
 from humanbody_cli import batch, reading
 from humanbody_cli.errors import PhotoError
-from humanbody_cli.journal import FILE, Journal, chunked
+from humanbody_cli.journal import FILE, Journal, chunked, key_of
 from humanbody_cli.outcomes import Outcome, Status, json_line
 from humanbody_cli.photos import STATE, Photo, Walk, find
 from humanbody_cli.pictures import configure_pillow
@@ -156,9 +156,9 @@ def _due(
     photos: Iterator[Photo], journal: Journal | None, selection: Selection, planned: Plan
 ) -> Iterator[Photo]:
     for chunk in chunked(photos):
-        known = journal.known(chunk) if journal else {}
+        known = journal.known([key_of(photo) for photo in chunk]) if journal else {}
         for photo in chunk:
-            status = selection.settled(photo, known.get(os.fsencode(photo.key)))
+            status = selection.settled(photo, known.get(key_of(photo)))
             if status is None:
                 planned.bytes += max(0, photo.size)
                 yield photo

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from humanbody_cli import compose, png, results
 from humanbody_cli.compose import Mask
 from humanbody_cli.errors import PhotoError
-from humanbody_cli.journal import Journal, Known
+from humanbody_cli.journal import Journal, Known, key_of
 from humanbody_cli.photos import Photo
 from humanbody_cli.pictures import Picture
 from humanbody_cli.publish import CUTOUTS, MASKS
@@ -94,7 +94,7 @@ class Reuse:
 
         Only where nothing else is known of the photo, and never files older than it.
         """
-        known = self.journal.known([photo]).get(os.fsencode(photo.key))
+        known = self.journal.known([key_of(photo)]).get(key_of(photo))
         wanted = self.shape.wanted
         if known is not None and known.sha256 is not None:
             same = known.sha256 == sha256 and self.shape.accepts(known.shape)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from humanbody_cli import batch, intake
+from humanbody_cli import intake
 from humanbody_cli.errors import (
     FatalError,
     HbsegError,
-    Interrupted,
     JournalError,
     OutputError,
     output_error,
@@ -27,14 +24,13 @@ from humanbody_cli.lock import OutputLock
 from humanbody_cli.outcomes import Outcome, json_line
 from humanbody_cli.photos import STATE, Photo, Walk, find
 from humanbody_cli.progress import Progress, Stopwatch, duration
-from humanbody_cli.publish import Disk, Publisher
+from humanbody_cli.publish import Disk
 from humanbody_cli.selection import Selection, Shape
 from humanbody_cli.settings import EngineChoice, RunSettings
 from humanbody_cli.stopping import Stop
 from humanbody_cli.tally import Tally
 
 if TYPE_CHECKING:
-    from humanbody_cli.engines.base import Engine
     from humanbody_cli.quota.gate import Gate
 
 LOCK = "lock"
@@ -121,7 +117,7 @@ class _Run:
             due = self._due()
             first = next(due, None)
             if first is not None:
-                asyncio.run(self._work(itertools.chain([first], due)))
+                self._work(itertools.chain([first], due))
             code = self._exit_code()
         except FatalError as error:
             self.stop.set(error)
@@ -143,49 +139,32 @@ class _Run:
         photos = find(self.settings.inputs, self.walk)
         return intake.due(photos, self.journal, selection, self._passed)
 
-    def _passed(self, status: str, key: bytes) -> None:
-        self.tally.passed[status] += 1
-        self.progress.passed(1)
+    def _passed(self, status: str, keys: list[bytes]) -> None:
+        self.tally.passed[status] += len(keys)
+        self.progress.passed(len(keys))
         if self.settings.json:
-            self._print({**self.journal.outcome(key).record(), "skipped": True})
+            for key in keys:
+                self._print({**self.journal.outcome(key).record(), "skipped": True})
 
-    async def _work(self, photos: Iterator[Photo]) -> None:
+    def _work(self, photos: Iterator[Photo]) -> None:
+        from humanbody_cli import drive
         from humanbody_cli.assembly import assemble
 
         engine, self.gate, pipeline = assemble(
             self.settings, self.shape, self.journal, self.stop, self.began, self.disk
         )
         self.progress.say(engine_line(self.settings))
-        self._clean_up(pipeline.publisher, engine)
-        with _signals(self.stop, self.settings.grace) as expire:
-            try:
-                work = asyncio.ensure_future(
-                    batch.run(photos, pipeline.process, engine.capacity, self.stop, self._deliver)
-                )
-                expire(work)
-                with contextlib.suppress(asyncio.CancelledError):
-                    await work
-                if self.stop.is_set:
-                    await self._note_pending(photos)
-            finally:
-                await engine.aclose()
-                pipeline.close()
-
-    def _clean_up(self, publisher: Publisher, engine: Engine) -> None:
         for name in self.journal.begin_run(engine.name):
-            publisher.discard_leftover(name)
-
-    async def _note_pending(self, photos: Iterator[Photo]) -> None:
-        """After a stop the rest of the walk stands in the journal as pending, for `status`."""
-        if self.settings.inputs.from_file == "-":
-            return  # it may never end
-
-        def drain() -> None:
-            for _ in photos:
-                pass
-
-        with contextlib.suppress(HbsegError):
-            await asyncio.to_thread(drain)
+            pipeline.publisher.discard_leftover(name)
+        # Names that come over stdin may never end: what is left of them is not looked at.
+        rest = self.settings.inputs.from_file != "-"
+        drive.drive(
+            photos,
+            pipeline,
+            self.stop,
+            self._deliver,
+            drive.Ending(grace=self.settings.grace, note_pending=rest),
+        )
 
     def _deliver(self, outcome: Outcome) -> None:
         self.tally.add(outcome)
@@ -240,54 +219,3 @@ def engine_line(settings: RunSettings) -> str:
     model = settings.local.model
     what = f"model {model.name}" if model is not None else "embedded model"
     return f"engine: {what} on this machine{why}"
-
-
-@contextlib.contextmanager
-def _signals(stop: Stop, grace: float) -> Iterator[_Expire]:
-    """First SIGINT or SIGTERM: start nothing more, let calls in flight land. Second: out at once.
-
-    A signal that was ignored when the run began (nohup, ``&``) stays ignored.
-    """
-    loop = asyncio.get_running_loop()
-    expire = _Expire(loop, grace)
-
-    def handle(number: int) -> None:
-        if expire.is_running:
-            # asyncio and the interpreter would wait for running threads.
-            os._exit(128 + number)
-        stop.set(Interrupted(number))
-        expire.start()
-
-    caught = [
-        number
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if signal.getsignal(number) is not signal.SIG_IGN
-    ]
-    for number in caught:
-        loop.add_signal_handler(number, handle, number)
-    try:
-        yield expire
-    finally:
-        for number in caught:
-            loop.remove_signal_handler(number)
-
-
-class _Expire:
-    """Cancels what is still under way when the grace after a signal is over."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, grace: float) -> None:
-        self.is_running = False
-        self._loop = loop
-        self._grace = grace
-        self._work: asyncio.Future[None] | None = None
-
-    def __call__(self, work: asyncio.Future[None]) -> None:
-        self._work = work
-
-    def start(self) -> None:
-        self.is_running = True
-        self._loop.call_later(self._grace, self._cancel)
-
-    def _cancel(self) -> None:
-        if self._work is not None:
-            self._work.cancel()

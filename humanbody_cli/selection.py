@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
-from humanbody_cli.journal import Known
+from humanbody_cli.journal import Done, Known
 from humanbody_cli.names import marked
 from humanbody_cli.photos import Kind, Photo
 from humanbody_cli.publish import CUTOUTS, MASKS
@@ -42,7 +42,12 @@ class Shape:
 
     def accepts(self, text: str | None) -> bool:
         """Whether a result of that shape is what is wanted."""
-        return text is not None and any(text == self._text(engine) for engine in self.engines)
+        return text in self.accepted
+
+    @cached_property
+    def accepted(self) -> frozenset[str]:
+        """The texts of the shapes that serve."""
+        return frozenset(self._text(engine) for engine in self.engines)
 
     def same_check(self, text: str | None) -> bool:
         """Whether a rejection under that shape still holds: only ``--fit`` bears on it."""
@@ -71,26 +76,35 @@ class Selection:
             return None if again else "failed"
         if known.status != "done" or not self.shape.accepts(known.shape):
             return None
-        return "done" if self._is_whole(known) and self._is_named(photo, known) else None
+        row = (
+            *(known.key, known.name, known.size, known.mtime),
+            *(known.mask_size, known.cutout_size),
+        )
+        return "done" if self.is_done(photo, row) else None
 
-    def _is_whole(self, known: Known) -> bool:
+    def is_done(self, photo: Photo, row: Done) -> bool:
+        """Whether a done row still tells the truth: source unchanged, outputs there in full.
+
+        A second run asks this of every photo, so paths stay bytes: decoding names would cost as
+        much as the look at the disk.
+        """
+        _, name, size, mtime, mask_size, cutout_size = row
+        if size != photo.size or mtime != photo.mtime or self.force:
+            return False
         wanted = self.shape.wanted
-        name = os.fsdecode(known.name)
-        return not (
-            (wanted.mask and known.mask_size is None)
-            or (wanted.cutout and known.cutout_size is None)
-            or (wanted.mask and file_size(f"{self.root}/{MASKS}/{name}") != known.mask_size)
-            or (wanted.cutout and file_size(f"{self.root}/{CUTOUTS}/{name}") != known.cutout_size)
+        masks, cutouts = self._folders
+        try:
+            whole = (not wanted.mask or os.stat(masks + name).st_size == mask_size) and (
+                not wanted.cutout or os.stat(cutouts + name).st_size == cutout_size
+            )
+        except OSError:
+            return False
+        return whole and (
+            name == photo.name.encode("utf-8", "surrogateescape")
+            or name == os.fsencode(marked(photo.name, photo.key))
         )
 
-    def _is_named(self, photo: Photo, known: Known) -> bool:
-        name = os.fsdecode(known.name)
-        return name in (photo.name, marked(photo.name, photo.key))
-
-
-def file_size(path: str, stat: Callable[[str], os.stat_result] = os.stat) -> int:
-    """Bytes of a file, -1 where there is none."""
-    try:
-        return stat(path).st_size
-    except OSError:
-        return -1
+    @cached_property
+    def _folders(self) -> tuple[bytes, bytes]:
+        masks, cutouts = (os.path.join(self.root, kind, "") for kind in (MASKS, CUTOUTS))
+        return os.fsencode(masks), os.fsencode(cutouts)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+from typing import TYPE_CHECKING
 
 from humanbody_cli.errors import HbsegError, Stopped
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Stop:
@@ -36,6 +39,8 @@ class Stop:
 
     async def wait(self) -> None:
         """Return once the run is to end."""
+        import asyncio  # not at the top: a run with nothing to do never gets here
+
         if self._event is None:
             self._event = asyncio.Event()
             if self.is_set:
@@ -44,6 +49,8 @@ class Stop:
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, or raise ``Stopped`` as soon as the run is to end."""
+        import asyncio
+
         self.check()
         if seconds > 0:
             try:

@@ -31,7 +31,7 @@ _LONGEST_BACKOFF = 20.0
 _SMALL = 16 * 1024  # bytes that are parsed on the loop: quicker than a hop to a thread
 
 
-class _TryAgain(Exception):  # noqa: N818 - not an error: a decision
+class _TryAgain(Exception):
     """An attempt failed in a way that another one may not."""
 
     def __init__(self, code: str, message: str, request_id: str | None = None) -> None:

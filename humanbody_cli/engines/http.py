@@ -26,7 +26,7 @@ _WHOLE = 3
 """A whole attempt may take so many times the user's timeout: answers that trickle end too."""
 
 
-class NoAnswer(Exception):  # noqa: N818 - named for what happened
+class NoAnswer(Exception):
     """The connection gave no answer; the message says why, in the user's words."""
 
 

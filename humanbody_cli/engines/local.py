@@ -15,7 +15,6 @@ from humanbody_cli.errors import FatalError
 from humanbody_cli.settings import LocalSettings
 from humanbody_cli.uploads import Upload
 
-
 Segmenter = Callable[[Image.Image], tuple[Image.Image, float | None]]
 """Upright RGB pixels -> mask (L, same size) and doubt. Runs in any thread."""
 

@@ -1,0 +1,193 @@
+"""How good the masks are, and how fast: `python benchmarks/bench_quality.py EVAL_DIR [--markdown]`.
+
+EVAL_DIR holds `images/NAME.*` and `masks/NAME.png` (binary, person = 255). The mask is scored at
+the image's size, at a threshold of .5. Exits 1 where a required figure is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from humanbody_cli import compose, mattes, png
+from humanbody_cli.engines import onnx_model
+from humanbody_cli.settings import LocalSettings
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+Segment = Callable[[Image.Image], Image.Image]
+SAMPLE = Path(__file__).parent.parent / "sample_images" / "portraits" / "grace_hopper.jpg"
+
+
+def embedded_engine() -> Segment:
+    """The one seam to what is measured: an upright RGB photo -> its mask, mode L, same size."""
+    segment = onnx_model.segmenter(LocalSettings())
+    return lambda photo: segment(photo)[0]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured figure beside the one it must reach (None: told, not required)."""
+
+    what: str
+    reached: float
+    required: float | None = None
+    most: bool = True
+    unit: str = ""
+
+    @property
+    def held(self) -> bool:
+        """Whether the required figure is reached."""
+        if self.required is None:
+            return True
+        return self.reached <= self.required if self.most else self.reached >= self.required
+
+    def cells(self) -> list[str]:
+        """The row as text: what, required, reached, verdict."""
+        if self.required is None:
+            return [self.what, "", f"{self.reached:.4g}{self.unit}", ""]
+        bound = f"{'at most' if self.most else 'at least'} {self.required:g}{self.unit}"
+        verdict = "yes" if self.held else "MISSED"
+        return [self.what, bound, f"{self.reached:.4g}{self.unit}", verdict]
+
+
+def load_eval(folder: Path) -> list[tuple[Image.Image, np.ndarray[Any, Any]]]:
+    """Photos (RGB) and their true masks (bool [h, w])."""
+    pairs = []
+    for path in sorted((folder / "images").iterdir()):
+        photo = Image.open(path).convert("RGB")
+        with Image.open(folder / "masks" / f"{path.stem}.png") as opened:
+            pairs.append((photo, np.asarray(opened.convert("L").resize(photo.size)) > 127))
+    return pairs
+
+
+def mask_rows(segment: Segment, folder: Path) -> list[Row]:
+    """Accuracy over the set, and wall time a photo while two are under way on two threads."""
+    pairs = load_eval(folder)
+    segment(pairs[0][0])
+    started = time.process_time()
+    with ThreadPoolExecutor(2) as pool:
+        timed = list(pool.map(partial(_timed, segment), [photo for photo, _ in pairs]))
+    cpu = time.process_time() - started
+    overlaps, errors = [], []
+    for (mask, _), (_, truth) in zip(timed, pairs, strict=True):
+        values = np.asarray(mask)
+        found = values > compose.THRESHOLD
+        either = np.count_nonzero(found | truth)
+        overlaps.append(np.count_nonzero(found & truth) / either if either else 1.0)
+        errors.append(np.abs(values / 255 - truth).mean())
+    seconds = [taken for _, taken in timed]
+    return [
+        Row(f"mean IoU over {len(pairs)} photographs", float(np.mean(overlaps)), 0.915, most=False),
+        Row("mean absolute error", float(np.mean(errors))),
+        Row("photographs under IoU .5", sum(overlap < 0.5 for overlap in overlaps)),
+        Row("a photo, two at once: mean", 1000 * float(np.mean(seconds)), 60, unit=" ms"),
+        Row("a photo, two at once: 95th percentile", 1000 * _percentile(seconds), unit=" ms"),
+        Row("a photo: CPU time, whatever else runs", 1000 * cpu / len(pairs), unit=" ms"),
+    ]
+
+
+def full_size_rows(segment: Segment) -> list[Row]:
+    """24 megapixels: mask enlarged and cutout composed, against decode and PNG encode."""
+    large = Image.open(SAMPLE).convert("RGB").resize((4000, 6000), Image.Resampling.BICUBIC)
+    # An enlarged photo compresses better than a real one: sensor noise puts that right.
+    noise = np.random.default_rng(0).normal(0, 3, (6000, 4000, 1))
+    large = Image.fromarray(np.clip(np.asarray(large) + noise, 0, 255).astype(np.uint8))
+    data = io.BytesIO()
+    large.save(data, "JPEG", quality=92)
+    photo, decode = _timed(_decode, data.getvalue())
+    small = segment(photo.resize((2000, 3000)))
+    mask, enlarge = _timed(partial(mattes.enlarge_mask, guide=photo), small)
+    _, hard_time = _timed(partial(compose.hard_cutout, mask=mask), photo)
+    _, soft_time = _timed(partial(compose.soft_cutout, mask=mask), photo)
+    opaque = photo.convert("RGBA")
+    _, encode = _timed(png.encode, opaque)
+    base = decode + encode
+    return [
+        Row("24 Mpx: decode + PNG encode of the photo", 1000 * base, unit=" ms"),
+        Row("24 Mpx: enlarge the mask", 1000 * enlarge, unit=" ms"),
+        Row("24 Mpx: enlarge + hard cutout, of that", (enlarge + hard_time) / base, 1.5, unit=" x"),
+        Row("24 Mpx: enlarge + soft cutout, of that", (enlarge + soft_time) / base, 1.5, unit=" x"),
+    ]
+
+
+def own_photo_rows(segment: Segment) -> list[Row]:
+    """A soft cutout laid over its own photo is the photo again."""
+    photo = Image.open(SAMPLE).convert("RGB")
+    mask = segment(photo)
+    alpha = np.asarray(mask)
+    again = Image.alpha_composite(photo.convert("RGBA"), compose.soft_cutout(photo, mask))
+    laid, pixels = (np.asarray(image.convert("RGB"), np.int16) for image in (again, photo))
+    difference = np.abs(laid - pixels)
+    rim = (alpha > 0) & (alpha < 255)
+    # Both sides of a rim pixel: all the photo shows within 30 px, the widest rim of this sample.
+    darkest = np.asarray(photo.filter(ImageFilter.MinFilter(61)), np.int16)
+    return [
+        Row(
+            "soft over its own photo: mean difference where alpha is 1",
+            _mean(difference[alpha == 255]),
+            1,
+        ),
+        Row("soft over its own photo: mean difference on the rim", _mean(difference[rim])),
+        Row(
+            "rim darker than both sides, in gray values at most",
+            float((darkest - laid)[rim].max()),
+            2,
+        ),
+    ]
+
+
+def _decode(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+def _timed(function: Callable[[Given], Made], argument: Given) -> tuple[Made, float]:
+    started = time.perf_counter()
+    result = function(argument)
+    return result, time.perf_counter() - started
+
+
+def _percentile(values: list[float]) -> float:
+    return float(np.percentile(values, 95))
+
+
+def _mean(values: np.ndarray[Any, Any]) -> float:
+    return float(values.mean()) if values.size else 0.0
+
+
+def print_table(rows: list[Row], *, markdown: bool) -> None:
+    """What was required beside what was reached."""
+    table = [["what", "must reach", "reached", "held"], *(row.cells() for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    if markdown:
+        table.insert(1, ["-" * width for width in widths])
+    for line in table:
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        print(f"| {' | '.join(cells)} |" if markdown else "  ".join(cells).rstrip())
+
+
+def main() -> int:
+    """Measure, print, and say by the exit code whether all that is required was reached."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("eval_dir", type=Path, metavar="EVAL_DIR")
+    parser.add_argument("--markdown", action="store_true")
+    options = parser.parse_args()
+    segment = embedded_engine()
+    rows = mask_rows(segment, options.eval_dir) + full_size_rows(segment) + own_photo_rows(segment)
+    print_table(rows, markdown=options.markdown)
+    return 0 if all(row.held for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
