@@ -59,6 +59,12 @@ NOBODY = 0.6
 WIDE = 2.0
 """Aspect ratio above which one square look squeezes people beyond recognition."""
 
+BESIDE = 0.35
+"""The part of a photo's width beside the people found that is worth a look of its own."""
+
+BESIDE_FILLED = 0.1
+"""The part of that look which a person fills, if it was one: less is mostly furniture."""
+
 SUSPECT = 0.2
 """The least confidence worth a close look when nobody is surely there."""
 
@@ -193,6 +199,9 @@ def _look_closely(viewer: _Viewer, whole: Map) -> Matte:
         whole = np.maximum(whole, viewer.average(tiles(viewer.size)))
         floor = max(SUSPECT, float(whole.max()) / 2)
         groups = find_groups(whole, viewer.size) or find_groups(whole, viewer.size, floor)
+    for seen in _beside(viewer, groups):
+        groups += find_groups(seen, viewer.size)
+        whole = np.maximum(whole, seen)
     looks = [look for group in groups for look in close_looks(group, viewer.size)]
     whole = _resize(whole, _working_size(viewer.size, looks))
     if not looks:
@@ -200,6 +209,28 @@ def _look_closely(viewer: _Viewer, whole: Map) -> Matte:
     mixed = viewer.add(looks, whole, WHOLE_WEIGHT)
     sharpened = np.clip(0.5 + CONTRAST * (mixed - THRESHOLD), 0, 1)
     return Matte(_clean(sharpened.astype(np.float32)), doubt_of(mixed))
+
+
+def _beside(viewer: _Viewer, groups: list[list[Box]]) -> list[Map]:
+    """Maps of people whom the whole picture's look passes over for others, found beside them.
+
+    Two portraits side by side are squeezed to two thirds of their width; one of them may then not
+    be known at all.
+    """
+    if not groups:
+        return []
+    width, height = viewer.size
+    people = [person for group in groups for person in group]
+    left, right = min(box[0] for box in people), max(box[2] for box in people)
+    found: list[Map] = []
+    for box in ((0.0, 0.0, left, float(height)), (right, 0.0, float(width), float(height))):
+        if box[2] - box[0] < BESIDE * width:
+            continue
+        seen = viewer.average([box])
+        inside = np.count_nonzero(seen > 0.5) / seen.size * width / (box[2] - box[0])
+        if inside > BESIDE_FILLED and doubt_of(seen) < DOUBTFUL:
+            found.append(seen)
+    return found
 
 
 def _try_turned(viewer: _Viewer, doubt: float, matte: Matte) -> Matte:
