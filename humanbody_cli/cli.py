@@ -21,8 +21,8 @@ COMMANDS = {
     "plan": "Tell what a run would do: calls, rejects, bytes, time.",
     "status": "Tell what is done, rejected, failed and pending in OUT.",
     "report": "Write a page to look through the results in OUT.",
-    "recompose": "Make new cutouts from masks already there: no call.",
-    "serve": "Serve the same API on this machine.",
+    "recompose": "Make new cutouts from the masks in OUT: no call.",
+    "serve": "Serve the HumanBody Segment API V2 on this machine.",
 }
 
 
