@@ -1,4 +1,4 @@
-"""Photos as people have them: too large, lying, with profiles, in other formats; and new cutouts."""
+"""Photos as people have them: large, lying, profiled, in other formats; and new cutouts."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -51,7 +50,7 @@ class Gate:
         self._clock = clock
         self._alone = True
         self._resting = 0
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._room: asyncio.Future[None] | None = None
         self._turn: asyncio.Lock | None = None
 
     def cap(self) -> int:
@@ -82,35 +81,48 @@ class Gate:
         Raises:
             Stopped: the run ends before this attempt began; it was not sent.
         """
-        await self._enter()
-        call: Call | None = None
+        call = await self._begin()
         try:
-            await self._pace()
-            self._count()
-            call = self.learner.started(self._clock(), self.in_flight)
             yield call
         finally:
             self.in_flight -= 1
-            if call is not None and call.fate is Fate.OPEN:
+            if call.fate is Fate.OPEN:
                 self.learner.lost(call)
-            self._wake()
+            if self._room is not None and not self._room.done():
+                self._room.set_result(None)
 
-    async def _enter(self) -> None:
-        """Wait for room in flight. The room also grows with time, as hung calls stop counting."""
+    async def _begin(self) -> Call:
+        """Wait for room and a slot, one attempt at a time: what counts as in flight was sent."""
+        turn = self._turn = self._turn or asyncio.Lock()
+        async with turn:
+            await self._wait_for_room()
+            await self._wait_for_slot()
+            await self._wait_for_room()  # the breaker may have closed meanwhile
+            self._count()
+            self.in_flight += 1
+            return self.learner.started(self._clock(), self.in_flight)
+
+    async def _wait_for_room(self) -> None:
+        """Wait until one more may be in flight; with time too, as hung calls stop counting."""
         while True:
             self._stop.check()
             if self.in_flight < self.cap():
-                self.in_flight += 1
                 return
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await asyncio.wait({waiter}, timeout=_LOOK_AGAIN)
+            self._room = asyncio.get_running_loop().create_future()
+            await asyncio.wait({self._room}, timeout=_LOOK_AGAIN)
 
-    def _wake(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+    async def _wait_for_slot(self) -> None:
+        while True:
+            self._stop.check()
+            now = self._clock()
+            earliest = max(now - _LATE, self.learner.not_before)
+            start = self._slots.reserve(earliest, 1 / self.learner.rate)
+            if start is not None:
+                break
+            await self._stop.sleep(0.001)
+        await self._stop.sleep(start - now)
+        # A refusal or the breaker may have asked for a pause meanwhile.
+        await self._stop.sleep(self.learner.not_before - self._clock())
 
     def succeeded(self, call: Call) -> None:
         """The server answered as it should, be it that this photo is not to its liking."""
@@ -139,22 +151,6 @@ class Gate:
         elif pause:
             self._alone = True
             self.learner.not_before = max(self.learner.not_before, self._clock() + pause)
-
-    async def _pace(self) -> None:
-        turn = self._turn = self._turn or asyncio.Lock()
-        async with turn:
-            while True:
-                self._stop.check()
-                now = self._clock()
-                earliest = max(now - _LATE, self.learner.not_before)
-                start = self._slots.reserve(earliest, 1 / self.learner.rate)
-                if start is not None:
-                    break
-                await self._stop.sleep(0.001)
-            await self._stop.sleep(start - now)
-            if self._alone:
-                # The breaker may have closed while this attempt waited for its turn.
-                await self._stop.sleep(self.learner.not_before - self._clock())
 
     def _count(self) -> None:
         self._stop.check()

@@ -31,6 +31,9 @@ _INSTANT_CAP = 16
 """Where answers are instant, latency is the client's own queue and Little's law would feed on
 itself: below .15 s more than 16 in flight gain nothing."""
 
+_PATIENCE = 8  # calls let through before one more in flight is tried
+_MOST_PATIENCE = 512
+
 _WINDOW = 1.0  # seconds: the quota counts calls a second
 _LATENCIES = 64
 
@@ -116,9 +119,10 @@ class Learner:
         call.fate = Fate.REFUSED
         let_through = [other for other in self._before(call) if other.fate is not Fate.REFUSED]
         at_edge = len(let_through) + 1 >= 0.9 * self.rate
-        self._in_flight.refused(call, let_through, at_edge=at_edge)
+        known_cap = self._in_flight.cap < self._limit
+        by_number = self._in_flight.refused(call, at_edge=at_edge)
         self.searching = False
-        if now - self._refused_at < _WINDOW:
+        if (by_number and known_cap) or now - self._refused_at < _WINDOW:
             return
         calm = now - self._refused_at
         self._refused_at = now
@@ -129,6 +133,8 @@ class Learner:
             self._slow_to(min(0.7 * self.rate, EDGE * max(1, len(let_through))), len(let_through))
             if let_through:
                 self.not_before = max(self.not_before, let_through[-1].start + _WINDOW + 0.02)
+        if by_number:
+            self._refused_rate = math.inf  # it may have been the number alone: feel for the rate
 
     def _slow_to(self, rate: float, refused_at: float) -> None:
         self.rate = max(FLOOR, rate)
@@ -166,18 +172,20 @@ class Learner:
 class InFlightCap:
     """Some servers count calls under way, not calls a second. Learns that limit where there is one.
 
-    A cap is learnt only where so many were never let through, and not from one refusal that the
-    rate explains; it is then tried again, rarely where each trial was refused.
+    A cap is learnt only where so many were never let through, and not from a single refusal that
+    the rate explains as well. It is then tried again with one more, seldom where trials fail and
+    in growing steps where they do not.
     """
 
     def __init__(self, limit: int) -> None:
         self.cap = limit
         self._limit = limit
         self._best = 0
-        self._accepted = 0
-        self._patience = 8
-        self._step = 1
         self._edge_refusals = 0
+        self._accepted = 0
+        self._trying = False
+        self._patience = _PATIENCE
+        self._step = 1
 
     def accepted(self, call: Call) -> None:
         """A call was let through with so many in flight."""
@@ -185,22 +193,28 @@ class InFlightCap:
         self._best = max(self._best, call.in_flight)
         if self.cap >= self._limit:
             return
+        if self._trying and call.in_flight >= self.cap:
+            self._trying = False
+            self._patience = _PATIENCE
+            self._step *= 2
         self._accepted += 1
         if self._accepted >= self._patience:
-            # The last trial held: the next may be bolder.
-            self._step = self._step * 2 if self._best >= self.cap else 1
             self.cap = min(self._limit, self.cap + self._step)
             self._accepted = 0
+            self._trying = True
 
-    def refused(self, call: Call, let_through: list[Call], *, at_edge: bool) -> None:
-        """A call was refused with so many in flight."""
+    def refused(self, call: Call, *, at_edge: bool) -> bool:
+        """A call was refused with so many in flight; whether that number explains it."""
         if call.in_flight <= self._best or call.in_flight < 2:
-            return
-        self._edge_refusals += 1
-        if at_edge and self._edge_refusals < 2:
-            return
-        if call.in_flight - 1 >= self.cap:  # a trial of one more, refused
-            self._patience = min(512, self._patience * 2)
-        self.cap = min(self.cap, max(1, call.in_flight - 1))
+            return False
+        if self.cap >= self._limit:
+            self._edge_refusals += 1
+            if at_edge and self._edge_refusals < 2:
+                return False
+        if self._trying:
+            self._patience = min(_MOST_PATIENCE, self._patience * 2)
+        self.cap = min(self.cap, call.in_flight - 1)
         self._accepted = 0
+        self._trying = False
         self._step = 1
+        return True

@@ -45,13 +45,19 @@ class SharedSlots:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._own = OwnSlots()
 
     def reserve(self, earliest: float, interval: float) -> float | None:
-        """See `Slots`."""
+        """See `Slots`. A file system that cannot lock or is full must not end a run."""
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return self._reserve(earliest, interval)
         except BlockingIOError:
             return None
+        except OSError:
+            return self._own.reserve(earliest, interval)
+
+    def _reserve(self, earliest: float, interval: float) -> float:
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
             last = self._read()
             if last > earliest + interval + _STALE:
