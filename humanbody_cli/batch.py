@@ -7,6 +7,7 @@ memory than twenty.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -66,8 +67,16 @@ async def run(
     stream = Stream(photos)
     stopping = asyncio.ensure_future(stop.wait())
     active: set[asyncio.Task[Outcome]] = set()
+    landed: list[asyncio.Task[Outcome]] = []
+    awake = asyncio.Event()
     bugs: list[BaseException] = []
     more = True
+
+    def land(task: asyncio.Task[Outcome]) -> None:
+        landed.append(task)
+        awake.set()
+
+    stopping.add_done_callback(lambda _: awake.set())
     try:
         while more or active:
             while more and not stop.is_set and not bugs and len(active) < capacity():
@@ -75,16 +84,17 @@ async def run(
                 if photo is None:
                     more = False
                 else:
-                    active.add(asyncio.ensure_future(process(photo)))
-            if stop.is_set or bugs:
-                more = False
+                    task = asyncio.ensure_future(process(photo))
+                    task.add_done_callback(land)
+                    active.add(task)
+            more = more and not stop.is_set and not bugs
             if active:
-                watched = {stopping, *active} if more else active
-                done, _ = await asyncio.wait(
-                    watched, timeout=_LOOK_AGAIN, return_when=asyncio.FIRST_COMPLETED
-                )
-                active -= done
-                bugs += _land(done - {stopping}, stop, deliver)  # type: ignore[arg-type]
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(awake.wait(), _LOOK_AGAIN)
+                awake.clear()
+            active.difference_update(landed)
+            while landed:
+                bugs += _outcome(landed.pop(0), stop, deliver)
     except asyncio.CancelledError:
         for task in active:
             task.cancel()
@@ -97,16 +107,15 @@ async def run(
         raise bugs[0]
 
 
-def _land(
-    tasks: set[asyncio.Task[Outcome]], stop: Stop, deliver: Callable[[Outcome], None]
+def _outcome(
+    task: asyncio.Task[Outcome], stop: Stop, deliver: Callable[[Outcome], None]
 ) -> list[BaseException]:
-    bugs: list[BaseException] = []
-    for task in tasks:
-        error = task.exception()
-        if error is None:
-            deliver(task.result())
-        elif isinstance(error, FatalError):
-            stop.set(error)
-        elif not isinstance(error, Stopped):
-            bugs.append(error)
-    return bugs
+    """Deliver what a task came to; the error, if it is a bug."""
+    error = task.exception()
+    if error is None:
+        deliver(task.result())
+    elif isinstance(error, FatalError):
+        stop.set(error)
+    elif not isinstance(error, Stopped):
+        return [error]
+    return []

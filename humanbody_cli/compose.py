@@ -6,6 +6,7 @@ Straight alpha everywhere: colours are never multiplied by alpha, which would da
 from __future__ import annotations
 
 import io
+from collections import deque
 from functools import cached_property
 
 from PIL import Image, ImageChops
@@ -39,7 +40,10 @@ class Mask:
             ValueError: where the bytes are no complete picture.
         """
         try:
-            keeps = png.is_gray8(png.verify(data)) if data.startswith(png.SIGNATURE) else False
+            # Decoding proves the pixels; the chunks prove that nothing is missing behind them.
+            keeps = data.startswith(png.SIGNATURE) and png.is_gray8(png.header(data))
+            if keeps:
+                deque(png.chunks(data), maxlen=0)
             with Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "MPO"]) as opened:
                 opened.load()
                 image = _as_gray(opened)
@@ -52,10 +56,14 @@ class Mask:
         """The mask as an 8-bit gray PNG."""
         return self._data if self._data is not None else png.encode(self.image)
 
+    @cached_property
+    def _counts(self) -> list[int]:
+        """Pixels by gray value."""
+        return self.image.histogram()
+
     def coverage(self) -> float:
         """The part of the photo inside the mask, 0 to 1."""
-        counts = self.image.histogram()
-        return round(sum(counts[THRESHOLD + 1 :]) / max(1, sum(counts)), 4)
+        return round(sum(self._counts[THRESHOLD + 1 :]) / max(1, sum(self._counts)), 4)
 
     def doubt(self) -> float:
         """How unsure the mask is: 0 sure to 1.
@@ -64,8 +72,7 @@ class Mask:
         is not surely one. On photographs it falls as the mask gets better (rank correlation with
         IoU -.62 and -.77). A mask with nobody in it is sure.
         """
-        counts = self.image.histogram()
-        maybe, surely = sum(counts[64:]), sum(counts[154:])
+        maybe, surely = sum(self._counts[64:]), sum(self._counts[154:])
         return round(1 - surely / maybe, 4) if maybe else 0.0
 
 

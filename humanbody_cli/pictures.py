@@ -5,13 +5,14 @@ Pure: bytes in, pixels out. Pillow does the decoding.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from humanbody_cli import png
 from humanbody_cli.errors import PhotoError
@@ -25,6 +26,17 @@ MAX_FIT_PIXELS = 300_000_000
 """Pixels that ``--fit`` agrees to decode: beyond any camera, and about 1 GB as RGB."""
 
 _ORIENTATION = 0x0112  # Exif 2.3, tag Orientation
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""Exif orientation -> what makes the stored pixels upright."""
+
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, KeyError, MemoryError)
 """What Pillow's decoders raise on damaged files; SyntaxError and its like are not bugs of ours."""
 
@@ -92,7 +104,7 @@ def read_header(data: bytes) -> Picture:
             data=data,
             format=name,
             stored=image.size,
-            orientation=_orientation(image),
+            orientation=_orientation(image, data),
             mode=image.mode,
             profile=profile if isinstance(profile, bytes) and profile else None,
             exif=info.get("exif") if isinstance(info.get("exif"), bytes) else None,
@@ -214,9 +226,17 @@ def _what_instead(data: bytes) -> str:
     return "not a picture, or damaged at its beginning; replace the file"
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Image.Image, data: bytes) -> int:
+    if image.format == "TIFF":
+        return 1  # its decoder hands it out upright
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        if image.format == "PNG":
+            # getexif() of a PNG decodes its pixels first, to find Exif behind them.
+            exif = Image.Exif()
+            exif.load(image.info.get("exif") or _exif_chunk(data))
+        else:
+            exif = image.getexif()
+        value = exif.get(_ORIENTATION, 1)
     except (*_BROKEN, ArithmeticError):  # broken Exif is common and no fault of the pixels
         return 1
     except Exception as error:
@@ -225,6 +245,13 @@ def _orientation(image: Image.Image) -> int:
         return 1
     # HEIF is handed out upright by its decoder, which rewrites the tag.
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _exif_chunk(data: bytes) -> bytes:
+    """The Exif of a PNG wherever it stands, also behind the pixels."""
+    with contextlib.suppress(png.BrokenPng):
+        return next((bytes(body) for kind, body in png.chunks(data) if kind == b"eXIf"), b"")
+    return b""
 
 
 def _load(image: Image.Image) -> None:
@@ -238,7 +265,8 @@ def _load(image: Image.Image) -> None:
 def _decode(picture: Picture) -> Image.Image:
     with _opened(picture.data) as image:
         _load(image)
-        upright = ImageOps.exif_transpose(image) if picture.orientation != 1 else image
+        turn = _TURNS.get(picture.orientation)
+        upright = image.transpose(turn) if turn is not None else image
         return _normalised(upright, picture)
 
 

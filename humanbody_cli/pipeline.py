@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from humanbody_cli import reading, results, uploads
@@ -59,11 +60,10 @@ class Pipeline:
         """
         way = _Way(photo, time.monotonic())
         try:
-            way.picture = await self._in(self._work, reading.examine, photo, self.rules)
-            way.sha256 = await self._in(self._work, reading.digest, way.picture)
-            async with self._one_at_a_time(way.sha256):
-                made = await self._make(photo, way.picture, way.sha256)
-                return await self._in(self._disk, self._publish, way, made)
+            picture, sha256 = await self._in(self._work, self._read, photo)
+            way.picture, way.sha256 = picture, sha256
+            async with self._one_at_a_time(sha256):
+                return await self._make(way, picture, sha256)
         except PhotoError as error:
             return await self._in(self._disk, self._give_up, way, error)
         except (FatalError, Stopped) as error:
@@ -72,19 +72,28 @@ class Pipeline:
                     self.journal.reprieve(photo, error.attempts)
             raise
 
-    async def _make(self, photo: Photo, picture: Picture, sha256: str) -> Results:
+    def _read(self, photo: Photo) -> tuple[Picture, str]:
+        picture = reading.examine(photo, self.rules)
+        return picture, reading.digest(picture)
+
+    async def _make(self, way: _Way, picture: Picture, sha256: str) -> Outcome:
         """What was paid for already, or a call."""
-        known = await self._in(self._work, self.reuse.find, photo, picture, sha256)
+        wanted = self.shape.wanted
+        ready = await self._in(self._work, self._prepare, way.photo, picture, sha256)
+        if isinstance(ready, Results):
+            return await self._in(self._disk, self._publish, way, ready)
+        ask = results.ask_for(wanted, picture, ready)
+        found = await self.engine.segment(ready, ask)
+        make = partial(results.make, wanted, picture, ready, found, self.engine.name)
+        if found.cutout is not None:  # nothing to compose: it goes straight to the disk
+            return await self._in(self._disk, lambda: self._publish(way, make()))
+        return await self._in(self._disk, self._publish, way, await self._in(self._work, make))
+
+    def _prepare(self, photo: Photo, picture: Picture, sha256: str) -> Results | uploads.Upload:
+        """Results that need no call, or what is to be sent."""
+        known = self.reuse.find(photo, picture, sha256)
         if known is not None:
             return known
-        wanted = self.shape.wanted
-        upload = await self._in(self._work, self._prepare, photo, picture)
-        found = await self.engine.segment(upload, results.ask_for(wanted, picture, upload))
-        return await self._in(
-            self._work, results.make, wanted, picture, upload, found, self.engine.name
-        )
-
-    def _prepare(self, photo: Photo, picture: Picture) -> uploads.Upload:
         # Whatever keeps a result from being written is found before money is spent on it.
         for kind in (MASKS, CUTOUTS):
             if self._wants(kind):

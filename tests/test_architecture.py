@@ -18,7 +18,7 @@ FLOORS: list[set[str]] = [
     {"options", "server.serve"},
     {"single", "rehearsal", "report", "recompose", "server"},
     {"run", "status"},
-    {"assembly"},
+    {"assembly", "drive"},
     {"batch", "progress", "intake"},
     {"pipeline", "tally"},
     {"reuse", "engines"},

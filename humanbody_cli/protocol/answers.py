@@ -40,21 +40,14 @@ class Refusal:
     time_used: int | None = None
 
 
-# A base64 string of an image field. Lifting these out before JSON sees the answer saves most of
-# its cost: json scans a megabyte of text character by character, the regex engine does not.
-_IMAGE_FIELD = re.compile(rb'"(result|body_image)"\s*:\s*"([A-Za-z0-9+/=\\\r\n]{64,})"')
+_SHORTEST_IMAGE = 64  # characters of base64; anything shorter may as well go through JSON
 
 
 def parse(status: int, body: bytes) -> Success | Refusal:
     """What a response says. Never raises: an answer that lies is a refusal worth a retry."""
-    images: dict[str, bytes] = {}
-
-    def lift(match: re.Match[bytes]) -> bytes:
-        images[match[1].decode()] = match[2]
-        return b'"' + match[1] + b'":true'
-
+    rest, images = _lift_images(body)
     try:
-        fields = json.loads(_IMAGE_FIELD.sub(lift, body))
+        fields = json.loads(rest)
     except (ValueError, RecursionError):
         return _not_json(status, body)
     if not isinstance(fields, dict):
@@ -73,6 +66,30 @@ def parse(status: int, body: bytes) -> Success | Refusal:
         )
     except (ValueError, OverflowError):  # binascii.Error is a ValueError
         return lie(status, "an image in the answer is no sound base64")
+
+
+def _lift_images(body: bytes) -> tuple[bytes, dict[str, bytes]]:
+    """Take the base64 strings out before JSON sees the answer: most of its cost is scanning them.
+
+    Base64 holds no quote, so a string ends at the next one; what is lifted leaves ``true`` behind.
+    """
+    images: dict[str, bytes] = {}
+    for name in ("result", "body_image"):
+        key = f'"{name}"'.encode()
+        at = body.find(key)
+        if at < 0 or body.find(key, at + 1) >= 0:
+            continue
+        start = at + len(key)
+        opening = _OPENING.match(body, start)
+        end = body.find(b'"', opening.end()) if opening else -1
+        if opening is None or end - opening.end() < _SHORTEST_IMAGE:
+            continue
+        images[name] = body[opening.end() : end]
+        body = body[:start] + b":true" + body[end + 1 :]
+    return body, images
+
+
+_OPENING = re.compile(rb'\s*:\s*"')
 
 
 def _refusal(status: int, fields: dict[str, Any]) -> Refusal:
@@ -137,10 +154,17 @@ def _image(fields: dict[str, Any], lifted: dict[str, bytes], name: str) -> bytes
     if value is None or value == "":
         return None
     if value is True and name in lifted:
-        return _decode(lifted[name].replace(rb"\/", b"/").replace(rb"\n", b"").replace(rb"\r", b""))
+        return _decode(_unescaped(lifted[name]))
     if not isinstance(value, str):
         raise ValueError(f"{name} is no string")
     return _decode(value.encode("ascii", "replace"))
+
+
+def _unescaped(text: bytes) -> bytes:
+    """JSON may write a slash as ``\\/`` and break lines inside base64."""
+    if b"\\" in text:
+        text = text.replace(rb"\/", b"/").replace(rb"\n", b"").replace(rb"\r", b"")
+    return text
 
 
 def _decode(text: bytes) -> bytes:

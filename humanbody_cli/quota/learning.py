@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from itertools import takewhile
 
 EDGE = 0.982
 """Start a little under the quota: at exactly 20/s arrival jitter alone is refused now and then in
@@ -69,7 +70,9 @@ class Learner:
         self.not_before = 0.0
         self._limit = concurrency or MAX_IN_FLIGHT
         self._calls: deque[Call] = deque(maxlen=8192)
+        self._open: dict[int, Call] = {}
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
+        self._slow = self._quick = 0.0  # the 95th and 10th percentile of those
         self._in_flight = InFlightCap(self._limit)
         self._refused_at = -math.inf  # when the last refusal slowed the run
         self._refused_rate = math.inf  # the rate at which it did
@@ -80,13 +83,12 @@ class Learner:
         """Calls worth having in flight."""
         if not self._latencies:
             return min(self._limit, max(1, math.ceil(self.rate)))
-        ordered = sorted(self._latencies)
-        slow = ordered[int(len(ordered) * 0.95)]
-        cap = max(math.ceil(self.rate * slow * _LITTLE), math.ceil(self.rate), 2)
-        if ordered[len(ordered) // 10] < _INSTANT:
+        cap = max(math.ceil(self.rate * self._slow * _LITTLE), math.ceil(self.rate), 2)
+        if self._quick < _INSTANT:
             cap = min(cap, _INSTANT_CAP)
-        # A hung call must cost its own slot and not the run's pace.
-        hung = sum(1 for call in self._open() if now - call.start > max(1.0, 4 * slow))
+        # A hung call must cost its own slot and not the run's pace. The oldest stand first.
+        before = now - max(1.0, 4 * self._slow)
+        hung = sum(1 for _ in takewhile(lambda call: call.start < before, self._open.values()))
         return min(self._limit, self._in_flight.cap, cap + hung)
 
     def found(self) -> float:
@@ -97,18 +99,22 @@ class Learner:
         """A call starts, the ``in_flight``-th under way."""
         call = Call(now, in_flight)
         self._calls.append(call)
+        self._open[id(call)] = call
         return call
 
     def accepted(self, call: Call, now: float) -> None:
         """The quota let this call through, whatever its answer says."""
-        call.fate = Fate.ACCEPTED
+        self._end(call, Fate.ACCEPTED)
         self._latencies.append(now - call.start)
+        ordered = sorted(self._latencies)
+        self._slow = ordered[int(len(ordered) * 0.95)]
+        self._quick = ordered[len(ordered) // 10]
         self._in_flight.accepted(call)
         self._grow(now)
 
     def lost(self, call: Call) -> None:
         """No answer: it says nothing of the quota."""
-        call.fate = Fate.LOST
+        self._end(call, Fate.LOST)
 
     def refused(self, call: Call, now: float) -> None:
         """CONCURRENCY_LIMIT_EXCEEDED: slow all calls together, at most once a second.
@@ -116,7 +122,7 @@ class Learner:
         The true limit is about what was let through in the second before. Where that is nearly the
         present rate, the refusal is jitter at the edge: a small cut and no pause.
         """
-        call.fate = Fate.REFUSED
+        self._end(call, Fate.REFUSED)
         let_through = [other for other in self._before(call) if other.fate is not Fate.REFUSED]
         at_edge = len(let_through) + 1 >= 0.9 * self.rate
         known_cap = self._in_flight.cap < self._limit
@@ -165,8 +171,9 @@ class Learner:
             if other is not call and other.start <= call.start:
                 yield other
 
-    def _open(self) -> Iterator[Call]:
-        return (call for call in self._calls if call.fate is Fate.OPEN)
+    def _end(self, call: Call, fate: Fate) -> None:
+        call.fate = fate
+        self._open.pop(id(call), None)
 
 
 class InFlightCap:

@@ -1,0 +1,130 @@
+"""Connections: who may stay open without asking for anything, and for how long.
+
+uvicorn bounds the silence after an answer, but neither a first request that never comes nor headers
+that trickle in; and a connection that idles costs a file descriptor that another client needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+import struct
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from humanbody_cli.server.config import Patience
+
+if TYPE_CHECKING:
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+_RESERVED_FILES = 128
+"""Descriptors kept for the listening socket, downloads, the model and the log."""
+
+_MOST_FILES = 1 << 16
+
+
+def raise_file_limit() -> int:
+    """Lift the soft limit of open files to the hard one; the connections that leaves room for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return max(16, (_MOST_FILES if soft == resource.RLIM_INFINITY else soft) - _RESERVED_FILES)
+
+
+@dataclass
+class Doors:
+    """The open connections of a worker. ``waiting`` are those that wait for their client, the
+    longest first: where room is needed, they go first."""
+
+    most: int
+    patience: Patience
+    waiting: OrderedDict[Door, None] = field(default_factory=OrderedDict)
+
+    def make_room(self, count: int) -> bool:
+        """Close the connection that has kept us waiting longest, if ``count`` are too many."""
+        if count <= self.most:
+            return True
+        if not self.waiting:
+            return False
+        self.waiting.popitem(last=False)[0].abort()
+        return True
+
+
+class Door(H11Protocol):
+    """One connection. It waits for its client until a request is whole, and is then at work until
+    the answer is written."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        doors: Doors,
+    ) -> None:
+        super().__init__(config, server_state, {**app_state, "door": self}, _loop)
+        self._doors = doors
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client came."""
+        super().connection_made(transport)
+        if not self._doors.make_room(len(self.connections)):
+            self.abort()
+            return
+        self._wait(self._doors.patience.headers)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client left, or was left."""
+        self.at_work()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """An answer is written: the next request may come."""
+        self._wait(self._doors.patience.idle)
+        super().on_response_complete()
+
+    def _wait(self, seconds: float) -> None:
+        self._doors.waiting[self] = None
+        if self._deadline is not None:
+            self._deadline.cancel()
+        # Bytes that trickle in do not move it: the request's headers have to be whole by then.
+        self._deadline = self.loop.call_later(seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.abort()
+
+    def at_work(self) -> None:
+        """The request is whole: from here on the client waits for us."""
+        self._doors.waiting.pop(self, None)
+
+    def gone(self) -> bool:
+        """Whether the client has left."""
+        return self.transport.is_closing()
+
+    def abort(self) -> None:
+        """Close at once; what is not yet written is dropped."""
+        self.at_work()
+        self.transport.abort()
+
+    def close(self) -> None:
+        """Close once what is written has left."""
+        self.transport.close()
+
+    def reset(self) -> None:
+        """Close so that the client sees a reset connection (RST): lingering for 0 seconds."""
+        connection: socket.socket | None = self.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abort()

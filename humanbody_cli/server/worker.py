@@ -1,0 +1,131 @@
+"""One process of the server: its parts put together, and its life until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import FrameType
+from typing import cast
+
+import uvicorn
+
+from humanbody_cli.engines.local import LocalEngine, Segmenter, load_segmenter
+from humanbody_cli.pictures import configure_pillow
+from humanbody_cli.server.app import Parts, application
+from humanbody_cli.server.config import ServeSettings
+from humanbody_cli.server.doors import Door, Doors, raise_file_limit
+from humanbody_cli.server.exchange import Ledger
+from humanbody_cli.server.fetch import Fetcher, is_any, is_public
+from humanbody_cli.server.keys import Gate, Key
+from humanbody_cli.server.meters import Meters
+from humanbody_cli.server.moods import Dice
+from humanbody_cli.server.studio import Studio
+
+
+class Worker:
+    """Answers calls from a listening socket that it may share with others."""
+
+    def __init__(
+        self, settings: ServeSettings, keys: tuple[Key, ...], meters: Meters, number: int
+    ) -> None:
+        self._settings = settings
+        self._gate = Gate(keys, meters)
+        self._number = number
+
+    def run(self, listener: socket.socket, ready: Callable[[], None]) -> None:
+        """Serve until told to stop; ``ready`` is called once calls can be answered.
+
+        Raises:
+            FatalError: the engine is not there.
+        """
+        configure_pillow()
+        segmenter = load_segmenter(self._settings.local)
+        asyncio.run(self._serve(segmenter, listener, ready))
+
+    async def _serve(
+        self, segmenter: Segmenter, listener: socket.socket, ready: Callable[[], None]
+    ) -> None:
+        closing = asyncio.Event()
+        app = application(lambda: self._parts(segmenter, closing))
+        patience = self._settings.patience
+        doors = Doors(min(self._settings.capacity.connections, raise_file_limit()), patience)
+        config = uvicorn.Config(
+            app,
+            http=cast("type[asyncio.Protocol]", partial(Door, doors=doors)),
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            # X-Forwarded-For is a stranger's word.
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=round(patience.idle),
+            timeout_graceful_shutdown=round(patience.grace),
+        )
+        server = _Server(config, closing, ready, alone=self._settings.workers == 1)
+        await server.serve(sockets=[listener])
+
+    def _parts(self, segmenter: Segmenter, closing: asyncio.Event) -> Parts:
+        settings, capacity = self._settings, self._settings.capacity
+        threads = settings.local.threads
+        return Parts(
+            gate=self._gate,
+            dice=Dice(settings.mood, worker=self._number),
+            ledger=Ledger(capacity.held_bytes),
+            fetcher=Fetcher(
+                allowed=is_any if settings.allow_private_urls else is_public,
+                seconds=settings.patience.fetch,
+                at_once=capacity.fetches,
+            ),
+            studio=Studio(
+                LocalEngine(segmenter, threads=threads), threads=threads, queue=capacity.queue
+            ),
+            patience=settings.patience,
+            closing=closing,
+        )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but an ordered stop is a success (exit 0), and a lost parent is a reason to stop."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        closing: asyncio.Event,
+        ready: Callable[[], None],
+        *,
+        alone: bool,
+    ) -> None:
+        super().__init__(config)
+        # Ctrl-C reaches a whole group of processes; where there is a parent, it passes it on.
+        self._signals = (signal.SIGTERM, signal.SIGINT) if alone else (signal.SIGTERM,)
+        self._closing = closing
+        self._ready = ready
+        self._parent = os.getppid()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own raises the signal again once it has stopped, which is no exit 0.
+        loop = asyncio.get_running_loop()
+        for number in self._signals:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal lets answers in flight finish, the second does not wait."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self._closing.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        orphaned = os.getppid() != self._parent
+        return await super().on_tick(counter) or orphaned

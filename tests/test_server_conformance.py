@@ -1,0 +1,559 @@
+"""The API's document, row by row, against the running server on a real socket."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image, ImageChops
+from server_fixture import (
+    PATH,
+    PORTRAIT,
+    REQUEST_ID,
+    SAMPLES,
+    Server,
+    decoded,
+    is_bare,
+    message,
+    noise,
+    picture,
+    running,
+    site,
+)
+
+LIMIT = 2 * 1024 * 1024
+MEGABYTES = noise((1700, 1500))  # more than 2 MB
+ID_FIELDS = {"request_id", "time_used", "error_message"}
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("keys") / "keys"
+    path.write_text(
+        "# the keys of this test\n"
+        "good secret\n"
+        "byclient secret denied-by-client\n"
+        "byadmin secret denied-by-admin\n"
+        "poor secret no-balance\n"
+        "prepaid secret balance=2\n"
+        "slow secret qps=3\n"
+    )
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(keys: Path) -> Iterator[Server]:
+    with running("--keys", str(keys), "--allow-private-urls", "--fetch-timeout", "0.7") as started:
+        started.key, started.secret = "good", "secret"
+        yield started
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[str]:
+    pages = {"/photo.jpg": PORTRAIT, "/big.png": MEGABYTES, "/page.html": b"<html>", "/slow": b""}
+    with site(pages) as address:
+        yield address
+
+
+def assert_ids(answer: httpx.Response) -> None:
+    """The application's errors carry both ids."""
+    fields = answer.json()
+    assert set(fields) == ID_FIELDS
+    assert REQUEST_ID.fullmatch(fields["request_id"])
+    assert isinstance(fields["time_used"], int)
+
+
+# --- the picture's requirements -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_takes_jpg_and_png(server: Server, kind: str) -> None:
+    """Both formats are taken."""
+    assert server.post(image=picture(kind=kind)).status_code == 200
+
+
+@pytest.mark.parametrize("size", [(48, 48), (48, 4096), (4096, 48)])
+def test_takes_48_to_4096_pixels(server: Server, size: tuple[int, int]) -> None:
+    """Both ends of the range are inside it."""
+    answer = server.post(image=picture(size, "PNG"))
+    assert answer.status_code == 200
+    assert decoded(answer, "result").size == size
+
+
+@pytest.mark.parametrize("size", [(47, 100), (100, 47), (4097, 100), (100, 4097)])
+def test_invalid_image_size(server: Server, size: tuple[int, int]) -> None:
+    """INVALID_IMAGE_SIZE: a pixel beyond either end."""
+    answer = server.post(image=picture(size, "PNG"))
+    assert (answer.status_code, message(answer)) == (400, "INVALID_IMAGE_SIZE: image_file")
+    assert_ids(answer)
+
+
+# --- request parameters ---------------------------------------------------------------------------
+
+
+def test_document_sample_call(server: Server) -> None:
+    """The document's curl call: three multipart fields, the file's part with name and type."""
+    files = {"image_file": ("image_file.jpg", PORTRAIT, "image/jpeg")}
+    data = {"api_key": "good", "api_secret": "secret"}
+    answer = httpx.post(server.url, data=data, files=files, trust_env=False)
+    assert answer.status_code == 200
+
+
+def test_file_before_text_fields(server: Server) -> None:
+    """The order of multipart fields does not matter."""
+    files = {
+        "image_file": ("a.jpg", PORTRAIT),
+        "api_key": (None, "good"),
+        "api_secret": (None, "secret"),
+    }
+    assert httpx.post(server.url, files=files, trust_env=False).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b'Content-Disposition: form-data; name="image_file"; filename="a.jpg"',
+        b'Content-Disposition: form-data; name="image_file"; filename=a.jpg',
+        b'Content-Disposition: form-data; name=image_file; filename=""',
+        b'Content-Disposition: form-data; name="image_file"',
+        b'content-disposition: FORM-DATA; name="image_file"; filename="\xe7\x85\xa7.jpg"',
+        b'Content-Type: image/jpeg\r\nContent-Disposition: form-data; name="image_file"',
+        b'Content-Disposition: form-data; name="image_file"; filename="a"\r\n'
+        b"Content-Transfer-Encoding: binary",
+    ],
+)
+def test_hand_built_multipart(server: Server, head: bytes) -> None:
+    """Text fields first, then the file, with Content-Length: as SDKs write it by hand."""
+    fields = b"".join(
+        b'--XX\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % pair
+        for pair in ((b"api_key", b"good"), (b"api_secret", b"secret"))
+    )
+    body = fields + b"--XX\r\n" + head + b"\r\n\r\n" + PORTRAIT + b"\r\n--XX--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=XX"}
+    answer = httpx.post(server.url, content=body, headers=headers, trust_env=False)
+    assert answer.status_code == 200
+    assert decoded(answer, "result").size == (512, 600)
+
+
+def test_chunked_upload(server: Server) -> None:
+    """A body without Content-Length is taken too."""
+    request = httpx.Request(
+        "POST",
+        server.url,
+        files={"image_file": ("a", PORTRAIT)},
+        data={"api_key": "good", "api_secret": "secret"},
+    )
+    whole = request.read()
+    parts = (whole[at : at + 7000] for at in range(0, len(whole), 7000))
+    headers = {"Content-Type": request.headers["Content-Type"]}
+    answer = httpx.post(server.url, content=parts, headers=headers, trust_env=False)
+    assert answer.status_code == 200
+
+
+def test_missing_api_key(server: Server) -> None:
+    """api_key is required; the gateway says so, without ids."""
+    answer = httpx.post(server.url, data={"api_secret": "secret"}, trust_env=False)
+    assert (answer.status_code, message(answer)) == (400, "MISSING_ARGUMENTS: api_key")
+    assert is_bare(answer)
+
+
+def test_missing_api_secret(server: Server) -> None:
+    """api_secret is required."""
+    answer = httpx.post(server.url, data={"api_key": "good"}, trust_env=False)
+    assert (answer.status_code, message(answer)) == (400, "MISSING_ARGUMENTS: api_secret")
+    assert is_bare(answer)
+
+
+def test_image_url(server: Server, web: str) -> None:
+    """A photo is fetched from its address."""
+    answer = server.form(image_url=f"{web}/photo.jpg")
+    assert decoded(answer, "result").size == (512, 600)
+
+
+def test_image_url_through_redirects(server: Server, web: str) -> None:
+    """Redirects are followed."""
+    assert server.form(image_url=f"{web}/to/{web}/photo.jpg").status_code == 200
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["one line", "76 columns"])
+def test_image_base64(server: Server, wrapped: bool) -> None:
+    """The image as base64, in one line or as tools wrap it; with url-encoding and in multipart."""
+    text = (base64.encodebytes if wrapped else base64.b64encode)(PORTRAIT).decode()
+    for answer in (server.form(image_base64=text), server.post(image_base64=text)):
+        assert decoded(answer, "result").size == (512, 600)
+
+
+def test_image_file_before_image_base64(server: Server) -> None:
+    """image_file has precedence, and COEXISTENCE_ARGUMENTS is not returned."""
+    other = base64.b64encode(picture((60, 50))).decode()
+    answer = server.post(image=PORTRAIT, image_base64=other, image_url="http://127.0.0.1:1/")
+    assert decoded(answer, "result").size == (512, 600)
+
+
+def test_image_base64_before_image_url(server: Server) -> None:
+    """image_url comes last."""
+    other = base64.b64encode(picture((60, 50))).decode()
+    answer = server.form(image_base64=other, image_url="http://127.0.0.1:1/")
+    assert decoded(answer, "result").size == (60, 50)
+
+
+@pytest.mark.parametrize(
+    ("value", "fields"),
+    [("0", {"body_image"}), ("1", {"result", "body_image"}), ("2", {"result"})],
+)
+def test_return_grayscale(server: Server, value: str, fields: set[str]) -> None:
+    """0 leaves the gray mask out; 2, seen but not documented, the cutout."""
+    answer = server.post(image=PORTRAIT, return_grayscale=value)
+    assert set(answer.json()) - {"request_id", "image_id", "time_used"} == fields
+
+
+def test_return_grayscale_default(server: Server) -> None:
+    """The default is 1."""
+    assert {"result", "body_image"} <= set(server.post(image=PORTRAIT).json())
+
+
+@pytest.mark.parametrize("value", ["3", "-1", "yes", "", "1.0", "9" * 5000])
+def test_bad_return_grayscale(server: Server, value: str) -> None:
+    """BAD_ARGUMENTS: what should be 0, 1 or 2 is something else."""
+    answer = server.post(image=PORTRAIT, return_grayscale=value)
+    assert (answer.status_code, message(answer)) == (400, "BAD_ARGUMENTS: return_grayscale")
+    assert_ids(answer)
+
+
+def test_unknown_fields_are_ignored(server: Server) -> None:
+    """Fields that the document does not know do no harm."""
+    assert server.post(image=PORTRAIT, beauty="11", lang="zh").status_code == 200
+
+
+# --- the answer -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def portrait(server: Server) -> httpx.Response:
+    return server.post(image=PORTRAIT)
+
+
+def test_request_id(portrait: httpx.Response) -> None:
+    """Unix seconds, a comma, a UUID."""
+    text = portrait.json()["request_id"]
+    assert REQUEST_ID.fullmatch(text)
+    assert abs(int(text.partition(",")[0]) - time.time()) < 60
+
+
+def test_request_ids_differ(server: Server, portrait: httpx.Response) -> None:
+    """Each request has an id of its own; one image has one image_id."""
+    again = server.post(image=PORTRAIT).json()
+    assert again["request_id"] != portrait.json()["request_id"]
+    assert again["image_id"] == portrait.json()["image_id"]
+
+
+def test_image_id(portrait: httpx.Response) -> None:
+    """Base64 of 16 bytes."""
+    assert len(base64.b64decode(portrait.json()["image_id"], validate=True)) == 16
+
+
+def test_time_used(portrait: httpx.Response) -> None:
+    """Whole milliseconds."""
+    assert isinstance(portrait.json()["time_used"], int)
+
+
+def test_result(portrait: httpx.Response) -> None:
+    """One gray channel of the photo's size."""
+    mask = decoded(portrait, "result")
+    assert (mask.mode, mask.size) == ("L", (512, 600))
+
+
+def test_body_image(portrait: httpx.Response) -> None:
+    """RGBA: the photo's own colours where confidence > 0.5, transparent elsewhere."""
+    mask, cutout = decoded(portrait, "result"), decoded(portrait, "body_image")
+    assert (cutout.format, cutout.mode, cutout.size) == ("PNG", "RGBA", (512, 600))
+    shown = mask.point(lambda value: 255 if value > 127 else 0)
+    assert cutout.getchannel("A").tobytes() == shown.tobytes()
+    assert 0 < sum(shown.histogram()[255:]) < 512 * 600
+    with Image.open(SAMPLES / "portraits" / "grace_hopper.jpg") as photo:
+        changed = ImageChops.difference(photo.convert("RGB"), cutout.convert("RGB"))
+    changed.paste(0, mask=shown.point(lambda value: 255 - value))
+    assert changed.getbbox() is None
+
+
+def test_no_error_message_in_success(portrait: httpx.Response) -> None:
+    """error_message exists in failures only; the answer is JSON."""
+    assert portrait.headers["content-type"] == "application/json"
+    assert set(portrait.json()) == {
+        "request_id",
+        "image_id",
+        "time_used",
+        "result",
+        "body_image",
+    }
+
+
+def test_orientation_comes_first(server: Server) -> None:
+    """A photo that lies on its side is turned upright, and so is the answer."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    answer = server.post(image=picture((120, 90), exif=exif))
+    assert decoded(answer, "result").size == decoded(answer, "body_image").size == (90, 120)
+
+
+def test_keep_alive(server: Server) -> None:
+    """One connection carries many calls, errors included."""
+    with httpx.Client(trust_env=False) as client:
+        for _ in range(3):
+            assert client.post(server.url, data={"api_key": "x"}).status_code == 400
+            data = {"api_key": "good", "api_secret": "secret"}
+            files = {"image_file": ("a", picture())}
+            assert client.post(server.url, data=data, files=files).status_code == 200
+
+
+def test_kept_alive_answers_are_not_delayed(server: Server) -> None:
+    """Headers and body of an answer do not wait for each other (Nagle and delayed ACK: 40 ms)."""
+    with httpx.Client(trust_env=False) as client:
+        times = [
+            client.post(server.url, data={"api_key": "x"}).elapsed.total_seconds() for _ in range(9)
+        ]
+    assert min(times) < 0.03
+
+
+def test_continue_is_said(server: Server) -> None:
+    """A client that asks before it sends (curl, beyond 1 MB) is told to go on."""
+    body = padded(1_200_000)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        lines = [f"POST {PATH} HTTP/1.1", "Host: x", f"Content-Type: {FORM['Content-Type']}"]
+        lines += [f"Content-Length: {len(body)}", "Expect: 100-continue", "", ""]
+        connection.sendall("\r\n".join(lines).encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(body)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
+
+
+# --- this API's own errors ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        b"no picture",
+        PORTRAIT[:20000],
+        picture(kind="GIF"),
+        picture(kind="WEBP"),
+        b"",
+        picture(kind="PNG")[:-20],
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff\xe0",
+    ],
+    ids=["text", "cut jpeg", "gif", "webp", "empty", "cut png", "png head", "jpeg head"],
+)
+def test_unsupported_format(server: Server, image: bytes) -> None:
+    """IMAGE_ERROR_UNSUPPORTED_FORMAT: no image file, or a damaged one."""
+    answer = server.post(image=image)
+    text = "IMAGE_ERROR_UNSUPPORTED_FORMAT: image_file"
+    assert (answer.status_code, message(answer)) == (400, text)
+    assert_ids(answer)
+
+
+@pytest.mark.parametrize("text", ["***", "data:image/jpeg;base64,/9j/", "abc", "aGVsbG8="])
+def test_unsupported_base64(server: Server, text: str) -> None:
+    """What is no base64, or no image in base64; a data: prefix is not base64."""
+    answer = server.form(image_base64=text)
+    expected = "IMAGE_ERROR_UNSUPPORTED_FORMAT: image_base64"
+    assert (answer.status_code, message(answer)) == (400, expected)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "ftp://127.0.0.1/a.jpg",
+        "file:///etc/passwd",
+        "http://",
+        "http://127.0.0.1:1/a",
+        "{web}/missing.jpg",
+        "http://user:pass@127.0.0.1/",
+        "http://[::1",
+        "{web}/to/file:///etc/hosts",
+        "{web}/to//to//to//to//to//to/x",
+        "http://\u2603\u2603..com/",
+        "\udcff".encode("utf-8", "replace").decode(),
+    ],
+)
+def test_invalid_image_url(server: Server, web: str, url: str) -> None:
+    """INVALID_IMAGE_URL: nothing can be downloaded from there."""
+    answer = server.form(image_url=url.replace("{web}", web))
+    assert (answer.status_code, message(answer)) == (400, "INVALID_IMAGE_URL")
+    assert_ids(answer)
+
+
+def test_bad_image_url(server: Server) -> None:
+    """BAD_ARGUMENTS: an address longer than addresses are."""
+    answer = server.form(image_url="http://127.0.0.1/" + "a" * 3000)
+    assert (answer.status_code, message(answer)) == (400, "BAD_ARGUMENTS: image_url")
+
+
+def test_page_behind_image_url(server: Server, web: str) -> None:
+    """What is downloaded but no image is an image error of that parameter."""
+    answer = server.form(image_url=f"{web}/page.html")
+    assert message(answer) == "IMAGE_ERROR_UNSUPPORTED_FORMAT: image_url"
+
+
+@pytest.mark.parametrize("path", ["/big.png", "/endless"])
+def test_image_file_too_large(server: Server, web: str, path: str) -> None:
+    """IMAGE_FILE_TOO_LARGE: more than 2 MB, announced or not. The request itself is small."""
+    answer = server.form(image_url=web + path)
+    assert (answer.status_code, message(answer)) == (400, "IMAGE_FILE_TOO_LARGE: image_url")
+    assert_ids(answer)
+
+
+def test_image_download_timeout(server: Server, web: str) -> None:
+    """IMAGE_DOWNLOAD_TIMEOUT has a status of its own: 412."""
+    answer = server.form(image_url=f"{web}/slow")
+    assert (answer.status_code, message(answer)) == (412, "IMAGE_DOWNLOAD_TIMEOUT")
+    assert_ids(answer)
+
+
+# --- errors common to all APIs --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pair", [("good", "wrong"), ("nobody", "secret"), ("good", "\u79d8")])
+def test_authentication_error(server: Server, pair: tuple[str, str]) -> None:
+    """AUTHENTICATION_ERROR: key and secret do not match; which of both is not said."""
+    data = {"api_key": pair[0], "api_secret": pair[1]}
+    answer = httpx.post(server.url, data=data, trust_env=False)
+    assert (answer.status_code, message(answer)) == (401, "AUTHENTICATION_ERROR")
+    assert is_bare(answer)
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("byclient", "Denied by Client"),
+        ("byadmin", "Denied by Admin"),
+        ("poor", "Insufficient Account Balance"),
+    ],
+)
+def test_authorization_error(server: Server, key: str, reason: str) -> None:
+    """AUTHORIZATION_ERROR with each of its three reasons."""
+    data = {"api_key": key, "api_secret": "secret"}
+    answer = httpx.post(server.url, data=data, trust_env=False)
+    assert (answer.status_code, message(answer)) == (403, f"AUTHORIZATION_ERROR: {reason}")
+    assert is_bare(answer)
+
+
+def test_balance_runs_out(server: Server) -> None:
+    """A key with a balance of two calls makes two calls."""
+    answers = [server.post(api_key="prepaid", image=picture()) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 403]
+    assert message(answers[2]) == "AUTHORIZATION_ERROR: Insufficient Account Balance"
+
+
+def test_concurrency_limit_exceeded(server: Server) -> None:
+    """CONCURRENCY_LIMIT_EXCEEDED: the fourth call within a second of a key with 3 QPS.
+
+    Refused calls do not count: three more are taken a second after the first three.
+    """
+    with httpx.Client(trust_env=False) as client:
+        data = {"api_key": "slow", "api_secret": "secret"}
+        answers = [client.post(server.url, data=data) for _ in range(8)]
+        time.sleep(1.05)
+        later = [client.post(server.url, data=data) for _ in range(4)]
+    refused = [answer.status_code == 403 for answer in answers]
+    assert refused == [False] * 3 + [True] * 5
+    assert [answer.status_code == 403 for answer in later] == [False] * 3 + [True]
+    assert message(answers[-1]) == "CONCURRENCY_LIMIT_EXCEEDED"
+    assert is_bare(answers[-1])
+
+
+def test_missing_arguments(server: Server) -> None:
+    """MISSING_ARGUMENTS: as in the document's sample of a failure."""
+    for answer in (server.form(), server.post(), server.form(image_file="text is no file")):
+        text = "MISSING_ARGUMENTS: image_url, image_file, image_base64"
+        assert (answer.status_code, message(answer)) == (400, text)
+        assert_ids(answer)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"])
+def test_api_not_found_for_other_methods(server: Server, method: str) -> None:
+    """API_NOT_FOUND: the API is called by POST."""
+    answer = httpx.request(method, server.url, trust_env=False)
+    assert (answer.status_code, message(answer)) == (404, "API_NOT_FOUND")
+    assert is_bare(answer)
+
+
+@pytest.mark.parametrize("path", ["/", "/humanbodypp/v1/segment", PATH + "/", "/x?y=z"])
+def test_api_not_found_for_other_paths(server: Server, path: str) -> None:
+    """API_NOT_FOUND: there is no such API here."""
+    answer = httpx.post(server.endpoint + path, content=b"x" * 1000, trust_env=False)
+    assert (answer.status_code, message(answer)) == (404, "API_NOT_FOUND")
+    assert is_bare(answer)
+
+
+def padded(size: int) -> bytes:
+    """A sound request of exactly ``size`` bytes."""
+    head = b"api_key=good&api_secret=secret&padding="
+    return head + b"x" * (size - len(head))
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def test_request_of_2_mb(server: Server) -> None:
+    """A request of exactly 2 MB is read."""
+    answer = httpx.post(server.url, content=padded(LIMIT), headers=FORM, trust_env=False)
+    assert message(answer).startswith("MISSING_ARGUMENTS")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_request_entity_too_large(server: Server, chunked: bool) -> None:
+    """413 in plain text, a byte beyond 2 MB; the client can read it while it still sends."""
+    body = padded(LIMIT + 1)
+    content = iter([body[:1000000], body[1000000:]]) if chunked else body
+    answer = httpx.post(server.url, content=content, headers=FORM, trust_env=False)
+    assert (answer.status_code, answer.text) == (413, "Request Entity Too Large")
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+def test_file_just_under_2_mb_is_too_large_a_request(server: Server) -> None:
+    """The gateway counts the request, not the file."""
+    answer = server.post(image=PORTRAIT + b"\0" * (LIMIT - len(PORTRAIT)))
+    assert answer.status_code == 413
+
+
+def test_size_is_checked_before_the_key(server: Server) -> None:
+    """The gateway looks at the size before it knows who calls."""
+    answer = httpx.post(server.url, content=b"x" * (LIMIT + 1), headers=FORM, trust_env=False)
+    assert answer.status_code == 413
+
+
+# --- for operators --------------------------------------------------------------------------------
+
+
+def test_health_and_metrics(server: Server) -> None:
+    """/healthz answers JSON, /metrics counts requests by status and code."""
+    assert httpx.get(f"{server.endpoint}/healthz", trust_env=False).json()["status"] == "ok"
+    before = server.metric('hbseg_requests_total{code="AUTHENTICATION_ERROR",status="401"}')
+    server.post(api_secret="wrong")
+    after = server.metric('hbseg_requests_total{code="AUTHENTICATION_ERROR",status="401"}')
+    assert after == before + 1
+
+
+def test_one_log_line_a_request(server: Server) -> None:
+    """Request id, status, code, the key's first 4 characters, bytes and time; never the secret."""
+    answer = server.post(image=PORTRAIT, api_secret="secret")
+    lines = server.log.read_text().splitlines()
+    (line,) = [line for line in lines if answer.json()["request_id"] in line]
+    assert " 200 ok key=good in=" in line
+    assert f" out={len(answer.content)} ms=" in line
+    assert "secret" not in server.log.read_text()
+
+
+def test_json_is_whole(portrait: httpx.Response) -> None:
+    """The body is one JSON object of the announced length."""
+    assert int(portrait.headers["content-length"]) == len(portrait.content)
+    json.loads(portrait.content)

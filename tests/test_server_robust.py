@@ -1,0 +1,511 @@
+"""What strangers do to a server: slow, endless, broken, too many, too large; and what it does."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from server_fixture import (
+    PATH,
+    PORTRAIT,
+    Server,
+    command,
+    decoded,
+    message,
+    noise,
+    picture,
+    running,
+    script,
+    site,
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Little patience and little room, so that each limit is met soon."""
+    with running(
+        script=script(
+            "patience=Patience(headers=0.6, idle=0.6, body=0.8, answer=1.0, linger=0.5, fetch=0.5),"
+            "capacity=Capacity(queue=1, connections=40, held_bytes=8 << 20),"
+            "local=LocalSettings(threads=1)"
+        )
+    ) as started:
+        yield started
+
+
+def connect(server: Server) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+
+
+def closes_within(connection: socket.socket, seconds: float) -> bool:
+    """Whether the server closes a connection, reading whatever it says before."""
+    connection.settimeout(seconds)
+    try:
+        while connection.recv(65536):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+    return True
+
+
+def sends(connection: socket.socket, pieces: list[bytes], *, pause: float = 0) -> bool:
+    """Whether the server lets a client send all of this."""
+    try:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(pause)
+    except ConnectionError:
+        return False
+    return True
+
+
+def head(length: int, *more: str) -> bytes:
+    lines = [
+        f"POST {PATH} HTTP/1.1",
+        "Host: x",
+        "Content-Type: application/x-www-form-urlencoded",
+        f"Content-Length: {length}",
+        *more,
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def assert_serves(server: Server) -> None:
+    """Others are served meanwhile."""
+    assert server.post(image=picture()).status_code == 200
+
+
+def test_silent_connection_is_closed(server: Server) -> None:
+    """A connection on which no request comes is closed."""
+    with connect(server) as connection:
+        assert_serves(server)
+        assert closes_within(connection, 2)
+
+
+def test_trickling_headers_are_cut_off(server: Server) -> None:
+    """Headers that come byte by byte have no longer than others."""
+    with connect(server) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\n")
+        started = time.monotonic()
+        lines = [b"X-%d: 1\r\n" % number for number in range(60)]
+        assert not sends(connection, lines, pause=0.05)
+        assert time.monotonic() - started < 2
+
+
+def test_trickling_body_is_cut_off(server: Server) -> None:
+    """An upload has its time as a whole: 408, and the connection is closed."""
+    with connect(server) as connection:
+        connection.sendall(head(1000))
+        for _ in range(12):
+            connection.sendall(b"x")
+            time.sleep(0.1)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
+        assert closes_within(connection, 2)
+    assert_serves(server)
+
+
+def test_endless_body_gets_413_and_a_closed_door(server: Server) -> None:
+    """A chunked body without end is answered at 2 MB and is not read for ever."""
+    with connect(server) as connection:
+        lines = (f"POST {PATH} HTTP/1.1", "Host: x", "Transfer-Encoding: chunked", "", "")
+        connection.sendall("\r\n".join(lines).encode())
+        chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+        started = time.monotonic()
+        assert not sends(connection, [chunk] * 100_000)
+        assert time.monotonic() - started < 3
+    assert_serves(server)
+
+
+def test_expect_continue_is_refused_before_the_body(server: Server) -> None:
+    """A client that asks first is told 413 without sending a byte."""
+    with connect(server) as connection:
+        connection.sendall(head(3_000_000, "Expect: 100-continue"))
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
+        assert closes_within(connection, 1)
+
+
+def test_client_that_never_reads(server: Server) -> None:
+    """An answer that nobody reads is dropped after its time, and its memory is given back."""
+    image = noise((1150, 600), "PNG")
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(10)
+        connection.connect(("127.0.0.1", server.port))
+        fields = {"api_key": (None, server.key), "api_secret": (None, server.secret)}
+        request = httpx.Request("POST", server.url, files={**fields, "image_file": ("a", image)})
+        lines = [f"{name}: {value}" for name, value in request.headers.items()]
+        start = "\r\n".join([f"POST {PATH} HTTP/1.1", *lines, "", ""]).encode()
+        connection.sendall(start + request.read())
+        assert wait_for(lambda: server.metric("hbseg_held_bytes") > 100_000)
+        assert wait_for(lambda: server.metric("hbseg_held_bytes") == 0, seconds=4)
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float = 3) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_crowd_of_idle_connections(server: Server) -> None:
+    """Ten times more idle connections than there is room for: calls are answered all the same."""
+    crowd = [connect(server) for _ in range(400)]
+    try:
+        for _ in range(3):
+            assert_serves(server)
+        files = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+        assert files < 100
+    finally:
+        for connection in crowd:
+            connection.close()
+
+
+def test_crowd_of_half_sent_bodies(server: Server) -> None:
+    """Uploads that stop in the middle take the room of none that go on."""
+    crowd = [connect(server) for _ in range(100)]
+    try:
+        for connection in crowd:
+            sends(connection, [head(1000) + b"api_key="])  # some have had to make room already
+        assert_serves(server)
+    finally:
+        for connection in crowd:
+            connection.close()
+
+
+def test_full_memory_refuses_bodies(server: Server) -> None:
+    """Bodies beyond the cap of all together are refused, not held."""
+    crowd = [connect(server) for _ in range(6)]
+    try:
+        for connection in crowd:
+            connection.sendall(head(2_000_000) + b"x" * 1_600_000)
+        starts = []
+        for connection in crowd:
+            connection.settimeout(3)
+            starts.append(connection.recv(1000))
+        assert any(b"CONCURRENCY_LIMIT_EXCEEDED" in start for start in starts)
+    finally:
+        for connection in crowd:
+            connection.close()
+    assert wait_for(lambda: server.metric("hbseg_held_bytes") == 0)
+    assert_serves(server)
+
+
+def test_full_queue_refuses_photos(server: Server) -> None:
+    """One photo at work and one in the queue: the others are refused at once."""
+    image = picture((4000, 4000), "PNG")
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: server.post(image=image), range(6)))
+    refused = [answer for answer in answers if answer.status_code == 403]
+    assert 1 <= len(refused) <= 4
+    assert {message(answer) for answer in refused} == {"CONCURRENCY_LIMIT_EXCEEDED"}
+    assert {answer.status_code for answer in answers} == {200, 403}
+
+
+def chunk(kind: bytes, payload: bytes) -> bytes:
+    body = kind + payload
+    return struct.pack(">I", len(payload)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def bomb(width: int, height: int, pixels: int) -> bytes:
+    """A PNG of a few kilobytes that says it is large, with ``pixels`` bytes behind it."""
+    squeezed = zlib.compressobj(9)
+    data = b"".join(squeezed.compress(bytes(1 << 20)) for _ in range(pixels >> 20))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", data + squeezed.flush())
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "code"),
+    [
+        (bomb(60000, 60000, 1 << 20), "INVALID_IMAGE_SIZE"),
+        (bomb(4096, 4096, 1 << 20), "IMAGE_ERROR_UNSUPPORTED_FORMAT"),
+        (bomb(0, 4096, 1 << 20), "IMAGE_ERROR_UNSUPPORTED_FORMAT"),
+    ],
+    ids=["60000 px", "empty 4096 px", "0 px"],
+)
+def test_decompression_bombs(server: Server, image: bytes, code: str) -> None:
+    """Pictures that promise more than they are are refused soon and cost no memory."""
+    before, started = server.memory(), time.monotonic()
+    assert message(server.post(image=image)) == f"{code}: image_file"
+    assert time.monotonic() - started < 2
+    assert server.memory() - before < 120 << 20
+
+
+def test_bomb_behind_the_pixels(server: Server) -> None:
+    """A gigabyte behind a small picture's last pixel costs seconds at most, and no memory."""
+    started, before = time.monotonic(), server.memory()
+    assert server.post(image=bomb(100, 100, 1 << 30)).status_code in (200, 400)
+    assert time.monotonic() - started < 10
+    assert server.memory() - before < 120 << 20
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "localhost", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1",
+        "169.254.169.254", "100.64.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "0x7f.1",
+        "2130706433", "127.1", "[::1]", "[::]", "[fe80::1]", "[fc00::1]", "[ff02::1]",
+        "[::ffff:127.0.0.1]", "[::ffff:10.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
+    ],
+)  # fmt: skip
+def test_private_addresses_are_not_fetched(server: Server, address: str) -> None:
+    """image_url reaches nothing inside, however the address is written."""
+    with site({"/photo.jpg": PORTRAIT}) as web:
+        answer = server.form(image_url=f"http://{address}:{web.rpartition(':')[2]}/photo.jpg")
+    assert (answer.status_code, message(answer)) == (400, "INVALID_IMAGE_URL")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x00" * 100,
+        b"GET\r\n\r\n",
+        b"POST / HTTP/9.9\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5, 6\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 400 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000,
+    ],
+    ids=["zeros", "no version", "HTTP/9.9", "below 0", "two lengths", "huge", "zz", "long header"],
+)
+def test_broken_http(server: Server, data: bytes) -> None:
+    """What is no HTTP gets a 4xx or a closed door."""
+    with connect(server) as connection:
+        try:
+            connection.sendall(data)
+            answer = connection.recv(1000)
+        except ConnectionError:
+            answer = b""
+    assert not answer or answer.startswith(b"HTTP/1.1 4")
+    assert_serves(server)
+
+
+def test_many_parts_and_long_headers(server: Server) -> None:
+    """Hostile multipart is an error within seconds."""
+    part = b'--X\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n'
+    long = b"--X\r\n" + b"A" * 1_900_000
+    near = (
+        b'--X\r\nContent-Disposition: form-data; name="image_file"\r\n\r\n' + b"\r\n--Y" * 300_000
+    )
+    for body in (part * 35_000, long, near, b"--X" * 600_000, b"\r\n" * 900_000):
+        started = time.monotonic()
+        answer = httpx.post(
+            server.url,
+            content=body,
+            headers={"Content-Type": "multipart/form-data; boundary=X"},
+            trust_env=False,
+        )
+        assert message(answer) == "MISSING_ARGUMENTS: api_key"
+        assert time.monotonic() - started < 4
+
+
+def test_client_that_leaves(server: Server) -> None:
+    """A client that leaves before its answer costs no traceback, and others are served."""
+    for _ in range(5):
+        with connect(server) as connection:
+            connection.sendall(head(1000) + b"x")
+    assert wait_for(lambda: server.log.read_text().count(" 0 disconnected ") >= 5)
+    assert_serves(server)
+    assert "Traceback" not in (log := server.log.read_text()), log[log.index("Traceback") :][:3000]
+
+
+def test_bug_is_an_internal_error() -> None:
+    """The client gets INTERNAL_ERROR, the log the traceback, and the server lives on."""
+    broken = (
+        "import humanbody_cli.server.worker as worker\n"
+        "def broken(image): raise RuntimeError('only the log may know')\n"
+        "worker.load_segmenter = lambda settings: broken\n"
+    )
+    with running(script=script("workers=1", before=broken)) as server:
+        for _ in range(2):
+            answer = server.post(image=PORTRAIT)
+            assert (answer.status_code, message(answer)) == (500, "INTERNAL_ERROR")
+            assert "only" not in answer.text
+            assert set(answer.json()) == {"error_message", "request_id", "time_used"}
+        log = server.log.read_text()
+    assert "RuntimeError: only the log may know" in log
+    assert answer.json()["request_id"] in log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop_finishes_answers_in_flight(number: int) -> None:
+    """A signal stops the server: new calls find nobody, the one in flight gets its answer."""
+    with running("--latency", "0.8") as server, ThreadPoolExecutor(1) as pool:
+        idle = connect(server)
+        call = pool.submit(server.post, image=PORTRAIT)
+        time.sleep(0.4)
+        server.process.send_signal(number)
+        time.sleep(0.2)
+        with pytest.raises(ConnectionRefusedError):
+            connect(server)
+        assert call.result().status_code == 200
+        assert server.process.wait(5) == 0
+        idle.close()
+
+
+def test_interrupt_of_a_group_of_workers() -> None:
+    """Ctrl-C reaches parent and workers alike, and still lets the answer in flight finish."""
+    with (
+        running("--workers", "2", "--latency", "0.8") as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        call = pool.submit(server.post, image=PORTRAIT)
+        time.sleep(0.4)
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        for pid in [str(server.process.pid), *children.read_text().split()]:
+            os.kill(int(pid), signal.SIGINT)
+        assert call.result().status_code == 200
+        assert server.process.wait(5) == 0
+
+
+def test_second_signal_does_not_wait() -> None:
+    """Who signals twice means it."""
+    with running("--inject", "hang=1", "--latency", "20") as server, ThreadPoolExecutor(1) as pool:
+        call = pool.submit(server.post, image=PORTRAIT)
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert server.stop() == 0
+        assert isinstance(call.exception(), httpx.HTTPError)
+
+
+def test_workers_share_quotas_and_figures(tmp_path: Path) -> None:
+    """Two workers: a key's quota and the metrics hold for both; a lost worker is replaced."""
+    keys = tmp_path / "keys"
+    keys.write_text("key secret qps=5\n")
+    with running("--workers", "2", "--keys", str(keys)) as server:
+        server.key, server.secret = "key", "secret"
+        with ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(lambda _: server.form().status_code, range(20)))
+        assert sorted(answers) == [400] * 5 + [403] * 15
+        refused = 'hbseg_requests_total{code="CONCURRENCY_LIMIT_EXCEEDED",status="403"}'
+        assert wait_for(lambda: server.metric(refused) == 15)
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        first, second = (int(pid) for pid in children.read_text().split())
+        os.kill(first, signal.SIGKILL)
+        assert wait_for(
+            lambda: (
+                len(new := {int(p) for p in children.read_text().split()}) == 2 and first not in new
+            ),
+            seconds=10,
+        )
+        time.sleep(1.1)
+        assert server.form().status_code == 400
+        assert server.stop() == 0
+        assert not Path(f"/proc/{second}").exists()
+
+
+def test_orphaned_workers_stop(tmp_path: Path) -> None:
+    """Workers whose parent was killed do not stay."""
+    with running("--workers", "2") as server:
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        pids = children.read_text().split()
+        server.process.kill()
+        server.process.wait()
+        assert wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+
+
+def test_port_in_use(server: Server) -> None:
+    """A taken port is one sentence and exit code 4."""
+    code, said = run("--port", str(server.port))
+    assert code == 4
+    assert re.fullmatch(r"hbseg: cannot listen on 127.0.0.1 port \d+: .*--port.*\n", said)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--host", "0.0.0.0"], "--keys"),
+        (["--host", "::"], "--keys"),
+        (["--host", "no.such.host.invalid"], "no address of this machine"),
+        (["--keys", "/nowhere"], "cannot read the keys file /nowhere"),
+        (["--inject", "INTERNAL_EROR=0.1"], "did you mean INTERNAL_ERROR?"),
+        (["--inject", "nonsense=0.1"], "known are"),
+        (["--inject", "reset"], "rate from 0 to 1"),
+        (["--inject", "reset=0.6,hang=0.6"], "1.2"),
+        (["--inject", "reset=0.1,RESET=0.1"], "twice"),
+        (["--latency", "soon"], "--latency"),
+        (["--latency", "2-1"], "--latency"),
+        (["--qps", "0"], "--qps"),
+        (["--qps", "nan"], "--qps"),
+    ],
+)
+def test_wrong_options(options: list[str], expected: str) -> None:
+    """What makes no sense is refused before anything starts: one sentence, exit code 2."""
+    code, said = run(*options)
+    assert code == 2
+    assert said.startswith("hbseg: ")
+    assert said.count("\n") == 1
+    assert expected in said
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "has no key"),
+        ("alone\n", "line 1: a key needs its secret"),
+        ("a topsecret\na topsecret\n", "line 2"),
+        ("a topsecret forbidden\n", "'forbidden' is none of ok, denied-by-client"),
+        ("a topsecret qps=0\n", "'qps=0'"),
+        ("a topsecret balance=-1\n", "'balance=-1'"),
+    ],
+)
+def test_wrong_keys_files(tmp_path: Path, text: str, expected: str) -> None:
+    """A keys file's mistake is named with its line and without its secrets."""
+    path = tmp_path / "keys"
+    path.write_text(text)
+    code, said = run("--keys", str(path))
+    assert code == 2
+    assert expected in said
+    assert "topsecret" not in said
+
+
+def test_readable_keys_file_is_warned_of(tmp_path: Path) -> None:
+    """A keys file that every user can read works, with a warning."""
+    path = tmp_path / "keys"
+    path.write_text("key secret\n")
+    path.chmod(0o644)
+    with running("--keys", str(path), "--host", "0.0.0.0") as server:
+        assert "chmod 600" in server.log.read_text()
+        assert "secret" not in server.log.read_text()
+
+
+def run(*options: str) -> tuple[int, str]:
+    """A server that does not start: its exit code and what it said on stderr."""
+    done = subprocess.run(
+        [*command(), *options], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+def test_many_clients_at_once() -> None:
+    """Sixteen clients at once: every answer is right, and each is for its own photo."""
+    sizes = [(100 + 10 * number, 90) for number in range(16)]
+    with running("--queue", "64") as server, ThreadPoolExecutor(16) as pool:
+        jobs = [pool.submit(server.post, image=picture(size)) for size in sizes * 3]
+        answers = [job.result() for job in jobs]
+        assert threading.active_count() < 40
+    assert [decoded(answer, "result").size for answer in answers] == sizes * 3
