@@ -31,13 +31,13 @@ class Mask:
         self._data = data
 
     @classmethod
-    def read(cls, data: bytes) -> Mask:
+    def read(cls, data: bytes, size: tuple[int, int]) -> Mask:
         """A mask from an answer or from disk: a PNG, or the JPEG that the document's sample shows.
 
         An 8-bit gray PNG keeps its bytes; anything else becomes one.
 
         Raises:
-            ValueError: where the bytes are no complete picture.
+            ValueError: where the bytes are no complete picture of this ``size``.
         """
         try:
             # Decoding proves the pixels; the chunks prove that nothing is missing behind them.
@@ -45,6 +45,11 @@ class Mask:
             if keeps:
                 deque(png.chunks(data), maxlen=0)
             with Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "MPO"]) as opened:
+                if opened.size != size:  # before its pixels are decoded: it may be a bomb
+                    raise ValueError(
+                        f"the mask has {opened.size[0]} x {opened.size[1]} pixels, "
+                        f"the photo {size[0]} x {size[1]}"
+                    )
                 opened.load()
                 image = _as_gray(opened)
         except (OSError, SyntaxError, EOFError, TypeError, IndexError, KeyError) as error:

@@ -238,7 +238,7 @@ class Journal:
 
         Among them are photos that were done once and are pending again (touched, moved).
         """
-        query = _FOUND_BY_SHA + " AND status != 'rejected' AND finished >= ?"
+        query = _FOUND_BY_SHA + " AND status != 'rejected' AND finished >= ? LIMIT 20"
         with self._guard, _translated(self.path):
             return [Known._make(row) for row in self._db.execute(query, (sha256, since))]
 

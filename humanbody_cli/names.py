@@ -31,7 +31,22 @@ def folder_names(files: Sequence[str], folders: Iterable[str] = ()) -> dict[str,
     while crowded := _crowded(names, reserved):
         for file in crowded:
             names[file] = file + SUFFIX
-    return {file: _unfoldered(shortened(name), reserved) for file, name in names.items()}
+    return _told_apart(names, reserved)
+
+
+def _told_apart(names: dict[str, str], reserved: set[str]) -> dict[str, str]:
+    """The same names, cut where they are too long and marked where they still meet something."""
+    fitting = {name for name in names.values() if shortened(name) == name}
+    taken: set[str] = set()
+    final: dict[str, str] = {}
+    for file, name in names.items():
+        wanted, identity = shortened(name), file
+        while wanted in taken or _folded(wanted) in reserved or (wanted in fitting - {name}):
+            wanted = marked(name, identity)
+            identity += SUFFIX
+        taken.add(wanted)
+        final[file] = wanted
+    return final
 
 
 def _stem(file: str) -> str:
@@ -51,10 +66,6 @@ def _crowded(names: dict[str, str], reserved: set[str]) -> list[str]:
         for file in group
         if names[file] != file + SUFFIX
     ]
-
-
-def _unfoldered(name: str, reserved: set[str]) -> str:
-    return marked(name, name) if _folded(name) in reserved else name
 
 
 def _folded(name: str) -> str:
@@ -106,6 +117,8 @@ def root_names(folders: Sequence[str]) -> list[str]:
         clashing = [i for group in groups.values() if len(group) > 1 for i in group]
         deeper = [i for i in clashing if depth[i] < len(parts[i])]
         if not deeper:
+            for index in clashing:  # "/" beside a folder called root
+                prefixes[index] = marked(prefixes[index], folders[index]).removesuffix(SUFFIX)
             return prefixes
         for index in deeper:
             depth[index] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import sys
 import zlib
@@ -72,24 +73,27 @@ class Walk:
         Hidden entries and output trees are left out; links are followed, but not back into a folder
         that is being walked.
         """
-        yield from self._folder(path, os.path.abspath(path), prefix, ())
+        waiting = [_Folder(path, os.path.abspath(path), prefix, ())]
+        while waiting:  # a stack of our own: trees may be deeper than Python's
+            folder = waiting.pop()
+            try:
+                listing, identity = folder.listing()
+            except OSError as error:
+                yield trouble(folder.path, folder.absolute, folder.prefix or "folder", error)
+                continue
+            if identity in folder.above or identity == self._out:
+                continue
+            if folder.above and any(entry.name == STATE for entry in listing):
+                self.outputs_skipped += 1
+                continue
+            pictures, below = self._sorted_out(listing)
+            yield from _photos(pictures, below, folder)
+            waiting += [folder.below(name, identity) for name in reversed(below)]
 
-    def _folder(
-        self, path: str, absolute: str, prefix: str, above: tuple[tuple[int, int], ...]
-    ) -> Iterator[Photo]:
-        try:
-            status = os.stat(path)
-            identity = (status.st_dev, status.st_ino)
-            if identity in above or identity == self._out:
-                return
-            with os.scandir(path) as entries:
-                listing = sorted(entries, key=lambda entry: entry.name)
-        except OSError as error:
-            yield trouble(path, absolute, prefix or "folder", error)
-            return
-        if above and any(entry.name == STATE for entry in listing):
-            self.outputs_skipped += 1
-            return
+    def _sorted_out(
+        self, listing: list[os.DirEntry[str]]
+    ) -> tuple[list[os.DirEntry[str]], list[str]]:
+        """Pictures and folders of a listing; what is neither is counted."""
         pictures: list[os.DirEntry[str]] = []
         folders: list[str] = []
         for entry in listing:
@@ -97,18 +101,40 @@ class Walk:
                 continue
             if _is_folder(entry):
                 folders.append(entry.name)
-            elif entry.name.rpartition(".")[2].lower() in PICTURE_SUFFIXES:
+            elif _suffix(entry.name) in PICTURE_SUFFIXES:
                 pictures.append(entry)
             else:
                 self.skipped += 1
-        yield from _photos(pictures, folders, path, absolute, prefix)
-        for name in folders:
-            yield from self._folder(
-                os.path.join(path, name),
-                os.path.join(absolute, name),
-                prefix + name + "/",
-                (*above, identity),
-            )
+        return pictures, folders
+
+
+class _Folder(NamedTuple):
+    """A folder to be walked. ``above`` are the folders it lies in, by device and inode."""
+
+    path: str
+    absolute: str
+    prefix: str
+    above: tuple[tuple[int, int], ...]
+
+    def listing(self) -> tuple[list[os.DirEntry[str]], tuple[int, int]]:
+        """What is in it, by name, and what it is known by."""
+        status = os.stat(self.path)
+        with os.scandir(self.path) as entries:
+            listing = sorted(entries, key=_name_of)
+        return listing, (status.st_dev, status.st_ino)
+
+    def below(self, name: str, identity: tuple[int, int]) -> _Folder:
+        """A folder in this one."""
+        path, absolute = os.path.join(self.path, name), os.path.join(self.absolute, name)
+        return _Folder(path, absolute, self.prefix + name + "/", (*self.above, identity))
+
+
+_name_of = operator.attrgetter("name")
+
+
+def _suffix(name: str) -> str:
+    stem, _, suffix = name.rpartition(".")
+    return suffix.lower() if stem else ""
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -119,10 +145,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _photos(
-    entries: Sequence[os.DirEntry[str]], folders: list[str], path: str, absolute: str, prefix: str
+    entries: Sequence[os.DirEntry[str]], folders: list[str], folder: _Folder
 ) -> Iterator[Photo]:
     names = folder_names([entry.name for entry in entries], folders)
-    here, below = os.path.join(path, ""), os.path.join(absolute, "")
+    here, below = os.path.join(folder.path, ""), os.path.join(folder.absolute, "")
+    prefix = folder.prefix
     for entry in entries:
         name = entry.name
         try:
@@ -235,4 +262,6 @@ def listed(path: str, *, nul: bool) -> Iterator[str]:
 
 
 def _line(line: bytes, *, nul: bool) -> str:
+    if b"\0" in line:
+        raise UsageError("--from-file: the list has NUL bytes between its names; give -0 too")
     return os.fsdecode(line if nul else line.rstrip(b"\r"))

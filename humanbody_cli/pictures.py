@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
 import threading
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
 
 from humanbody_cli import png
 from humanbody_cli.errors import PhotoError
@@ -39,6 +40,10 @@ _TURNS = {
 
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, KeyError, MemoryError)
 """What Pillow's decoders raise on damaged files; SyntaxError and its like are not bugs of ours."""
+
+_BROKEN_EXIF = (*_BROKEN, ArithmeticError, AttributeError, struct.error)
+"""The same for Exif, whose tags may be of any kind: broken Exif is common, and no fault of the
+pixels."""
 
 _heif_lock = threading.Lock()
 
@@ -100,14 +105,15 @@ def read_header(data: bytes) -> Picture:
         name = "JPEG" if image.format == "MPO" else str(image.format)
         info: dict[Any, Any] = image.info
         profile = info.get("icc_profile")
+        exif = _exif_of_png(image, data) if image.format == "PNG" else info.get("exif")
         return Picture(
             data=data,
             format=name,
             stored=image.size,
-            orientation=_orientation(image, data),
+            orientation=_orientation(image, exif),
             mode=image.mode,
             profile=profile if isinstance(profile, bytes) and profile else None,
-            exif=info.get("exif") if isinstance(info.get("exif"), bytes) else None,
+            exif=exif if isinstance(exif, bytes) and exif else None,
             has_alpha="A" in image.getbands() or "a" in image.getbands() or "transparency" in info,
         )
 
@@ -131,6 +137,22 @@ def check_limits(picture: Picture, file_size: int, request_size: int) -> None:
             rejected=True,
         )
     check_file_size(file_size, request_size)
+
+
+def check_pixels(picture: Picture) -> None:
+    """Hold a photo against what ``--fit`` agrees to decode.
+
+    Raises:
+        PhotoError: rejected, INVALID_IMAGE_SIZE.
+    """
+    width, height = picture.stored
+    if width * height > MAX_FIT_PIXELS:
+        raise PhotoError(
+            codes.INVALID_SIZE,
+            f"{width} x {height} pixels are beyond what --fit takes ({MAX_FIT_PIXELS:,}); "
+            "shrink the photo yourself",
+            rejected=True,
+        )
 
 
 def check_file_size(file_size: int, request_size: int) -> None:
@@ -226,29 +248,32 @@ def _what_instead(data: bytes) -> str:
     return "not a picture, or damaged at its beginning; replace the file"
 
 
-def _orientation(image: Image.Image, data: bytes) -> int:
+def _orientation(image: Image.Image, raw: bytes | None) -> int:
     if image.format == "TIFF":
         return 1  # its decoder hands it out upright
     try:
         if image.format == "PNG":
             # getexif() of a PNG decodes its pixels first, to find Exif behind them.
             exif = Image.Exif()
-            exif.load(image.info.get("exif") or _exif_chunk(data))
+            exif.load(raw or b"")
         else:
             exif = image.getexif()
         value = exif.get(_ORIENTATION, 1)
-    except (*_BROKEN, ArithmeticError):  # broken Exif is common and no fault of the pixels
-        return 1
-    except Exception as error:
-        if type(error).__module__ not in ("struct", "_struct"):
-            raise
+    except _BROKEN_EXIF:
         return 1
     # HEIF is handed out upright by its decoder, which rewrites the tag.
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _exif_chunk(data: bytes) -> bytes:
-    """The Exif of a PNG wherever it stands, also behind the pixels."""
+def _exif_of_png(image: Image.Image, data: bytes) -> bytes:
+    """The Exif of a PNG wherever it stands: a chunk before or behind the pixels, or as text."""
+    found = image.info.get("exif")
+    if isinstance(found, bytes):
+        return found
+    with contextlib.suppress(ValueError, IndexError):
+        text = image.info.get("Raw profile type exif")  # as ImageMagick writes it
+        if isinstance(text, str):
+            return bytes.fromhex("".join(text.split("\n")[3:]))
     with contextlib.suppress(png.BrokenPng):
         return next((bytes(body) for kind, body in png.chunks(data) if kind == b"eXIf"), b"")
     return b""
@@ -277,13 +302,30 @@ def _normalised(image: Image.Image, picture: Picture) -> Image.Image:
     if picture.has_alpha and image.mode in ("RGB", "L"):  # a transparent colour (PNG's tRNS)
         return image.convert("RGBA")
     if image.mode.startswith("I;16") or image.mode == "I":
-        # convert() clips 16 bits at 255; V / 257 maps 65535 to 255.
-        return image.convert("F").point(lambda v: v * (1 / 257) + 0.5).convert("L").convert("RGB")
+        return _from_16_bits(image)
     if image.mode == "F":
         return image.point(lambda v: v * _float_scale(image) + 0.5).convert("L").convert("RGB")
     if image.mode == "CMYK" and picture.profile:
         return _cmyk_to_srgb(image, picture.profile)
     return image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    # convert() clips 16 bits at 255; V / 257 maps 65535 to 255.
+    levels = image.convert("F")
+    gray = levels.point(lambda v: v * (1 / 257) + 0.5).convert("L").convert("RGB")
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):  # one gray value is transparent (PNG's tRNS)
+        away = levels.point(lambda v: v * 1.0 - clear)
+        gray.putalpha(ImageChops.invert(_zeros(away)))
+    return gray
+
+
+def _zeros(levels: Image.Image) -> Image.Image:
+    """255 where a float image is 0, else 0."""
+    above = levels.point(lambda v: v * 255.0 + 0).convert("L")
+    below = levels.point(lambda v: v * -255.0 + 0).convert("L")
+    return ImageChops.invert(ImageChops.lighter(above, below))
 
 
 def _float_scale(image: Image.Image) -> float:
@@ -326,5 +368,5 @@ def upright_exif(picture: Picture) -> bytes | None:
         exif.load(picture.exif)
         exif.pop(_ORIENTATION, None)
         return exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else None
-    except _BROKEN:
+    except _BROKEN_EXIF:
         return None

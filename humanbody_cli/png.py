@@ -11,7 +11,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +29,15 @@ except ImportError:
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
 _CHANNELS = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGBA: 4}
+_DEPTHS = {
+    GRAY: (1, 2, 4, 8, 16),
+    RGB: (8, 16),
+    PALETTE: (1, 2, 4, 8),
+    GRAY_ALPHA: (8, 16),
+    RGBA: (8, 16),
+}
+"""Colour type -> bits a channel (PNG 1.2, 4.1.1)."""
+
 _INFLATE_STEP = 1 << 20
 
 
@@ -60,8 +69,11 @@ def header(data: bytes) -> PngHeader:
     """
     if len(data) < 33 or not data.startswith(SIGNATURE) or data[12:16] != b"IHDR":
         raise BrokenPng("no PNG signature")
-    width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", data[16:29])
-    if colour not in _CHANNELS or depth not in (1, 2, 4, 8, 16) or not width or not height:
+    width, height, depth, colour, method, filters, interlace = struct.unpack(
+        ">IIBBBBB", data[16:29]
+    )
+    sound = depth in _DEPTHS.get(colour, ()) and method == filters == 0 and interlace <= 1
+    if not sound or not width or not height:
         raise BrokenPng("a PNG header that makes no sense")
     return PngHeader(width, height, depth, colour, bool(interlace))
 
@@ -101,11 +113,15 @@ def verify(data: bytes) -> PngHeader:
     head = header(data)
     pixels = _Pixels(head)
     palette = False
+    before = b""
     try:
         for kind, payload in chunks(data):
             if kind == b"IDAT":
+                if before not in (b"IDAT", b"") and pixels.have_begun:
+                    raise BrokenPng("the pixels of the PNG are parted by another chunk")
                 pixels.feed(payload)
             palette |= kind == b"PLTE"
+            before = kind
     except inflate_error as error:
         raise BrokenPng("the pixels of the PNG do not inflate") from error
     if not pixels.are_complete:
@@ -113,6 +129,29 @@ def verify(data: bytes) -> PngHeader:
     if head.colour == PALETTE and not palette:
         raise BrokenPng("the PNG's palette is missing")
     return head
+
+
+def _adam7_bytes(head: PngHeader) -> int:
+    """Bytes of an interlaced PNG's pixels, filter bytes included (PNG 1.2, 2.6: seven passes)."""
+    total = 0
+    for left, top, across, down in _ADAM7:
+        width = (head.width - left + across - 1) // across
+        height = (head.height - top + down - 1) // down
+        if width > 0 and height > 0:
+            total += height * (replace(head, width=width).row_bytes + 1)
+    return total
+
+
+_ADAM7 = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
+"""First column and row of each pass, and the steps across and down."""
 
 
 class _Pixels:
@@ -125,20 +164,23 @@ class _Pixels:
         self._stream: Any = new_inflater()
         self._interlaced = head.interlaced  # its rows have many lengths: only their sum counts
         self._stride = head.row_bytes + 1
-        self._length = self._stride * head.height
+        self._length = _adam7_bytes(head) if head.interlaced else self._stride * head.height
         self._seen = 0
+
+    @property
+    def have_begun(self) -> bool:
+        """Whether any row was there."""
+        return self._seen > 0
 
     @property
     def are_complete(self) -> bool:
         """Whether every row was there."""
-        return bool(self._stream.eof) if self._interlaced else self._seen >= self._length
+        return self._seen >= self._length
 
     def feed(self, payload: memoryview) -> None:
         """The next part of the zlib stream."""
         pending: bytes | memoryview = payload
-        while pending and not self._stream.eof and self._seen <= 2 * self._length:
-            if self.are_complete:
-                return
+        while pending and not self._stream.eof and not self.are_complete:
             block = self._stream.decompress(pending, _INFLATE_STEP)
             pending = self._stream.unconsumed_tail
             if not self._interlaced:

@@ -92,9 +92,9 @@ class Stopwatch:
 
 def duration(seconds: float) -> str:
     """``0.8 s``, ``42 s``, ``3 min 20 s``, ``2 h 05 min``."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

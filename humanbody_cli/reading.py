@@ -53,14 +53,24 @@ def examine(photo: Photo, rules: Rules) -> Picture:
         PhotoError: rejected, with the API's own error name where one fits.
     """
     data, size = read(photo, rules.most_bytes)
-    picture = pictures.read_header(data)
+    picture = _header(data, size)
     if rules.fit:
         if size > MAX_FIT_BYTES:
             pictures.check_file_size(size, size)
+        pictures.check_pixels(picture)
     else:
         pictures.check_limits(picture, size, request_size(size, rules.credentials))
     pictures.check_sound(picture, keep_pixels=rules.keep_pixels)
     return picture
+
+
+def _header(data: bytes, size: int) -> Picture:
+    try:
+        return pictures.read_header(data)
+    except PhotoError:
+        if size > len(data):  # the header may stand behind a preview that was not read
+            pictures.check_file_size(size, size)
+        raise
 
 
 def read(photo: Photo, most: int) -> tuple[bytes, int]:
@@ -92,13 +102,15 @@ def _read_file(path: str, most: int) -> tuple[bytes, int]:
         if error.errno == errno.ENXIO:  # a socket
             raise _no_file() from error
         raise
-    with open(file, "rb") as stream:
+    try:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             raise _no_file()
-        wanted = _HEAD if status.st_size > most else -1
-        data = stream.read(wanted)
+        with open(file, "rb", closefd=False) as stream:
+            data = stream.read(_HEAD if status.st_size > most else -1)
         return data, max(status.st_size, len(data))
+    finally:
+        os.close(file)
 
 
 def _no_file() -> PhotoError:

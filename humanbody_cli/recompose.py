@@ -207,7 +207,7 @@ def _mask(outcome: Outcome, picture: Picture) -> Image.Image:
             with Image.open(io.BytesIO(data), formats=["PNG"]) as cutout:
                 mask = Mask(cutout.convert("RGBA").getchannel("A"))
         else:
-            mask = Mask.read(data)
+            mask = Mask.read(data, picture.size)
     except (OSError, ValueError) as error:
         message = f"{path} is gone or damaged; run hbseg segment again first"
         raise PhotoError(MASK_GONE, message) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from humanbody_cli import compose, png, results
+from humanbody_cli import png, results
 from humanbody_cli.compose import Mask
 from humanbody_cli.errors import PhotoError
 from humanbody_cli.journal import Journal, Known, key_of
@@ -69,7 +69,7 @@ class Reuse:
             if wanted.cutout and cutout is None:
                 if mask is None:
                     return None
-                cutout = results.cutout_of(wanted, picture, _mask(mask, picture))
+                cutout = results.cutout_of(wanted, picture, Mask.read(mask, picture.size))
                 same_shape = False
         except ValueError:
             return None
@@ -109,7 +109,7 @@ class Reuse:
                 return None
             if cutout is not None and _size(cutout) != picture.size:
                 return None
-            measured = _mask(mask, picture) if mask is not None else None
+            measured = Mask.read(mask, picture.size) if mask is not None else None
         except ValueError:
             return None
         return Results(
@@ -135,13 +135,6 @@ class Reuse:
         except OSError:
             return None
         return data if size is None or len(data) == size else None
-
-
-def _mask(data: bytes, picture: Picture) -> Mask:
-    mask = compose.Mask.read(data)
-    if mask.image.size != picture.size:
-        raise ValueError("a mask of another size")
-    return mask
 
 
 def _size(data: bytes) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image, JpegImagePlugin
 
 from humanbody_cli.errors import PhotoError
-from humanbody_cli.pictures import API_FORMATS, MAX_FIT_PIXELS, Picture, read_header
+from humanbody_cli.pictures import API_FORMATS, Picture, read_header
 from humanbody_cli.protocol import codes, limits
 
 _QUALITIES = (95, 90, 85, 80, 75)
@@ -48,15 +48,8 @@ def prepare(picture: Picture, *, fit: bool) -> Upload:
     Raises:
         PhotoError: rejected, where it cannot be brought within the limits.
     """
-    if picture.orientation == 1 and _fits(picture):
+    if picture.orientation == 1 and (not fit or _fits(picture)):
         return Upload(picture.data, picture.format, picture.size, picture)
-    if picture.stored[0] * picture.stored[1] > MAX_FIT_PIXELS:
-        raise PhotoError(
-            codes.INVALID_SIZE,
-            f"{picture.stored[0]} x {picture.stored[1]} pixels are beyond what --fit takes "
-            f"({MAX_FIT_PIXELS:,}); shrink the photo yourself",
-            rejected=True,
-        )
     image = picture.pixels()
     target = fitted_size(image.size) if fit else image.size
     if target != image.size:
@@ -93,7 +86,9 @@ def _encode(image: Image.Image, picture: Picture, *, shrink: bool) -> bytes:
         data = _saved(image, "PNG", compress_level=6)
         if len(data) <= budget:
             return data
-    flat = image.convert("RGB")
+        if not shrink:
+            raise _too_large_upright()
+    flat = _opaque(image)
     if picture.format == "JPEG" and image.size == picture.size:
         data = _saved(flat, "JPEG", **_same_tables(picture))
         if len(data) <= budget:
@@ -104,13 +99,23 @@ def _encode(image: Image.Image, picture: Picture, *, shrink: bool) -> bytes:
             if len(data) <= budget:
                 return data
         if not shrink:
-            raise PhotoError(
-                codes.FILE_TOO_LARGE,
-                "turned upright the photo has more than 2 MB; use --fit to have it made smaller",
-                rejected=True,
-            )
+            raise _too_large_upright()
         smaller = (_within(flat.width * _SHRINK), _within(flat.height * _SHRINK))
         flat = flat.resize(smaller, Image.Resampling.BOX)
+
+
+def _too_large_upright() -> PhotoError:
+    message = "turned upright the photo has more than 2 MB; use --fit to have it made smaller"
+    return PhotoError(codes.FILE_TOO_LARGE, message, rejected=True)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """RGB. What was transparent becomes white: the colours below it were never meant to be seen."""
+    if "A" not in image.getbands():
+        return image.convert("RGB")
+    ground = Image.new("RGB", image.size, "white")
+    ground.paste(image.convert("RGB"), mask=image.getchannel("A"))
+    return ground
 
 
 def _same_tables(picture: Picture) -> dict[str, Any]:
@@ -120,6 +125,10 @@ def _same_tables(picture: Picture) -> dict[str, Any]:
         sampling = JpegImagePlugin.get_sampling(image)
     if picture.mode != "RGB" or not tables or sampling < 0:
         return {"quality": 95}
+    if picture.orientation >= 5:  # rows and columns change places, in the tables too
+        tables = {
+            key: [table[(i % 8) * 8 + i // 8] for i in range(64)] for key, table in tables.items()
+        }
     return {"qtables": tables, "subsampling": sampling}
 
 

@@ -43,7 +43,7 @@ def person(size: tuple[int, int] = (160, 120), blur: float = 4) -> Image.Image:
 def test_an_8_bit_gray_png_keeps_its_bytes():
     """What is on disk already as it belongs is not encoded again."""
     data = png(RAMP, compress_level=9)
-    mask = Mask.read(data)
+    mask = Mask.read(data, RAMP.size)
     assert mask.png is data
     assert mask.image.tobytes() == RAMP.tobytes()
 
@@ -66,7 +66,7 @@ def test_an_8_bit_gray_png_keeps_its_bytes():
 )
 def test_any_form_of_a_mask_becomes_an_8_bit_gray_png(data):
     """JPEG, RGB, palette and 16 bits: the confidences are kept, the file on disk is gray PNG."""
-    mask = Mask.read(data)
+    mask = Mask.read(data, RAMP.size)
     assert mask.image.mode == "L"
     assert structure.is_gray8(structure.verify(mask.png))
     difference = ImageChops.difference(opened(mask.png), RAMP).getextrema()
@@ -79,7 +79,7 @@ def test_a_mask_cut_short_anywhere_is_refused(data):
     """A mask that lost its end, wherever the cut, is a ValueError and never a half mask."""
     for cut in sorted({*range(20), *range(20, len(data) - 16, len(data) // 40)}):
         with pytest.raises(ValueError, match=r".+"):
-            Mask.read(data[:cut])
+            Mask.read(data[:cut], RAMP.size)
 
 
 def test_a_gray_png_whose_end_is_missing_is_refused():
@@ -87,21 +87,21 @@ def test_a_gray_png_whose_end_is_missing_is_refused():
     data = png(person())
     for cut in range(len(data) - 40, len(data)):
         with pytest.raises(ValueError, match=r".+"):
-            Mask.read(data[:cut])
+            Mask.read(data[:cut], RAMP.size)
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"]))
 def test_arbitrary_bytes_are_a_value_error(data, head):
     """Whatever the bytes, nothing but ValueError is raised."""
     with pytest.raises(ValueError, match=r".+"):
-        Mask.read(head + data)
+        Mask.read(head + data, RAMP.size)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "BMP", "TIFF"])
 def test_other_formats_are_no_masks(kind):
     """The API answers PNG or JPEG; anything else is a lie."""
     with pytest.raises(ValueError, match="damaged"):
-        Mask.read(saved(RAMP, kind))
+        Mask.read(saved(RAMP, kind), RAMP.size)
 
 
 def test_a_mask_made_of_pixels_is_encoded_once():

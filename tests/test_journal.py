@@ -15,7 +15,6 @@ from conftest import Hbseg, files, photo
 from fake_api import Behaviour, FakeApi
 from PIL import Image
 
-
 Segment = Callable[..., int]
 """Runs ``segment photos -o out`` with further arguments; how many calls it made."""
 

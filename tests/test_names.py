@@ -10,10 +10,6 @@ from hypothesis import strategies as st
 
 from humanbody_cli.names import MAX_NAME, SUFFIX, folder_names, marked, root_names, shortened
 
-CONSTRUCTED = pytest.mark.xfail(
-    strict=True, reason="a marked or stand-in name is not compared with the others of its folder"
-)
-
 SUFFIXES = [b".jpg", b".JPG", b".jpeg", b".png", b".jpg.png", b".png.png", b".tiff", b".", b""]
 
 
@@ -140,7 +136,6 @@ def test_a_long_name_is_cut_between_characters():
     assert folder_names(["\u20ac" * 83 + "\u20ad.jp"]) != {long: found}
 
 
-@CONSTRUCTED
 def test_a_name_that_is_shortened_takes_nobody_elses():
     """A file that is literally called as another's shortened name would be keeps its own."""
     long = ["x" * 251 + ".jpg", "x" * 251 + ".png"]
@@ -149,7 +144,6 @@ def test_a_name_that_is_shortened_takes_nobody_elses():
     assert len(set(folder_names(files).values())) == 3
 
 
-@CONSTRUCTED
 def test_a_name_that_steps_aside_takes_nobody_elses():
     """A file that is literally called as another's marked name would be keeps its own."""
     folders = ["b.png", "b.jpg.png"]
@@ -158,7 +152,6 @@ def test_a_name_that_steps_aside_takes_nobody_elses():
     assert len(set(folder_names(files, folders).values())) == 2
 
 
-@CONSTRUCTED
 def test_a_mark_never_lands_on_a_folder():
     """The digest's name is no folder's either."""
     folders = ["b.png", "b.jpg.png"]
@@ -219,7 +212,6 @@ def test_distinct_folders_get_distinct_prefixes(folders):
     assert all(prefixes)
 
 
-@CONSTRUCTED
 def test_the_root_folder_is_told_from_a_folder_called_root():
     """The folder / takes the name root, and leaves it to a folder that is really called so."""
     assert len(set(root_names(["/", "/root"]))) == 2

@@ -117,7 +117,6 @@ def test_durations_in_words(seconds, text):
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(9.97, "10 s"), (59.7, "1 min 00 s")])
-@pytest.mark.xfail(reason="the unit is chosen before rounding")
 def test_durations_at_the_edge_of_a_unit(seconds, text):
     """Rounding never shows ten seconds with a tenth, or sixty seconds."""
     assert duration(seconds) == text

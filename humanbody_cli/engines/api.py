@@ -162,9 +162,7 @@ def _segmentation(answer: answers.Success, upload: Upload, ask: Ask) -> Segmenta
     if ask.mask:
         if answer.result is None:
             raise ValueError("result, the mask, is missing")
-        mask = Mask.read(answer.result)
-        if mask.image.size != upload.size:
-            raise ValueError(_other_size("mask", mask.image.size, upload))
+        mask = Mask.read(answer.result, upload.size)
     cutout = None
     if ask.cutout:
         if answer.body_image is None:
@@ -172,7 +170,10 @@ def _segmentation(answer: answers.Success, upload: Upload, ask: Ask) -> Segmenta
         cutout = answer.body_image
         head = png.verify(cutout)
         if (head.width, head.height) != upload.size:
-            raise ValueError(_other_size("cutout", (head.width, head.height), upload))
+            raise ValueError(
+                f"the cutout has {head.width} x {head.height} pixels, "
+                f"the photo {upload.size[0]} x {upload.size[1]}"
+            )
         if not png.has_alpha(head, cutout):
             raise ValueError("body_image has no transparency")
     return Segmentation(
@@ -181,11 +182,4 @@ def _segmentation(answer: answers.Success, upload: Upload, ask: Ask) -> Segmenta
         request_id=answer.request_id,
         image_id=answer.image_id,
         time_used=answer.time_used,
-    )
-
-
-def _other_size(what: str, size: tuple[int, int], upload: Upload) -> str:
-    return (
-        f"the {what} has {size[0]} x {size[1]} pixels, "
-        f"the photo {upload.size[0]} x {upload.size[1]}"
     )

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +120,7 @@ class _Viewer:
         # every look. reduce() averages blocks, which is what shrinking by area means.
         self._small = photo.reduce(max(1, max(photo.size) // 1024))
         # A box is mostly looked at twice in a row, plain and mirrored.
-        self._crop = lru_cache(1)(self._cut)
+        self._last: tuple[Box, Image.Image] | None = None
 
     @property
     def size(self) -> Size:
@@ -138,7 +137,9 @@ class _Viewer:
 
     def see(self, look: Look) -> Map:
         """One look: the confidence [256, 256] of its box, upright and unmirrored."""
-        view = self._crop(look.box)
+        if self._last is None or self._last[0] != look.box:
+            self._last = look.box, self._cut(look.box)
+        view = self._last[1]
         if look.levelled:
             view = _stretch_levels(view)
         if look.mirrored:

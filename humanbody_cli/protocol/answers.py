@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from dataclasses import dataclass
 from types import ModuleType
@@ -64,7 +65,7 @@ def parse(status: int, body: bytes) -> Success | Refusal:
             result=_image(fields, images, "result"),
             body_image=_image(fields, images, "body_image"),
         )
-    except (ValueError, OverflowError):  # binascii.Error is a ValueError
+    except ValueError:  # binascii.Error is one
         return lie(status, "an image in the answer is no sound base64")
 
 
@@ -161,9 +162,10 @@ def _image(fields: dict[str, Any], lifted: dict[str, bytes], name: str) -> bytes
 
 
 def _unescaped(text: bytes) -> bytes:
-    """JSON may write a slash as ``\\/`` and break lines inside base64."""
+    """JSON may write a slash as ``\\/``, ``=`` as ``\\u003d``, and break lines inside base64."""
     if b"\\" in text:
-        text = text.replace(rb"\/", b"/").replace(rb"\n", b"").replace(rb"\r", b"")
+        plain: str = json.loads(b'"' + text + b'"')
+        text = "".join(plain.split()).encode("ascii", "replace")
     return text
 
 
@@ -177,7 +179,9 @@ def _text(value: object) -> str | None:
 
 
 def _number(value: object) -> int | None:
-    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return int(value)
 
 
 def success_body(answer: Success) -> bytes:

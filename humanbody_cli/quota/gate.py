@@ -50,6 +50,8 @@ class Gate:
         self._clock = clock
         self._alone = True
         self._resting = 0
+        self._closings = 0
+        self._closed_at = float("-inf")
         self._room: asyncio.Future[None] | None = None
         self._turn: asyncio.Lock | None = None
 
@@ -95,9 +97,11 @@ class Gate:
         """Wait for room and a slot, one attempt at a time: what counts as in flight was sent."""
         turn = self._turn = self._turn or asyncio.Lock()
         async with turn:
-            await self._wait_for_room()
-            await self._wait_for_slot()
-            await self._wait_for_room()  # the breaker may have closed meanwhile
+            slot_of = None
+            while slot_of != self._closings:  # the breaker may close meanwhile: then anew
+                slot_of = self._closings
+                await self._wait_for_room()
+                await self._wait_for_slot()
             self._count()
             self.in_flight += 1
             return self.learner.started(self._clock(), self.in_flight)
@@ -121,8 +125,9 @@ class Gate:
                 break
             await self._stop.sleep(0.001)
         await self._stop.sleep(start - now)
-        # A refusal or the breaker may have asked for a pause meanwhile.
-        await self._stop.sleep(self.learner.not_before - self._clock())
+        # A refusal or the breaker may have asked for a pause meanwhile, and again for another.
+        while (pause := self.learner.not_before - self._clock()) > 0:
+            await self._stop.sleep(pause)
 
     def succeeded(self, call: Call) -> None:
         """The server answered as it should, be it that this photo is not to its liking."""
@@ -134,7 +139,8 @@ class Gate:
         """CONCURRENCY_LIMIT_EXCEEDED."""
         self.refused += 1
         self.learner.refused(call, self._clock())
-        self._failure("the quota stays used up; is another program calling with the same key?")
+        why = "the quota stays used up; is another program calling with the same key?"
+        self._failure(call, why)
 
     def failed(self, call: Call, why: str, *, answered: bool) -> None:
         """A failure worth a retry. ``answered``: the quota let the call through at least."""
@@ -142,14 +148,18 @@ class Gate:
             self.learner.accepted(call, self._clock())
         else:
             self.learner.lost(call)
-        self._failure(why)
+        self._failure(call, why)
 
-    def _failure(self, why: str) -> None:
+    def _failure(self, call: Call, why: str) -> None:
+        if call.start < self._closed_at:
+            return  # one outage takes all calls in flight with it: they say nothing new
         pause = self._breaker.failure()
         if pause is None:
             self._stop.set(FatalError(f"the server only fails, so the run stopped: {why}"))
         elif pause:
             self._alone = True
+            self._closings += 1
+            self._closed_at = self._clock()
             self.learner.not_before = max(self.learner.not_before, self._clock() + pause)
 
     def _count(self) -> None:
