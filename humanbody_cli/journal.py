@@ -16,33 +16,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from humanbody_cli.errors import JournalError, OutputError
+from humanbody_cli import database
 from humanbody_cli.names import marked
 from humanbody_cli.outcomes import Outcome, Status
-from humanbody_cli.photos import STATE, Photo
+from humanbody_cli.photos import Photo
 from humanbody_cli.publish import CUTOUTS, MASKS
 
-FILE = "journal.sqlite3"
-VERSION = 1
 CHUNK = 500
 """Photos looked up in one query."""
-
-_SCHEMA = """
-CREATE TABLE photos (
-    key BLOB PRIMARY KEY, source BLOB NOT NULL, name BLOB NOT NULL UNIQUE,
-    size INTEGER NOT NULL, mtime INTEGER NOT NULL, sha256 TEXT, shape TEXT,
-    status TEXT NOT NULL, code TEXT, message TEXT, transient INTEGER NOT NULL DEFAULT 0,
-    width INTEGER, height INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
-    calls INTEGER NOT NULL DEFAULT 0, request_id TEXT, image_id TEXT, time_used INTEGER,
-    elapsed INTEGER, engine TEXT, coverage REAL, doubt REAL,
-    mask_size INTEGER, cutout_size INTEGER, finished REAL
-) WITHOUT ROWID;
-CREATE INDEX photos_by_sha256 ON photos (sha256) WHERE sha256 IS NOT NULL;
-CREATE TABLE runs (
-    started REAL PRIMARY KEY, ended REAL, engine TEXT, calls INTEGER NOT NULL DEFAULT 0,
-    done INTEGER NOT NULL DEFAULT 0, exit_code INTEGER
-);
-"""
 
 
 def key_of(photo: Photo) -> bytes:
@@ -95,91 +76,19 @@ class Journal:
 
     def __init__(self, root: str, *, read_only: bool = False) -> None:
         self.root = root
-        self.path = os.path.join(root, STATE, FILE)
+        self.path = database.path_in(root)
         self.rebuilt_from: str | None = None
         self._guard = threading.RLock()
-        self._read_only = read_only
-        with _translated(self.path):
-            self._db = self._open()
+        with database.translated(self.path):
+            if read_only:
+                self._db = database.open_to_read(self.path)
+            else:
+                self._db, self.rebuilt_from = database.open_to_write(self.path)
 
-    # -- opening ---------------------------------------------------------------------------------
-
-    def _open(self) -> sqlite3.Connection:
-        if self._read_only:
-            return self._open_to_read()
-        existed = os.path.exists(self.path)
-        try:
-            db = self._connect(f"file:{_quoted(self.path)}")
-            self._check(db, existed=existed)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
-                raise
-            # Not SQLite, or damaged. Published files stand for themselves: they are taken up again
-            # without a call, so a new journal pays for nothing twice.
-            self.rebuilt_from = self.set_aside()
-            db = self._connect(f"file:{_quoted(self.path)}")
-            self._check(db, existed=False)
-        return db
-
-    def _open_to_read(self) -> sqlite3.Connection:
-        if not os.path.exists(self.path):
-            raise JournalError(
-                f"{self.root}: no run has written here yet ({self.path} is missing); "
-                "check the folder's name"
-            )
-        db = self._connect(f"file:{_quoted(self.path)}?mode=ro")
-        self._check_version(db)
-        return db
-
-    def _connect(self, uri: str) -> sqlite3.Connection:
-        db = sqlite3.connect(
-            uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False
-        )
-        try:
-            db.execute("PRAGMA journal_mode").fetchone()
-        except sqlite3.Error:
-            db.close()
-            raise
-        return db
-
-    def _check(self, db: sqlite3.Connection, *, existed: bool) -> None:
-        try:
-            if existed:
-                self._check_version(db)
-            if not existed or not _has_tables(db):
-                db.execute("PRAGMA journal_mode=WAL")
-                db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
-            db.execute("PRAGMA synchronous=NORMAL")
-            if existed and self._ended_badly(db):
-                verdict = db.execute("PRAGMA quick_check(1)").fetchone()
-                if verdict != ("ok",):
-                    raise sqlite3.DatabaseError(f"malformed: {verdict}")
-        except BaseException:
-            db.close()
-            raise
-
-    def _check_version(self, db: sqlite3.Connection) -> None:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise JournalError(
-                f"{self.path} was written by a newer hbseg (format {version}, this one knows "
-                f"{VERSION}); update hbseg, or choose another output folder"
-            )
-
-    def _ended_badly(self, db: sqlite3.Connection) -> bool:
-        """Whether the last run did not end by itself, or the file has not the size it says."""
-        pages, size = (db.execute(f"PRAGMA {what}").fetchone()[0] for what in _PAGES)
-        open_run = db.execute("SELECT 1 FROM runs WHERE ended IS NULL LIMIT 1").fetchone()
-        return open_run is not None or os.path.getsize(self.path) < pages * size
-
-    def set_aside(self) -> str:
-        """Keep a damaged journal under another name; the next run begins a new one."""
-        aside = f"{self.path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
-        os.replace(self.path, aside)
-        for ending in ("-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(self.path + ending, aside + ending)
-        return aside
+    def set_aside(self) -> None:
+        """Keep the damaged file under another name; the next run begins a new one."""
+        self.close()
+        database.set_aside(self.path)
 
     def close(self) -> None:
         """Close the file."""
@@ -190,7 +99,7 @@ class Journal:
 
     def begin_run(self, engine: str) -> list[str]:
         """Note that a run begins; the names that a killed run before it may have left half done."""
-        with self._guard, _translated(self.path):
+        with self._guard, database.translated(self.path):
             crashed = self._db.execute("SELECT 1 FROM runs WHERE ended IS NULL").fetchone()
             pending = "SELECT name FROM photos WHERE status = 'pending'"
             names = [os.fsdecode(row[0]) for row in self._db.execute(pending)] if crashed else []
@@ -202,7 +111,7 @@ class Journal:
 
     def end_run(self, *, calls: int, done: int, exit_code: int) -> None:
         """Note that the run ended by itself."""
-        with self._guard, _translated(self.path):
+        with self._guard, database.translated(self.path):
             self._db.execute(
                 "UPDATE runs SET ended = ?, calls = ?, done = ?, exit_code = ? WHERE ended IS NULL",
                 (time.time(), calls, done, exit_code),
@@ -211,7 +120,7 @@ class Journal:
     def runs(self) -> list[dict[str, Any]]:
         """Every run, oldest first: started and ended in seconds since 1970."""
         fields = ("started", "ended", "engine", "calls", "done", "exit_code")
-        with self._guard, _translated(self.path):
+        with self._guard, database.translated(self.path):
             rows = self._db.execute(f"SELECT {', '.join(fields)} FROM runs ORDER BY started")  # noqa: S608
             return [dict(zip(fields, row, strict=True)) for row in rows]
 
@@ -219,7 +128,7 @@ class Journal:
 
     def known(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
         """The rows of these photos, by key."""
-        with self._guard, _translated(self.path):
+        with self._guard, database.translated(self.path):
             rows = self._db.execute(_FOUND_BY_KEY + _marks(len(keys)), keys)
             return {row[0]: Known._make(row) for row in rows}
 
@@ -229,7 +138,7 @@ class Journal:
         A second run asks this of every photo: it reads no more than decides.
         """
         where = f"{_marks(len(keys))} AND status = 'done' AND shape IN {_marks(len(shapes))}"
-        with self._guard, _translated(self.path):
+        with self._guard, database.translated(self.path):
             rows = self._db.execute(_DONE_BY_KEY + where, (*keys, *shapes))
             return {row[0]: row for row in rows}
 
@@ -239,13 +148,13 @@ class Journal:
         Among them are photos that were done once and are pending again (touched, moved).
         """
         query = _FOUND_BY_SHA + " AND status != 'rejected' AND finished >= ? LIMIT 20"
-        with self._guard, _translated(self.path):
+        with self._guard, database.translated(self.path):
             return [Known._make(row) for row in self._db.execute(query, (sha256, since))]
 
     def outcome(self, key: bytes) -> Outcome:
         """The whole record of one photo."""
         query = f"SELECT {_RECORD} FROM photos WHERE key = ?"  # noqa: S608 - field names only
-        with self._guard, _translated(self.path):
+        with self._guard, database.translated(self.path):
             return self._outcome(self._db.execute(query, (key,)).fetchone())
 
     def outcomes(self, status: str | None = None, *, absolute: bool = False) -> Iterator[Outcome]:
@@ -258,7 +167,7 @@ class Journal:
         query = f"SELECT {fields} FROM photos {where} ORDER BY name LIMIT {CHUNK}"  # noqa: S608
         last = b""
         while True:
-            with self._guard, _translated(self.path):
+            with self._guard, database.translated(self.path):
                 rows = self._db.execute(query, (last, status, status)).fetchall()
             yield from (self._outcome(row) for row in rows)
             if len(rows) < CHUNK:
@@ -268,7 +177,7 @@ class Journal:
     def counts(self) -> dict[tuple[str, str | None], tuple[int, int]]:
         """(status, code) -> photos and calls."""
         query = "SELECT status, code, COUNT(*), SUM(calls) FROM photos GROUP BY status, code"
-        with self._guard, _translated(self.path):
+        with self._guard, database.translated(self.path):
             return {(row[0], row[1]): (row[2], row[3]) for row in self._db.execute(query)}
 
     def _outcome(self, row: Sequence[Any]) -> Outcome:
@@ -291,7 +200,7 @@ class Journal:
 
         A photo that was done and has to be done again keeps what is known of it.
         """
-        with self._guard, _translated(self.path), self._transaction():
+        with self._guard, database.translated(self.path), self._transaction():
             return [self._expect(photo) for photo in photos]
 
     def _expect(self, photo: Photo) -> Photo:
@@ -346,12 +255,12 @@ class Journal:
             "finished": time.time(),
             **{name: getattr(outcome, name) for name in _SAME_NAMES},
         }
-        with self._guard, _translated(self.path):
+        with self._guard, database.translated(self.path):
             self._db.execute(_UPSERT, values)
 
     def reprieve(self, photo: Photo, attempts: int) -> None:
         """A photo stays pending; the calls it cost are counted all the same."""
-        with self._guard, _translated(self.path):
+        with self._guard, database.translated(self.path):
             self._db.execute(
                 "UPDATE photos SET calls = calls + ? WHERE key = ?",
                 (attempts, key_of(photo)),
@@ -393,44 +302,8 @@ def _marks(count: int) -> str:
     return "(" + ",".join("?" * count) + ")"
 
 
-def _quoted(path: str) -> str:
-    from urllib.parse import quote
-
-    return quote(os.fsencode(os.path.abspath(path)))
-
-
-def _has_tables(db: sqlite3.Connection) -> bool:
-    query = "SELECT COUNT(*) FROM sqlite_master WHERE name IN ('photos', 'runs')"
-    return bool(db.execute(query).fetchone()[0] == 2)
-
-
 def _exists(key: bytes) -> bool:
     return key.startswith((b"http://", b"https://")) or os.path.lexists(key)
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    return "malformed" in str(error) or "not a database" in str(error)
-
-
-@contextlib.contextmanager
-def _translated(path: str) -> Iterator[None]:
-    """SQLite's errors as ours: they are the disk's, and end the run."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        if _is_damage(error):
-            damage = JournalError(
-                f"{path} is damaged ({error}); run `hbseg segment` again to have it rebuilt from "
-                "the outputs"
-            )
-            damage.damaged = True
-            raise damage from error
-        if isinstance(error, sqlite3.OperationalError):
-            raise OutputError(
-                f"cannot write {path}: {error}; free space or check the disk and permissions, "
-                "and run the same command again"
-            ) from error
-        raise
 
 
 def chunked(photos: Iterable[Photo]) -> Iterator[list[Photo]]:

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from humanbody_cli import batch, reading
+from humanbody_cli import batch, database, reading
 from humanbody_cli.errors import PhotoError
-from humanbody_cli.journal import FILE, Journal, chunked, key_of
+from humanbody_cli.journal import Journal, chunked, key_of
 from humanbody_cli.outcomes import Outcome, Status, json_line
-from humanbody_cli.photos import STATE, Photo, Walk, find
+from humanbody_cli.photos import Photo, Walk, find
 from humanbody_cli.pictures import configure_pillow
 from humanbody_cli.progress import Progress, duration
 from humanbody_cli.quota.learning import EDGE
@@ -148,7 +148,7 @@ def plan(settings: RunSettings) -> int:
 
 
 def _journal(root: str) -> Journal | None:
-    there = os.path.exists(os.path.join(root, STATE, FILE))
+    there = os.path.exists(database.path_in(root))
     return Journal(root, read_only=True) if there else None
 
 

@@ -128,7 +128,6 @@ class _Run:
                 calls = self.gate.calls if self.gate else 0
                 self.journal.end_run(calls=calls, done=self.tally.done, exit_code=code)
         if isinstance(self.stop.reason, JournalError) and self.stop.reason.damaged:
-            self.journal.close()
             self.journal.set_aside()
         self._summarise()
         return code

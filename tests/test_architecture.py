@@ -25,7 +25,7 @@ FLOORS: list[set[str]] = [
     {"selection", "results"},
     {"engines.base"},
     {"journal", "compose", "reading", "uploads", "lock"},
-    {"publish", "pictures", "mattes"},
+    {"publish", "pictures", "mattes", "database"},
     {"photos", "quota", "png"},
     {"names", "outcomes", "stopping"},
     {"settings"},

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from humanbody_cli.engines.components import (
+from humanbody_cli.engines.components import find_components
+from humanbody_cli.engines.crops import (
     ASPECT_FLOOR,
     close_looks,
-    find_components,
     find_groups,
     grow,
     strip,

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling, Transpose
 
-from humanbody_cli.engines.components import (
+from humanbody_cli.engines.components import find_components
+from humanbody_cli.engines.crops import (
     Box,
     Look,
     Size,
     close_looks,
-    find_components,
     find_groups,
     strip,
     tiles,

@@ -219,7 +219,7 @@ class InFlightCap:
             if at_edge and self._edge_refusals < 2:
                 return False
         if self._trying:
-            self._patience = min(_MOST_PATIENCE, self._patience * 2)
+            self._patience = min(_MOST_PATIENCE, self._patience * 3)
         self.cap = min(self.cap, call.in_flight - 1)
         self._accepted = 0
         self._trying = False
