@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from humanbody_cli.journal import Journal, chunked, key_of
+from humanbody_cli.journal import Done, Journal, chunked, key_of
+from humanbody_cli.lookout import WORTH_A_PROCESS, Lookout, Looks
 from humanbody_cli.photos import Photo
 from humanbody_cli.selection import Selection
 
@@ -19,37 +21,62 @@ def due(
 
     They stand in the journal as pending from then on.
     """
-    for chunk in chunked(photos):
-        rest = _not_done(chunk, journal, selection, passed)
-        todo = _not_settled(rest, journal, selection, passed) if rest else []
-        if todo:
-            yield from journal.expect(todo)
+    many = journal.done_count() >= WORTH_A_PROCESS
+    looks: Looks = Lookout(selection.looks) if many else selection.looks
+    try:
+        for rest in _not_done(chunked(photos), journal, selection, looks, passed):
+            todo = _not_settled(rest, journal, selection, passed)
+            if todo:
+                yield from journal.expect(todo)
+    finally:
+        looks.close()
 
 
 def _not_done(
-    chunk: list[Photo], journal: Journal, selection: Selection, passed: Passed
+    chunks: Iterator[list[Photo]],
+    journal: Journal,
+    selection: Selection,
+    looks: Looks,
+    passed: Passed,
+) -> Iterator[list[Photo]]:
+    """The quick look: a hundred thousand done photos are passed by in a second.
+
+    Questions about the files run some chunks ahead of their answers.
+    """
+    asked: deque[tuple[list[Photo], list[Done | None]]] = deque()
+    for chunk in chunks:
+        done = journal.done([key_of(photo) for photo in chunk], selection.shape.accepted)
+        rows: list[Done | None] = [None] * len(chunk)
+        if done:
+            for index, photo in enumerate(chunk):
+                row = done.get(key_of(photo))
+                if row is not None and selection.is_unchanged(photo, row):
+                    rows[index] = row
+        looks.ask([row for row in rows if row is not None])
+        asked.append((chunk, rows))
+        if len(asked) > looks.ahead:
+            yield _rest(*asked.popleft(), looks.answer(), passed)
+    while asked:
+        yield _rest(*asked.popleft(), looks.answer(), passed)
+
+
+def _rest(
+    chunk: list[Photo], rows: list[Done | None], answer: bytes, passed: Passed
 ) -> list[Photo]:
-    """The quick look: a hundred thousand done photos are passed by in about a second."""
-    keys = [key_of(photo) for photo in chunk]
-    done = journal.done(keys, selection.shape.accepted)
-    if not done:
-        return chunk
-    rest: list[Photo] = []
-    settled: list[bytes] = []
-    for photo, key in zip(chunk, keys, strict=True):
-        row = done.get(key)
-        if row is not None and selection.is_done(photo, row):
-            settled.append(key)
-        else:
-            rest.append(photo)
-    passed("done", settled)
-    return rest
+    """The photos of a chunk that are not done, or whose files are not whole."""
+    verdicts = iter(answer)
+    whole = [row is not None and next(verdicts) == 1 for row in rows]
+    if any(whole):
+        passed("done", [row[0] for row, good in zip(rows, whole, strict=True) if good and row])
+    return [photo for photo, good in zip(chunk, whole, strict=True) if not good]
 
 
 def _not_settled(
     photos: list[Photo], journal: Journal, selection: Selection, passed: Passed
 ) -> list[Photo]:
     """The whole look: rejects and failures that stand."""
+    if not photos:
+        return []
     known = journal.known([key_of(photo) for photo in photos])
     todo: list[Photo] = []
     for photo in photos:

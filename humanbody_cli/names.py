@@ -25,9 +25,8 @@ def folder_names(files: Sequence[str], folders: Iterable[str] = ()) -> dict[str,
     """
     names = {file: _stem(file) + SUFFIX for file in files}
     reserved = {_folded(folder) for folder in folders}
-    plain = {_folded(name) for name in names.values()}
-    if len(plain) == len(names) and plain.isdisjoint(reserved):
-        return {file: shortened(name) for file, name in names.items()}
+    if _are_plain(names, reserved):
+        return names
     while crowded := _crowded(names, reserved):
         for file in crowded:
             names[file] = file + SUFFIX
@@ -47,6 +46,14 @@ def _told_apart(names: dict[str, str], reserved: set[str]) -> dict[str, str]:
         taken.add(wanted)
         final[file] = wanted
     return final
+
+
+def _are_plain(names: dict[str, str], reserved: set[str]) -> bool:
+    """Whether nothing is to be told apart or cut, as in nearly every folder: a quick look."""
+    if not "".join(names).isascii() or max(map(len, names), default=0) > MAX_NAME - len(SUFFIX):
+        return False
+    folded = set(map(str.lower, names.values()))
+    return len(folded) == len(names) and folded.isdisjoint(reserved)
 
 
 def _stem(file: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from humanbody_cli.journal import Done, Known
+from humanbody_cli.lookout import OwnLooks
 from humanbody_cli.names import marked
 from humanbody_cli.photos import Kind, Photo
 from humanbody_cli.publish import CUTOUTS, MASKS
@@ -80,31 +81,22 @@ class Selection:
             *(known.key, known.name, known.size, known.mtime),
             *(known.mask_size, known.cutout_size),
         )
-        return "done" if self.is_done(photo, row) else None
+        return "done" if self.is_unchanged(photo, row) and self.looks.is_whole(row) else None
 
-    def is_done(self, photo: Photo, row: Done) -> bool:
-        """Whether a done row still tells the truth: source unchanged, outputs there in full.
-
-        A second run asks this of every photo, so paths stay bytes: decoding names would cost as
-        much as the look at the disk.
-        """
-        _, name, size, mtime, mask_size, cutout_size = row
+    def is_unchanged(self, photo: Photo, row: Done) -> bool:
+        """Whether a done row is still this photo's: source and output name as they were."""
+        _, name, size, mtime, _, _ = row
         if size != photo.size or mtime != photo.mtime or self.force:
             return False
-        wanted = self.shape.wanted
-        masks, cutouts = self._folders
-        try:
-            whole = (not wanted.mask or os.stat(masks + name).st_size == mask_size) and (
-                not wanted.cutout or os.stat(cutouts + name).st_size == cutout_size
-            )
-        except OSError:
-            return False
-        return whole and (
-            name == photo.name.encode("utf-8", "surrogateescape")
-            or name == os.fsencode(marked(photo.name, photo.key))
+        return name == photo.name.encode("utf-8", "surrogateescape") or name == os.fsencode(
+            marked(photo.name, photo.key)
         )
 
     @cached_property
-    def _folders(self) -> tuple[bytes, bytes]:
-        masks, cutouts = (os.path.join(self.root, kind, "") for kind in (MASKS, CUTOUTS))
-        return os.fsencode(masks), os.fsencode(cutouts)
+    def looks(self) -> OwnLooks:
+        """Looks at the files that are wanted."""
+        wanted = self.shape.wanted
+        masks, cutouts = (
+            os.fsencode(os.path.join(self.root, kind, "")) for kind in (MASKS, CUTOUTS)
+        )
+        return OwnLooks(masks if wanted.mask else None, cutouts if wanted.cutout else None)

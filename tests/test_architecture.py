@@ -23,6 +23,7 @@ FLOORS: list[set[str]] = [
     {"pipeline", "tally"},
     {"reuse", "engines"},
     {"selection", "results"},
+    {"lookout"},
     {"engines.base"},
     {"journal", "compose", "reading", "uploads", "lock"},
     {"publish", "pictures", "mattes", "database"},
