@@ -39,7 +39,7 @@ class Looks(Protocol):
 
 
 class OwnLooks:
-    """Looks by itself. ``masks`` and ``cutouts`` are folders, with a slash; ``None``: not wanted."""
+    """Looks by itself. ``masks`` and ``cutouts`` are folders with a slash, ``None``: unwanted."""
 
     ahead = 0
 
