@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 from humanbody_cli import database
@@ -21,6 +22,9 @@ from humanbody_cli.names import marked
 from humanbody_cli.outcomes import Outcome, Status
 from humanbody_cli.photos import Photo
 from humanbody_cli.publish import CUTOUTS, MASKS
+
+_LARGE = 700
+"""Pages of a journal of about 5,000 photos."""
 
 CHUNK = 500
 """Photos looked up in one query."""
@@ -134,13 +138,11 @@ class Journal:
             rows = self._db.execute(_FOUND_BY_KEY + _marks(len(keys)), keys)
             return {row[0]: Known._make(row) for row in rows}
 
-    def done_count(self) -> int:
-        """Photos that are done."""
+    def is_large(self) -> bool:
+        """Whether there are thousands of rows, without counting them."""
         with self._guard, database.translated(self.path):
-            (count,) = self._db.execute(
-                "SELECT COALESCE(SUM(done), 0) FROM runs WHERE ended IS NOT NULL"
-            ).fetchone()
-            return int(count)
+            pages = self._db.execute("PRAGMA page_count").fetchone()[0]
+            return int(pages) >= _LARGE
 
     def done(self, keys: Sequence[bytes], shapes: Collection[str]) -> dict[bytes, Done]:
         """Those of these photos that are done in one of these shapes, by key; others may be among
@@ -320,11 +322,6 @@ def _exists(key: bytes) -> bool:
 
 def chunked(photos: Iterable[Photo]) -> Iterator[list[Photo]]:
     """Photos in lists of at most `CHUNK`."""
-    chunk: list[Photo] = []
-    for photo in photos:
-        chunk.append(photo)
-        if len(chunk) >= CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
+    rest = iter(photos)
+    while chunk := list(islice(rest, CHUNK)):
         yield chunk

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -54,7 +53,7 @@ class OutputLock:
                 self._sleep(_LOOK)
             os.ftruncate(self._file, 0)
             since = time.strftime("%Y-%m-%d %H:%M:%S")
-            whoami = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
+            whoami = f"process {os.getpid()} on {os.uname().nodename}, since {since}"
             os.pwrite(self._file, whoami.encode(), 0)
         except OSError as error:
             self._close()

@@ -16,9 +16,6 @@ from typing import NoReturn, Protocol
 
 from humanbody_cli.journal import Done
 
-WORTH_A_PROCESS = 5_000
-"""Done photos from which a second process pays: it costs some milliseconds, a photo 3 µs."""
-
 _LENGTH = struct.Struct("<I")
 
 

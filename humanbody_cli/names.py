@@ -10,7 +10,7 @@ import hashlib
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 MAX_NAME = 255
 """Bytes of one name on every common file system."""
@@ -23,14 +23,37 @@ def folder_names(files: Sequence[str], folders: Iterable[str] = ()) -> dict[str,
 
     Distinct file names always get distinct output names.
     """
-    names = {file: _stem(file) + SUFFIX for file in files}
+    names = {file: plain_name(file) for file in files}
     reserved = {_folded(folder) for folder in folders}
-    if _are_plain(names, reserved):
-        return names
     while crowded := _crowded(names, reserved):
         for file in crowded:
             names[file] = file + SUFFIX
     return _told_apart(names, reserved)
+
+
+def namer(files: Sequence[str], folders: Sequence[str]) -> Callable[[str], str]:
+    """`folder_names` for one name at a time: in nearly every folder the plain names will do, and
+    none has to be kept."""
+    if _are_plain(files, folders):
+        return plain_name
+    return folder_names(files, folders).__getitem__
+
+
+def plain_name(file: str) -> str:
+    """``b.jpg`` is ``b.png``."""
+    stem, _, _ = file.rpartition(".")
+    return (stem if stem.rstrip(".") else file) + SUFFIX
+
+
+def _are_plain(files: Sequence[str], folders: Sequence[str]) -> bool:
+    """Whether no plain name meets another or a folder's, and none is to be cut."""
+    longest = max(map(len, files), default=0)
+    if folders or longest > MAX_NAME - len(SUFFIX) or not all(map(str.isascii, files)):
+        return False
+    # Numbers instead of names: a hundred thousand of these are 8 MB less. Two names of one number
+    # are no harm: then the long way is taken.
+    stems = {hash(file[: file.rfind(".")].lower()) for file in files}
+    return len(stems) == len(files)
 
 
 def _told_apart(names: dict[str, str], reserved: set[str]) -> dict[str, str]:
@@ -46,19 +69,6 @@ def _told_apart(names: dict[str, str], reserved: set[str]) -> dict[str, str]:
         taken.add(wanted)
         final[file] = wanted
     return final
-
-
-def _are_plain(names: dict[str, str], reserved: set[str]) -> bool:
-    """Whether nothing is to be told apart or cut, as in nearly every folder: a quick look."""
-    if not "".join(names).isascii() or max(map(len, names), default=0) > MAX_NAME - len(SUFFIX):
-        return False
-    folded = set(map(str.lower, names.values()))
-    return len(folded) == len(names) and folded.isdisjoint(reserved)
-
-
-def _stem(file: str) -> str:
-    stem, _, _ = file.rpartition(".")
-    return (stem.rstrip(".") and stem) or file  # as os.path.splitext, in a third of its time
 
 
 def _crowded(names: dict[str, str], reserved: set[str]) -> list[str]:

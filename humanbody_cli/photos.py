@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from humanbody_cli.errors import UsageError
-from humanbody_cli.names import SUFFIX, folder_names, root_names, shortened
+from humanbody_cli.names import SUFFIX, folder_names, namer, root_names, shortened
 from humanbody_cli.settings import InputSettings, Shard
 
 PICTURE_SUFFIXES = frozenset(
@@ -21,6 +20,9 @@ PICTURE_SUFFIXES = frozenset(
 )
 """Names taken for pictures in a walk. Those that the API does not take are rejected with a hint at
 ``--fit`` instead of being passed over: a photo that is silently not done is a photo lost."""
+
+_USUAL = (".jpg", ".JPG", ".jpeg", ".png")
+"""What nearly all end in: looked at first, for a walk asks it of every file."""
 
 STATE = ".hbseg"
 """The folder in an output tree where its state lives."""
@@ -77,35 +79,44 @@ class Walk:
         while waiting:  # a stack of our own: trees may be deeper than Python's
             folder = waiting.pop()
             try:
-                listing, identity = folder.listing()
+                listing = folder.listing()
             except OSError as error:
                 yield trouble(folder.path, folder.absolute, folder.prefix or "folder", error)
                 continue
-            if identity in folder.above or identity == self._out:
+            if listing.identity in folder.above or listing.identity == self._out:
                 continue
-            if folder.above and any(entry.name == STATE for entry in listing):
+            if folder.above and listing.is_output:
                 self.outputs_skipped += 1
                 continue
-            pictures, below = self._sorted_out(listing)
-            yield from _photos(pictures, below, folder)
-            waiting += [folder.below(name, identity) for name in reversed(below)]
+            self.skipped += listing.others
+            yield from _photos(listing, folder)
+            waiting += [folder.below(name, listing.identity) for name in listing.folders[::-1]]
 
-    def _sorted_out(
-        self, listing: list[os.DirEntry[str]]
-    ) -> tuple[list[os.DirEntry[str]], list[str]]:
-        """Pictures and folders of a listing; what is neither is counted."""
-        pictures: list[os.DirEntry[str]] = []
-        folders: list[str] = []
-        for entry in listing:
-            if entry.name.startswith("."):
-                continue
-            if _is_folder(entry):
-                folders.append(entry.name)
-            elif _suffix(entry.name) in PICTURE_SUFFIXES:
-                pictures.append(entry)
+
+@dataclass
+class _Listing:
+    """What is in a folder: names by order, for entries of a hundred thousand files take 100 MB."""
+
+    identity: tuple[int, int]
+    pictures: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    others: int = 0
+    is_output: bool = False
+
+    def sort_out(self, entries: Iterable[os.DirEntry[str]]) -> None:
+        """Tell pictures, folders and the rest apart."""
+        for entry in entries:
+            name = entry.name
+            if name[0] == ".":
+                self.is_output |= name == STATE
+            elif _is_folder(entry):
+                self.folders.append(name)
+            elif name.endswith(_USUAL) or _suffix(name) in PICTURE_SUFFIXES:
+                self.pictures.append(name)
             else:
-                self.skipped += 1
-        return pictures, folders
+                self.others += 1
+        self.pictures.sort()
+        self.folders.sort()
 
 
 class _Folder(NamedTuple):
@@ -116,20 +127,18 @@ class _Folder(NamedTuple):
     prefix: str
     above: tuple[tuple[int, int], ...]
 
-    def listing(self) -> tuple[list[os.DirEntry[str]], tuple[int, int]]:
-        """What is in it, by name, and what it is known by."""
+    def listing(self) -> _Listing:
+        """What is in it, by name."""
         status = os.stat(self.path)
+        listing = _Listing((status.st_dev, status.st_ino))
         with os.scandir(self.path) as entries:
-            listing = sorted(entries, key=_name_of)
-        return listing, (status.st_dev, status.st_ino)
+            listing.sort_out(entries)
+        return listing
 
     def below(self, name: str, identity: tuple[int, int]) -> _Folder:
         """A folder in this one."""
         path, absolute = os.path.join(self.path, name), os.path.join(self.absolute, name)
         return _Folder(path, absolute, self.prefix + name + "/", (*self.above, identity))
-
-
-_name_of = operator.attrgetter("name")
 
 
 def _suffix(name: str) -> str:
@@ -144,20 +153,18 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _photos(
-    entries: Sequence[os.DirEntry[str]], folders: list[str], folder: _Folder
-) -> Iterator[Photo]:
-    names = folder_names([entry.name for entry in entries], folders)
+def _photos(listing: _Listing, folder: _Folder) -> Iterator[Photo]:
+    name_of = namer(listing.pictures, listing.folders)
     here, below = os.path.join(folder.path, ""), os.path.join(folder.absolute, "")
     prefix = folder.prefix
-    for entry in entries:
-        name = entry.name
+    for name in listing.pictures:
+        path = here + name
         try:
-            status = entry.stat()
+            status = os.stat(path)
             size, mtime = status.st_size, status.st_mtime_ns
         except OSError:
             size = mtime = -1  # a dangling link: reading it will say so
-        yield Photo(here + name, below + name, prefix + names[name], size, mtime)
+        yield Photo(path, below + name, prefix + name_of(name), size, mtime)
 
 
 def trouble(source: str, key: str, prefix: str, error: OSError) -> Photo:

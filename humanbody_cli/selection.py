@@ -86,10 +86,11 @@ class Selection:
     def is_unchanged(self, photo: Photo, row: Done) -> bool:
         """Whether a done row is still this photo's: source and output name as they were."""
         _, name, size, mtime, _, _ = row
-        if size != photo.size or mtime != photo.mtime or self.force:
+        _, key, wanted, photo_size, photo_mtime, _, _ = photo
+        if size != photo_size or mtime != photo_mtime or self.force:
             return False
-        return name == photo.name.encode("utf-8", "surrogateescape") or name == os.fsencode(
-            marked(photo.name, photo.key)
+        return name == wanted.encode("utf-8", "surrogateescape") or name == os.fsencode(
+            marked(wanted, key)
         )
 
     @cached_property

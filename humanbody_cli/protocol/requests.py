@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from dataclasses import dataclass
 
 _BOUNDARY_LENGTH = 32
@@ -38,7 +38,7 @@ def segment_request(
     ``image_format`` is ``JPEG`` or ``PNG``. ``grayscale`` is ``return_grayscale``: 0 cutout only,
     1 both, 2 mask only. The photo's own file name is not sent: it is nobody's business.
     """
-    boundary = secrets.token_hex(_BOUNDARY_LENGTH // 2)
+    boundary = os.urandom(_BOUNDARY_LENGTH // 2).hex()
     return Multipart(
         body=_body(credentials, image, image_format, grayscale, boundary),
         content_type=f"multipart/form-data; boundary={boundary}",
