@@ -24,10 +24,9 @@ def assemble(
     shape: Shape,
     journal: Journal,
     stop: Stop,
-    began: float,
     disk: Disk | None = None,
 ) -> tuple[Engine, Gate | None, Pipeline]:
-    """Engine, gate (with the API) and pipeline of one run that began at ``began``.
+    """Engine, gate (with the API) and pipeline of the run that the journal has begun.
 
     Raises:
         FatalError: the engine is not installed or not configured.
@@ -49,8 +48,8 @@ def assemble(
             journal,
             str(output.folder),
             shape,
-            since=began if output.force else 0.0,
-            failures_since=began if output.retry_failed else 0.0,
+            since=journal.run if output.force else 0,
+            failures_since=journal.run if output.retry_failed else 0,
         ),
         shape=shape,
         rules=Rules(

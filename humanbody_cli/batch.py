@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import Any, TypeVar
 
-from humanbody_cli.errors import FatalError, Stopped
+from humanbody_cli.errors import HbsegError, Stopped
 from humanbody_cli.outcomes import Outcome
 from humanbody_cli.photos import Photo
 from humanbody_cli.stopping import Stop
 
+T = TypeVar("T")
 Process = Callable[[Photo], Awaitable[Outcome]]
 
-_READ_AHEAD = 32
+READ_AHEAD = 32
 """Photos taken from the walk at a time: one hop to its thread for all of them."""
 
 _LOOK_AGAIN = 0.25
@@ -27,29 +29,49 @@ _LOOK_AGAIN = 0.25
 
 
 class Stream:
-    """A lazy stream of photos, read ahead on a thread of its own."""
+    """A lazy stream of photos, read ahead on a thread that a blocked source cannot hold up."""
 
-    def __init__(self, photos: Iterator[Photo]) -> None:
+    def __init__(self, photos: Iterator[Photo], ahead: int = READ_AHEAD) -> None:
         self._photos = photos
+        self._ahead = ahead
         self._ready: list[Photo] = []
         self._ended = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="walk")
 
     async def next(self) -> Photo | None:
         """The next photo, ``None`` after the last."""
         if not self._ready and not self._ended:
-            loop = asyncio.get_running_loop()
-            block = await loop.run_in_executor(self._thread, self._block)
+            block = await in_daemon(lambda: list(islice(self._photos, self._ahead)))
             self._ready = block[::-1]
             self._ended = not block
         return self._ready.pop() if self._ready else None
 
-    def _block(self) -> list[Photo]:
-        return list(islice(self._photos, _READ_AHEAD))
 
-    def close(self) -> None:
-        """Let go of the thread."""
-        self._thread.shutdown(wait=False)
+async def in_daemon(function: Callable[[], T]) -> T:
+    """Run a function in a thread that the interpreter does not wait for when it exits: a list that
+    never ends must not keep a stopped run alive."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type] # T may be None itself
+
+    def work() -> None:
+        result: T | None = None
+        failure: BaseException | None = None
+        try:
+            result = function()
+        except BaseException as error:  # noqa: BLE001 - handed on, not swallowed
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=work, name="walk", daemon=True).start()
+    return await future
 
 
 async def run(
@@ -58,64 +80,110 @@ async def run(
     capacity: Callable[[], int],
     stop: Stop,
     deliver: Callable[[Outcome], None],
+    *,
+    ahead: int = READ_AHEAD,
 ) -> None:
     """Process photos until there are no more or the run is stopped; then let all under way land.
 
     Each outcome is handed to ``deliver`` as it comes. A photo that does not come to an outcome
-    because the run ends is not delivered. A bug in ``process`` is raised, after all have landed.
+    because the run ends is not delivered. A bug, here or there, is raised after all have landed.
     """
-    stream = Stream(photos)
-    stopping = asyncio.ensure_future(stop.wait())
-    active: set[asyncio.Task[Outcome]] = set()
-    landed: list[asyncio.Task[Outcome]] = []
-    awake = asyncio.Event()
-    bugs: list[BaseException] = []
-    more = True
-
-    def land(task: asyncio.Task[Outcome]) -> None:
-        landed.append(task)
-        awake.set()
-
-    stopping.add_done_callback(lambda _: awake.set())
-    try:
-        while more or active:
-            while more and not stop.is_set and not bugs and len(active) < capacity():
-                photo = await stream.next()
-                if photo is None:
-                    more = False
-                else:
-                    task = asyncio.ensure_future(process(photo))
-                    task.add_done_callback(land)
-                    active.add(task)
-            more = more and not stop.is_set and not bugs
-            if active:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(awake.wait(), _LOOK_AGAIN)
-                awake.clear()
-            active.difference_update(landed)
-            while landed:
-                bugs += _outcome(landed.pop(0), stop, deliver)
-    except asyncio.CancelledError:
-        for task in active:
-            task.cancel()
-        await asyncio.gather(*active, return_exceptions=True)
-        raise
-    finally:
-        stopping.cancel()
-        stream.close()
-    if bugs:
-        raise bugs[0]
+    crowd = _Crowd(Stream(photos, ahead), process, capacity, stop, deliver)
+    await crowd.run()
+    if crowd.bugs:
+        raise crowd.bugs[0]
 
 
-def _outcome(
-    task: asyncio.Task[Outcome], stop: Stop, deliver: Callable[[Outcome], None]
-) -> list[BaseException]:
-    """Deliver what a task came to; the error, if it is a bug."""
-    error = task.exception()
-    if error is None:
-        deliver(task.result())
-    elif isinstance(error, FatalError):
-        stop.set(error)
-    elif not isinstance(error, Stopped):
-        return [error]
-    return []
+class _Crowd:
+    """The photos under way."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        process: Process,
+        capacity: Callable[[], int],
+        stop: Stop,
+        deliver: Callable[[Outcome], None],
+    ) -> None:
+        self.bugs: list[BaseException] = []
+        self._stream = stream
+        self._process = process
+        self._capacity = capacity
+        self._stop = stop
+        self._deliver = deliver
+        self._active: set[asyncio.Task[Outcome]] = set()
+        self._landed: list[asyncio.Task[Outcome]] = []
+        self._awake = asyncio.Event()
+        self._stopping = asyncio.ensure_future(stop.wait())
+        self._stopping.add_done_callback(lambda _: self._awake.set())
+
+    async def run(self) -> None:
+        """Until there are no more photos and all have landed."""
+        more = True
+        try:
+            while more or self._active:
+                more = more and await self._fill()
+                if self._active:
+                    with contextlib.suppress(asyncio.TimeoutError):
+                        await asyncio.wait_for(self._awake.wait(), _LOOK_AGAIN)
+                    self._awake.clear()
+                self._deliver_landed()
+        except asyncio.CancelledError:
+            for task in self._active:
+                task.cancel()
+            await asyncio.gather(*self._active, return_exceptions=True)
+            raise
+        finally:
+            self._stopping.cancel()
+
+    async def _fill(self) -> bool:
+        """Start photos while there is room; whether there may be more."""
+        while not self._stop.is_set and not self.bugs and len(self._active) < self._capacity():
+            try:
+                photo = await _unless_stopped(self._stream, self._stopping)
+            except Exception as error:  # noqa: BLE001 - calls in flight must land first
+                self._judge(error)
+                return False
+            if photo is None:
+                return False
+            task = asyncio.ensure_future(self._process(photo))
+            task.add_done_callback(self._land)
+            self._active.add(task)
+        return not self._stop.is_set and not self.bugs
+
+    def _land(self, task: asyncio.Task[Outcome]) -> None:
+        self._landed.append(task)
+        self._awake.set()
+
+    def _deliver_landed(self) -> None:
+        self._active.difference_update(self._landed)
+        while self._landed:
+            task = self._landed.pop(0)
+            error = task.exception()
+            if error is not None:
+                self._judge(error)
+                continue
+            try:
+                self._deliver(task.result())
+            except Exception as failure:  # noqa: BLE001 - calls in flight must land first
+                self._judge(failure)
+
+    def _judge(self, error: BaseException) -> None:
+        """What we raise on purpose ends the run; the rest are bugs."""
+        if isinstance(error, Stopped):
+            return
+        if isinstance(error, HbsegError):
+            self._stop.set(error)
+        else:
+            self.bugs.append(error)
+
+
+async def _unless_stopped(stream: Stream, stopping: asyncio.Future[None]) -> Photo | None:
+    """The next photo, or ``None`` as soon as the run is to end: its source may never answer."""
+    coming = asyncio.ensure_future(stream.next())
+    both: set[asyncio.Future[Any]] = {coming, stopping}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    if coming.done():
+        return coming.result()
+    coming.cancel()
+    return None

@@ -6,6 +6,8 @@ answers at once.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -13,7 +15,7 @@ import sys
 import click
 
 from humanbody_cli import __version__
-from humanbody_cli.errors import HbsegError
+from humanbody_cli.errors import HbsegError, stdout_error
 
 COMMANDS = {
     "segment": "Cut people out of photos.",
@@ -65,6 +67,7 @@ def hbseg() -> None:
 
 def main() -> None:
     """Run the command; every way out has its exit code."""
+    _open_streams()
     try:
         code = hbseg.main(prog_name="hbseg", standalone_mode=False)
     except click.ClickException as error:
@@ -76,25 +79,51 @@ def main() -> None:
     except HbsegError as error:
         print(f"hbseg: {error}", file=sys.stderr)  # noqa: T201
         code = error.exit_code
-    except BrokenPipeError:
-        code = _closed_stdout()
+    except OSError as error:
+        if not _is_stdouts(error):
+            raise
+        code = _lost_stdout(error)
     else:
         code = _flushed(code if isinstance(code, int) else 0)
     sys.exit(code)
 
 
+def _open_streams() -> None:
+    """Streams that the caller closed (``>&-``) become /dev/null: else the next file to be opened,
+    the journal perhaps, would be written to as stdout."""
+    for number in (0, 1, 2):
+        if not _is_open(number):
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _is_stdouts(error: OSError) -> bool:
+    """Whether an error is one of writing to a stream: those of files name their file."""
+    return error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC, errno.EIO)
+
+
 def _flushed(code: int) -> int:
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        return _closed_stdout()
     except OSError as error:
-        print(f"hbseg: stdout cannot be written: {error.strerror}", file=sys.stderr)  # noqa: T201
-        return 4
+        return _lost_stdout(error)
     return code
 
 
-def _closed_stdout() -> int:
-    # The reader has gone: what Python would flush at exit has nowhere to go.
+def _lost_stdout(error: OSError) -> int:
+    # What Python would flush at exit has nowhere to go.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return 4
+    reason = stdout_error(error)
+    with contextlib.suppress(OSError):
+        print(f"hbseg: {reason}", file=sys.stderr)  # noqa: T201
+    return reason.exit_code

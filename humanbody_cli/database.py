@@ -23,11 +23,12 @@ CREATE TABLE photos (
     width INTEGER, height INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
     calls INTEGER NOT NULL DEFAULT 0, request_id TEXT, image_id TEXT, time_used INTEGER,
     elapsed INTEGER, engine TEXT, coverage REAL, doubt REAL,
-    mask_size INTEGER, cutout_size INTEGER, finished REAL
+    mask_size INTEGER, cutout_size INTEGER, finished REAL, run INTEGER, checked TEXT
 ) WITHOUT ROWID;
 CREATE INDEX photos_by_sha256 ON photos (sha256) WHERE sha256 IS NOT NULL;
 CREATE TABLE runs (
-    started REAL PRIMARY KEY, ended REAL, engine TEXT, calls INTEGER NOT NULL DEFAULT 0,
+    run INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL,
+    engine TEXT, calls INTEGER NOT NULL DEFAULT 0,
     done INTEGER NOT NULL DEFAULT 0, exit_code INTEGER
 );
 """

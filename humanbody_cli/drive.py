@@ -20,10 +20,11 @@ from humanbody_cli.stopping import Stop
 @dataclass(frozen=True)
 class Ending:
     """How a run ends early: seconds of ``grace`` after a signal, and whether the photos that were
-    not come to are noted as pending."""
+    not come to are noted as pending. ``ahead`` photos are taken from the walk at a time."""
 
     grace: float
     note_pending: bool
+    ahead: int
 
 
 def drive(
@@ -47,26 +48,33 @@ async def _drive(
     with _signals(stop, ending.grace) as grace:
         try:
             grace.work = asyncio.ensure_future(
-                batch.run(photos, pipeline.process, pipeline.engine.capacity, stop, deliver)
+                batch.run(
+                    photos,
+                    pipeline.process,
+                    pipeline.engine.capacity,
+                    stop,
+                    deliver,
+                    ahead=ending.ahead,
+                )
             )
             with contextlib.suppress(asyncio.CancelledError):
                 await grace.work
             if stop.is_set and ending.note_pending:
-                await _exhaust(photos)
+                await _exhaust(photos, ending.grace)
         finally:
             await pipeline.engine.aclose()
             pipeline.close()
 
 
-async def _exhaust(photos: Iterator[Photo]) -> None:
+async def _exhaust(photos: Iterator[Photo], seconds: float) -> None:
     """Take the rest of the walk: it then stands in the journal as pending, for `status`."""
 
     def drain() -> None:
         for _ in photos:
             pass
 
-    with contextlib.suppress(HbsegError):
-        await asyncio.to_thread(drain)
+    with contextlib.suppress(HbsegError, ValueError, asyncio.TimeoutError):
+        await asyncio.wait_for(batch.in_daemon(drain), max(1.0, seconds))
 
 
 class _Grace:

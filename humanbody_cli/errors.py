@@ -7,6 +7,7 @@
     ├── FatalError           stops the run; what is in flight still lands      exit 4
     │   ├── AccountError     the key, its rights or its balance
     │   ├── OutputError      the output cannot be written: disk, permission
+    │   │   └── StdoutError  the same of stdout
     │   ├── JournalError     the journal is damaged or not ours
     │   ├── CallLimitReached --max-calls is used up                            exit 5
     │   └── OutputHeld       another run holds the output folder               exit 6
@@ -48,6 +49,10 @@ class AccountError(FatalError):
 
 class OutputError(FatalError):
     """The output folder cannot take files: full, read-only, gone, or not permitted."""
+
+
+class StdoutError(OutputError):
+    """stdout cannot be written: its reader has gone, or it is a full disk."""
 
 
 class JournalError(FatalError):
@@ -128,3 +133,10 @@ def output_error(path: object, error: OSError) -> OutputError:
     """The fatal error for an ``OSError`` met while writing ``path``."""
     reason = OUTPUT_REASONS.get(error.errno or 0, error.strerror or str(error))
     return OutputError(f"cannot write {path}: {reason}")
+
+
+def stdout_error(error: OSError) -> StdoutError:
+    """The fatal error for an ``OSError`` met while writing to stdout."""
+    if isinstance(error, BrokenPipeError):
+        return StdoutError("stdout was closed by its reader, so it ended here")
+    return StdoutError(f"stdout cannot be written: {error.strerror or error}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
-from humanbody_cli.journal import Done, Journal, chunked, key_of
+from humanbody_cli.journal import Done, Journal, key_of
 from humanbody_cli.lookout import Lookout, Looks
 from humanbody_cli.photos import Photo
 from humanbody_cli.selection import Selection
@@ -15,7 +15,7 @@ Passed = Callable[[str, list[bytes]], None]
 
 
 def due(
-    photos: Iterable[Photo], journal: Journal, selection: Selection, passed: Passed
+    chunks: Iterator[list[Photo]], journal: Journal, selection: Selection, passed: Passed
 ) -> Iterator[Photo]:
     """The photos that are to be done, lazily, each with an output name of its own.
 
@@ -24,7 +24,7 @@ def due(
     # A second process costs some milliseconds and saves 3 µs a photo.
     looks: Looks = Lookout(selection.looks) if journal.is_large() else selection.looks
     try:
-        for rest in _not_done(chunked(photos), journal, selection, looks, passed):
+        for rest in _not_done(chunks, journal, selection, looks, passed):
             todo = _not_settled(rest, journal, selection, passed)
             if todo:
                 yield from journal.expect(todo)

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from humanbody_cli import database
-from humanbody_cli.names import marked
+from humanbody_cli.names import SUFFIX, marked
 from humanbody_cli.outcomes import Outcome, Status
 from humanbody_cli.photos import Photo
 from humanbody_cli.publish import CUTOUTS, MASKS
@@ -49,6 +49,8 @@ class Known(NamedTuple):
     mask_size: int | None
     cutout_size: int | None
     sha256: str | None
+    finished: float | None
+    checked: str | None
 
 
 Done = tuple[bytes, bytes, int, int, int | None, int | None]
@@ -84,6 +86,7 @@ class Journal:
         self.root = root
         self.path = database.path_in(root)
         self.rebuilt_from: str | None = None
+        self.run = 0
         self._guard = threading.RLock()
         with database.translated(self.path):
             if read_only:
@@ -104,15 +107,19 @@ class Journal:
     # -- runs ------------------------------------------------------------------------------------
 
     def begin_run(self, engine: str) -> list[str]:
-        """Note that a run begins; the names that a killed run before it may have left half done."""
+        """Note that a run begins; the names that a killed run before it may have left half done.
+
+        Runs are told apart by number and not by time: clocks are set back.
+        """
         with self._guard, database.translated(self.path):
             crashed = self._db.execute("SELECT 1 FROM runs WHERE ended IS NULL").fetchone()
             pending = "SELECT name FROM photos WHERE status = 'pending'"
             names = [os.fsdecode(row[0]) for row in self._db.execute(pending)] if crashed else []
             self._db.execute("UPDATE runs SET ended = started WHERE ended IS NULL")
-            self._db.execute(
-                "INSERT OR REPLACE INTO runs (started, engine) VALUES (?, ?)", (time.time(), engine)
+            cursor = self._db.execute(
+                "INSERT INTO runs (started, engine) VALUES (?, ?)", (time.time(), engine)
             )
+            self.run = cursor.lastrowid or 0
             return names
 
     def end_run(self, *, calls: int, done: int, exit_code: int) -> None:
@@ -127,7 +134,7 @@ class Journal:
         """Every run, oldest first: started and ended in seconds since 1970."""
         fields = ("started", "ended", "engine", "calls", "done", "exit_code")
         with self._guard, database.translated(self.path):
-            rows = self._db.execute(f"SELECT {', '.join(fields)} FROM runs ORDER BY started")  # noqa: S608
+            rows = self._db.execute(f"SELECT {', '.join(fields)} FROM runs ORDER BY run")  # noqa: S608
             return [dict(zip(fields, row, strict=True)) for row in rows]
 
     # -- looking up ------------------------------------------------------------------------------
@@ -156,12 +163,12 @@ class Journal:
             rows = self._db.execute(_DONE_BETWEEN + where, (min(keys), max(keys), *shapes))
             return {row[0]: row for row in rows}
 
-    def same_bytes(self, sha256: str, *, since: float = 0.0) -> list[Known]:
-        """The rows of photos with these very bytes that came to an end since a time.
+    def same_bytes(self, sha256: str, *, since: int = 0) -> list[Known]:
+        """The rows of photos with these very bytes that came to an end in run ``since`` or later.
 
         Among them are photos that were done once and are pending again (touched, moved).
         """
-        query = _FOUND_BY_SHA + " AND status != 'rejected' AND finished >= ? LIMIT 20"
+        query = _FOUND_BY_SHA + " AND status != 'rejected' AND run >= ? LIMIT 20"
         with self._guard, database.translated(self.path):
             return [Known._make(row) for row in self._db.execute(query, (sha256, since))]
 
@@ -221,11 +228,11 @@ class Journal:
         key, name = key_of(photo), os.fsencode(photo.name)
         owner = self._db.execute("SELECT key FROM photos WHERE name = ?", (name,)).fetchone()
         if owner is not None and owner[0] != key:
-            if _exists(owner[0]):
-                photo = photo._replace(name=marked(photo.name, photo.key))
-                name = os.fsencode(photo.name)
-            else:
+            if _is_gone(owner[0]) and self._same_place_or_size(owner[0], photo):
                 self._inherit(owner[0], key)
+            else:
+                photo = photo._replace(name=self._free_name(photo))
+                name = os.fsencode(photo.name)
         self._move(key, photo.name)
         self._db.execute(
             "INSERT INTO photos (key, source, name, size, mtime, status) "
@@ -234,6 +241,24 @@ class Journal:
             (key, os.fsencode(photo.source), name),
         )
         return photo
+
+    def _same_place_or_size(self, owner: bytes, photo: Photo) -> bool:
+        """Whether a photo may take the place of one that is gone: a neighbour's, or its own after a
+        move. Another folder's results stay what they are: its disk may only be away."""
+        if os.path.dirname(owner) == os.path.dirname(key_of(photo)):
+            return True
+        row = self._db.execute("SELECT size FROM photos WHERE key = ?", (owner,)).fetchone()
+        return bool(row[0] == photo.size)
+
+    def _free_name(self, photo: Photo) -> str:
+        name, identity = photo.name, photo.key
+        while True:
+            name = marked(name, identity)
+            query = "SELECT key FROM photos WHERE name = ?"
+            owner = self._db.execute(query, (os.fsencode(name),)).fetchone()
+            if owner is None or owner[0] == key_of(photo):
+                return name
+            identity += SUFFIX
 
     def _move(self, key: bytes, name: str) -> None:
         """A photo's output name changes with its neighbours': what was made goes along."""
@@ -261,16 +286,19 @@ class Journal:
             "size": photo.size,
             "mtime": photo.mtime,
             "shape": finished.shape,
+            "checked": finished.shape,
+            "run": self.run,
             "status": outcome.status.value,
             "transient": int(outcome.transient),
             "calls": outcome.attempts,
             "mask_size": finished.mask_size,
             "cutout_size": finished.cutout_size,
             "finished": time.time(),
-            **{name: getattr(outcome, name) for name in _SAME_NAMES},
+            **{name: _text(getattr(outcome, name)) for name in _SAME_NAMES},
         }
         with self._guard, database.translated(self.path):
-            self._db.execute(_UPSERT, values)
+            rejected = outcome.status is Status.REJECTED
+            self._db.execute(_REJECT if rejected else _UPSERT, values)
 
     def reprieve(self, photo: Photo, attempts: int) -> None:
         """A photo stays pending; the calls it cost are counted all the same."""
@@ -298,30 +326,49 @@ _SAME_NAMES = (
 ).split()
 _COLUMNS = [
     *("key", "source", "name", "size", "mtime", "shape", "status", "transient", "calls"),
-    *("mask_size", "cutout_size", "finished"),
+    *("mask_size", "cutout_size", "finished", "run", "checked"),
     *_SAME_NAMES,
 ]
-_UPSERT = (
-    f"INSERT INTO photos ({', '.join(_COLUMNS)}) "  # noqa: S608 - column names only
-    f"VALUES ({', '.join(':' + column for column in _COLUMNS)}) ON CONFLICT (key) DO UPDATE SET "
-    + ", ".join(
-        f"{column} = {'photos.calls + ' if column == 'calls' else ''}excluded.{column}"
-        for column in _COLUMNS
-        if column != "key"
+_KEPT = ("sha256", "shape", "engine", "mask_size", "cutout_size")
+"""What a rejection leaves as it was: results that were made of the photo before stay known."""
+
+
+def _upsert(kept: Collection[str]) -> str:
+    def value(column: str) -> str:
+        if column == "calls":
+            return "photos.calls + excluded.calls"
+        return f"photos.{column}" if column in kept else f"excluded.{column}"
+
+    changes = ", ".join(f"{column} = {value(column)}" for column in _COLUMNS if column != "key")
+    return (
+        f"INSERT INTO photos ({', '.join(_COLUMNS)}) "  # noqa: S608 - column names only
+        f"VALUES ({', '.join(':' + column for column in _COLUMNS)}) "
+        f"ON CONFLICT (key) DO UPDATE SET {changes}"
     )
-)
+
+
+_UPSERT = _upsert(())
+_REJECT = _upsert(_KEPT)
+
+
+def _text(value: Any) -> Any:
+    """A value that SQLite takes: names that are no text may stand in messages, and answers lie."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
 
 
 def _marks(count: int) -> str:
     return "(" + ",".join("?" * count) + ")"
 
 
-def _exists(key: bytes) -> bool:
-    return key.startswith((b"http://", b"https://")) or os.path.lexists(key)
+def _is_gone(key: bytes) -> bool:
+    """Whether a source is no longer there; what is no file cannot be looked for."""
+    return not (key == b"-" or key.startswith((b"http://", b"https://")) or os.path.lexists(key))
 
 
-def chunked(photos: Iterable[Photo]) -> Iterator[list[Photo]]:
-    """Photos in lists of at most `CHUNK`."""
+def chunked(photos: Iterable[Photo], size: int = CHUNK) -> Iterator[list[Photo]]:
+    """Photos in lists of at most ``size``."""
     rest = iter(photos)
-    while chunk := list(islice(rest, CHUNK)):
+    while chunk := list(islice(rest, size)):
         yield chunk

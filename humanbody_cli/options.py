@@ -93,12 +93,17 @@ class ShardType(click.ParamType):
         if isinstance(value, Shard):
             return value
         index, _, count = str(value).partition("/")
-        if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+        if not (
+            index.isdecimal()
+            and count.isdecimal()
+            and str(value).isascii()
+            and 1 <= int(index) <= int(count)
+        ):
             self.fail(f"{value!r} is no part I/N with 1 <= I <= N, as in 2/4", param, ctx)
         return Shard(int(index), int(count))
 
 
-_positive = click.FloatRange(min=0, min_open=True)
+_positive = click.FloatRange(min=0, max=86400, min_open=True)
 
 
 def _inputs(settings: InputSettings) -> InputSettings:
@@ -110,6 +115,12 @@ def _inputs(settings: InputSettings) -> InputSettings:
     elif settings.from_file == "-" and "-" in settings.inputs:
         raise UsageError("stdin cannot be both the list (--from-file -) and a photo (-)")
     return settings
+
+
+def _folder(output: str) -> Path:
+    if not output:
+        raise UsageError("-o needs the name of a folder")
+    return Path(output)
 
 
 def _wanted(settings: Wanted) -> Wanted:
@@ -252,7 +263,7 @@ wanted = group(
 output = group(
     "output",
     lambda output, sync, force, retry_failed, lock_wait: OutputSettings(
-        Path(output), sync, force, retry_failed, lock_wait
+        _folder(output), sync, force, retry_failed, lock_wait
     ),
     option("-o", "--output", required=True, metavar="OUT", help="Output folder; '-': stdout."),
     option(

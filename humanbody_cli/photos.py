@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,9 @@ _USUAL = (".jpg", ".JPG", ".jpeg", ".png")
 
 STATE = ".hbseg"
 """The folder in an output tree where its state lives."""
+
+RESULTS = ("masks", "cutouts", "recomposed")
+"""The folders of an output tree that hold what was made."""
 
 
 class Kind(Enum):
@@ -83,11 +87,13 @@ class Walk:
             except OSError as error:
                 yield trouble(folder.path, folder.absolute, folder.prefix or "folder", error)
                 continue
-            if listing.identity in folder.above or listing.identity == self._out:
+            is_out = listing.identity == self._out
+            if listing.identity in folder.above or (is_out and folder.above):
                 continue
-            if folder.above and listing.is_output:
-                self.outputs_skipped += 1
-                continue
+            if is_out or (listing.is_output and folder.above):
+                # Photos may lie there too, but results are no photos, unless they were named.
+                self.outputs_skipped += not is_out
+                listing.folders = [name for name in listing.folders if name not in RESULTS]
             self.skipped += listing.others
             yield from _photos(listing, folder)
             waiting += [folder.below(name, listing.identity) for name in listing.folders[::-1]]
@@ -191,10 +197,30 @@ def _in_shard(photo: Photo, shard: Shard) -> bool:
     return zlib.crc32(os.fsencode(photo.name)) % shard.count == shard.index - 1
 
 
-def _all(settings: InputSettings, walk: Walk) -> Iterator[Photo]:
+def check_inputs(settings: InputSettings) -> None:
+    """See to it that what was named on the command line is there, before anything is made.
+
+    Raises:
+        UsageError: something is not.
+    """
     for name in settings.inputs:
         if not is_url(name) and name != "-" and not os.path.lexists(name):
             raise UsageError(f"{name}: there is no such file or folder; check the path")
+
+
+def is_piped(settings: InputSettings) -> bool:
+    """Whether names come through a pipe: then each is done as it comes."""
+    path = settings.from_file
+    if path is None:
+        return False
+    try:
+        return not stat.S_ISREG((os.fstat(0) if path == "-" else os.stat(path)).st_mode)
+    except OSError:
+        return False
+
+
+def _all(settings: InputSettings, walk: Walk) -> Iterator[Photo]:
+    check_inputs(settings)
     yield from _each(settings.inputs, walk)
     if settings.from_file is not None:
         for name in listed(settings.from_file, nul=settings.nul):
@@ -207,12 +233,28 @@ def _each(inputs: Iterable[str], walk: Walk) -> Iterator[Photo]:
     prefixes = dict(
         zip(folders, root_names([os.path.abspath(name) for name in folders]), strict=True)
     )
+    names = _names_of_files([name for name in unique if name not in prefixes])
     for name in unique:
         if name in prefixes:
             prefix = prefixes[name]
             yield from walk.folder(name, prefix + "/" if prefix else "")
         else:
-            yield single(name)
+            photo = single(name)
+            yield photo._replace(name=names.get(name, photo.name))
+
+
+def _names_of_files(files: list[str]) -> dict[str, str]:
+    """Output names of files that were named one by one: by the rule of the folder they lie in."""
+    by_folder: dict[str, dict[str, str]] = {}
+    for file in files:
+        if not is_url(file) and file != "-" and os.path.exists(file):
+            folder, base = os.path.split(os.path.abspath(file))
+            by_folder.setdefault(folder, {})[base] = file
+    return {
+        named[base]: name
+        for named in by_folder.values()
+        for base, name in folder_names(list(named)).items()
+    }
 
 
 def _identity(name: str) -> str:
@@ -229,7 +271,11 @@ def single(name: str) -> Photo:
     if name == "-":
         return Photo("-", "-", "stdin" + SUFFIX, -1, -1, Kind.STDIN)
     if is_url(name):
-        base = unquote(urlsplit(name).path).rstrip("/").rsplit("/", 1)[-1].replace("\0", "")
+        try:
+            path = unquote(urlsplit(name).path)
+        except ValueError as error:
+            return Photo(name, name, "photo" + SUFFIX, -1, -1, Kind.TROUBLE, f"no address: {error}")
+        base = path.rstrip("/").rsplit("/", 1)[-1].replace("\0", "")
         base = base.lstrip(".") or "photo"
         return Photo(name, name, _plain(base), -1, -1, Kind.URL)
     absolute = os.path.abspath(name)

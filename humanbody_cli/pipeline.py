@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 from humanbody_cli import reading, results, uploads
 from humanbody_cli.engines.base import Engine
 from humanbody_cli.errors import FatalError, PhotoError, Stopped
-from humanbody_cli.journal import Finished, Journal
+from humanbody_cli.journal import Finished, Journal, key_of
 from humanbody_cli.outcomes import Outcome, Status
 from humanbody_cli.photos import Photo
 from humanbody_cli.pictures import Picture
@@ -110,6 +110,7 @@ class Pipeline:
         """Mask, then cutout, then the row: the row is the mark that both are there."""
         photo = way.photo
         if not made.in_place:
+            self._withdraw_stale(way, made)
             if made.mask is not None:
                 self.publisher.publish(MASKS, photo.name, made.mask)
             if made.cutout is not None:
@@ -125,6 +126,15 @@ class Pipeline:
             )
         )
         return outcome
+
+    def _withdraw_stale(self, way: _Way, made: Results) -> None:
+        """A mask or cutout of the photo's earlier bytes must not stand beside the new one."""
+        known = self.journal.known([key_of(way.photo)]).get(key_of(way.photo))
+        if known is None or known.sha256 in (None, way.sha256):
+            return
+        for kind, data in ((MASKS, made.mask), (CUTOUTS, made.cutout)):
+            if data is None:
+                self.publisher.withdraw(kind, way.photo.name)
 
     def _give_up(self, way: _Way, error: PhotoError) -> Outcome:
         outcome = way.refused(error, self.engine.name)

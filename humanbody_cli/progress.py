@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import Any
@@ -28,10 +29,11 @@ class Progress:
         """One line; ``level`` 1 only with ``-v``, -1 even with ``-q``."""
         if level > self._verbosity:
             return
-        if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
-        else:
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
+        with contextlib.suppress(OSError):  # a stderr that nobody reads is no reason to stop
+            if self._bar is not None:
+                self._bar.write(line, file=sys.stderr)
+            else:
+                print(line, file=sys.stderr, flush=True)  # noqa: T201
 
     def expect(self, total: int) -> None:
         """How many photos there are, once that is known."""

@@ -137,6 +137,11 @@ class Publisher:
                 os.unlink(temporary)
             raise self._error(path, error) from error
 
+    def withdraw(self, kind: str, name: str) -> None:
+        """Remove a published file that no longer is its photo's."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path(kind, name))
+
     def discard_leftover(self, name: str) -> None:
         """Remove what a killed run may have left of this photo."""
         for kind in (MASKS, CUTOUTS):

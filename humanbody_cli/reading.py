@@ -139,13 +139,20 @@ def _download(url: str, most: int) -> tuple[bytes, int]:
             rejected=True,
             transient=True,
         ) from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise PhotoError(
-            codes.INVALID_URL,
-            f"cannot be fetched: {error}; check the address",
-            rejected=True,
-            transient=True,
-        ) from error
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+        raise _unfetched(f"its server answered {status}") from error
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError) as error:
+        raise _unfetched(str(error)) from error
+
+
+def _unfetched(why: str) -> PhotoError:
+    return PhotoError(
+        codes.INVALID_URL,
+        f"cannot be fetched: {why}; check the address",
+        rejected=True,
+        transient=True,
+    )
 
 
 def digest(picture: Picture) -> str:

@@ -21,7 +21,7 @@ from humanbody_cli.progress import Progress, duration
 from humanbody_cli.quota.learning import EDGE
 from humanbody_cli.reading import Rules
 from humanbody_cli.run import chosen_engine, shape_of
-from humanbody_cli.selection import Selection
+from humanbody_cli.selection import Selection, Shape
 from humanbody_cli.settings import EngineChoice, InputSettings, RunSettings
 from humanbody_cli.stopping import Stop
 from humanbody_cli.tally import Tally
@@ -129,7 +129,7 @@ def plan(settings: RunSettings) -> int:
             progress.say(f"{outcome.source}: {outcome.code}: {outcome.message}", level=1)
             return
         digest = bytes.fromhex(str(outcome.sha256))
-        copy = digest in seen or bool(journal and journal.same_bytes(str(outcome.sha256)))
+        copy = digest in seen or _is_paid(journal, str(outcome.sha256), settings, shape)
         seen.add(digest)
         planned.copies += copy
         planned.calls += not copy
@@ -145,6 +145,23 @@ def plan(settings: RunSettings) -> int:
     planned.seconds = _seconds(planned, settings)
     _tell(planned, settings, progress)
     return 3 if planned.rejected or planned.settled["rejected"] or planned.settled["failed"] else 0
+
+
+def _is_paid(journal: Journal | None, sha256: str, settings: RunSettings, shape: Shape) -> bool:
+    """Whether results for these bytes can be made of what is there, without a call."""
+    if journal is None or settings.output.force:
+        return False
+    wanted = settings.wanted
+    return any(
+        known.engine in shape.engines
+        and (known.mask_size or not wanted.mask)
+        and (
+            not wanted.cutout
+            or known.mask_size
+            or (known.cutout_size and shape.accepts(known.shape))
+        )
+        for known in journal.same_bytes(sha256)
+    )
 
 
 def _journal(root: str) -> Journal | None:

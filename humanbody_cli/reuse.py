@@ -22,14 +22,14 @@ from humanbody_cli.selection import Shape
 
 @dataclass(frozen=True)
 class Reuse:
-    """Looks for results that need no call. ``since`` (seconds since 1970) bars older ones, for
+    """Looks for results that need no call. ``since`` (a run's number) bars older ones, for
     ``--force``; ``failures_since`` bars older failures, for ``--retry-failed``."""
 
     journal: Journal
     root: str
     shape: Shape
-    since: float = 0.0
-    failures_since: float = 0.0
+    since: int = 0
+    failures_since: int = 0
 
     def find(self, photo: Photo, picture: Picture, sha256: str) -> Results | None:
         """Results for this photo that need no call.
@@ -96,10 +96,8 @@ class Reuse:
         """
         known = self.journal.known([key_of(photo)]).get(key_of(photo))
         wanted = self.shape.wanted
-        if known is not None and known.sha256 is not None:
-            same = known.sha256 == sha256 and self.shape.accepts(known.shape)
-            if not same:
-                return None
+        if known is not None and known.finished is not None and not self._moved(known, sha256):
+            return None
         mask = self._read(MASKS, photo.name, None, newer_than=photo.mtime) if wanted.mask else None
         cutout = (
             self._read(CUTOUTS, photo.name, None, newer_than=photo.mtime) if wanted.cutout else None
@@ -119,6 +117,16 @@ class Reuse:
             doubt=measured.doubt() if measured else None,
             engine=self.shape.engine,
             in_place=True,
+        )
+
+    def _moved(self, known: Known, sha256: str) -> bool:
+        """Whether a finished row is this photo's, whose files a killed run may just have moved."""
+        wanted = self.shape.wanted
+        return (
+            known.sha256 == sha256
+            and self.shape.accepts(known.shape)
+            and not (wanted.mask and known.mask_size is None)
+            and not (wanted.cutout and known.cutout_size is None)
         )
 
     def _read(

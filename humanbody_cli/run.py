@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,13 +15,14 @@ from humanbody_cli.errors import (
     FatalError,
     HbsegError,
     JournalError,
-    OutputError,
+    StdoutError,
     output_error,
+    stdout_error,
 )
-from humanbody_cli.journal import Journal
+from humanbody_cli.journal import CHUNK, Journal, chunked
 from humanbody_cli.lock import OutputLock
 from humanbody_cli.outcomes import Outcome, json_line
-from humanbody_cli.photos import STATE, Photo, Walk, find
+from humanbody_cli.photos import STATE, Photo, Walk, check_inputs, find, is_piped
 from humanbody_cli.progress import Progress, Stopwatch, duration
 from humanbody_cli.publish import Disk
 from humanbody_cli.selection import Selection, Shape
@@ -43,6 +43,7 @@ def segment(settings: RunSettings, disk: Disk | None = None) -> int:
         HbsegError: the run could not begin.
     """
     root = str(settings.output.folder)
+    check_inputs(settings.inputs)
     prepare_folder(root)
     with OutputLock(os.path.join(root, STATE, LOCK), wait=settings.output.lock_wait):
         journal = Journal(root)
@@ -102,7 +103,6 @@ class _Run:
         self.watch = Stopwatch()
         self.walk = Walk()
         self.gate: Gate | None = None
-        self.began = time.time()
         self.progress = Progress(verbosity=self.settings.verbosity)
 
     def run(self) -> int:
@@ -136,7 +136,8 @@ class _Run:
         output = self.settings.output
         selection = Selection(self.root, self.shape, output.force, output.retry_failed)
         photos = find(self.settings.inputs, self.walk)
-        return intake.due(photos, self.journal, selection, self._passed)
+        size = 1 if is_piped(self.settings.inputs) else CHUNK
+        return intake.due(chunked(photos, size), self.journal, selection, self._passed)
 
     def _passed(self, status: str, keys: list[bytes]) -> None:
         self.tally.passed[status] += len(keys)
@@ -146,23 +147,28 @@ class _Run:
                 self._print({**self.journal.outcome(key).record(), "skipped": True})
 
     def _work(self, photos: Iterator[Photo]) -> None:
-        from humanbody_cli import drive
+        from humanbody_cli import batch, drive
         from humanbody_cli.assembly import assemble
 
-        engine, self.gate, pipeline = assemble(
-            self.settings, self.shape, self.journal, self.stop, self.began, self.disk
+        leftovers = self.journal.begin_run(self.shape.engine)
+        _, self.gate, pipeline = assemble(
+            self.settings, self.shape, self.journal, self.stop, self.disk
         )
         self.progress.say(engine_line(self.settings))
-        for name in self.journal.begin_run(engine.name):
+        for name in leftovers:
             pipeline.publisher.discard_leftover(name)
-        # Names that come over stdin may never end: what is left of them is not looked at.
-        rest = self.settings.inputs.from_file != "-"
+        # Names that come through a pipe are done as they come, and may never end.
+        piped = is_piped(self.settings.inputs)
         drive.drive(
             photos,
             pipeline,
             self.stop,
             self._deliver,
-            drive.Ending(grace=self.settings.grace, note_pending=rest),
+            drive.Ending(
+                grace=self.settings.grace,
+                note_pending=not piped,
+                ahead=1 if piped else batch.READ_AHEAD,
+            ),
         )
 
     def _deliver(self, outcome: Outcome) -> None:
@@ -172,11 +178,13 @@ class _Run:
             self._print(outcome.record())
 
     def _print(self, record: dict[str, object]) -> None:
+        if self.stop.is_set and isinstance(self.stop.reason, StdoutError):
+            return
         try:
             sys.stdout.write(json_line(record) + "\n")
             sys.stdout.flush()
-        except (BrokenPipeError, ValueError):
-            self.stop.set(OutputError("stdout was closed by its reader, so the run stopped"))
+        except OSError as error:
+            self.stop.set(stdout_error(error))
             # What Python would flush at exit has nowhere to go.
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

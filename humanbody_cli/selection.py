@@ -71,7 +71,7 @@ class Selection:
         if known.size != photo.size or known.mtime != photo.mtime or known.transient:
             return None
         if known.status == "rejected":
-            return "rejected" if self.shape.same_check(known.shape) else None
+            return "rejected" if self.shape.same_check(known.checked) else None
         if known.status == "failed":
             again = self.retry_failed or not self.shape.accepts(known.shape)
             return None if again else "failed"
@@ -86,8 +86,8 @@ class Selection:
     def is_unchanged(self, photo: Photo, row: Done) -> bool:
         """Whether a done row is still this photo's: source and output name as they were."""
         _, name, size, mtime, _, _ = row
-        _, key, wanted, photo_size, photo_mtime, _, _ = photo
-        if size != photo_size or mtime != photo_mtime or self.force:
+        _, key, wanted, photo_size, photo_mtime, kind, _ = photo
+        if size != photo_size or mtime != photo_mtime or self.force or kind is Kind.STDIN:
             return False
         return name == wanted.encode("utf-8", "surrogateescape") or name == os.fsencode(
             marked(wanted, key)

@@ -7,11 +7,11 @@ import sys
 
 from humanbody_cli import reading, results, uploads
 from humanbody_cli.assembly import api_engine, local_engine
-from humanbody_cli.errors import PhotoError, UsageError
+from humanbody_cli.errors import PhotoError, Stopped, UsageError
 from humanbody_cli.photos import Kind, Photo, Walk, find
 from humanbody_cli.pictures import configure_pillow
 from humanbody_cli.reading import Rules
-from humanbody_cli.run import chosen_engine, engine_name
+from humanbody_cli.run import chosen_engine, engine_line, engine_name
 from humanbody_cli.settings import EngineChoice, RunSettings
 from humanbody_cli.stopping import Stop
 
@@ -27,19 +27,23 @@ def to_stdout(settings: RunSettings) -> int:
     if len(photos) != 1:
         raise UsageError("-o - takes exactly one photo; give -o FOLDER for several")
     configure_pillow()
+    if settings.verbosity >= 0:
+        print(engine_line(settings), file=sys.stderr)  # noqa: T201
+    stop = Stop()
     try:
-        data = asyncio.run(_made(settings, photos[0]))
+        data = asyncio.run(_made(settings, photos[0], stop))
     except PhotoError as error:
         print(f"hbseg: {photos[0].source}: {error.code}: {error.message}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    except Stopped as error:
+        raise (stop.reason or error) from None
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
     return 0
 
 
-async def _made(settings: RunSettings, photo: Photo) -> bytes:
+async def _made(settings: RunSettings, photo: Photo, stop: Stop) -> bytes:
     local = chosen_engine(settings) is EngineChoice.LOCAL
-    stop = Stop()
     engine = (
         local_engine(settings.local, engine_name(settings))
         if local

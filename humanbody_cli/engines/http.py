@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from humanbody_cli.errors import FatalError
 from humanbody_cli.protocol.requests import Multipart
 from humanbody_cli.settings import Timeouts
 
@@ -125,6 +126,15 @@ class Http:
     def _new_client(self) -> httpx.AsyncClient:
         if self._tls is None and self._url.startswith("https:"):
             self._tls = ssl.create_default_context()
+        try:
+            return self._configured()
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            raise FatalError(
+                f"the proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used: {error}; "
+                "mend or unset it"
+            ) from error
+
+    def _configured(self) -> httpx.AsyncClient:
         times = self._timeouts
         return httpx.AsyncClient(
             verify=self._tls if self._tls is not None else False,

@@ -181,7 +181,7 @@ def _text(value: object) -> str | None:
 def _number(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
-    return int(value)
+    return int(value) if abs(value) < 2**63 else None  # what a database takes
 
 
 def success_body(answer: Success) -> bytes:
