@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -115,7 +115,7 @@ class _Listing:
             name = entry.name
             if name[0] == ".":
                 self.is_output |= name == STATE
-            elif _is_folder(entry):
+            elif not entry.is_file(follow_symlinks=False) and _is_folder(entry):
                 self.folders.append(name)
             elif name.endswith(_USUAL) or _suffix(name) in PICTURE_SUFFIXES:
                 self.pictures.append(name)
@@ -162,7 +162,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _photos(listing: _Listing, folder: _Folder) -> Iterator[Photo]:
     name_of = namer(listing.pictures, listing.folders)
     here, below = os.path.join(folder.path, ""), os.path.join(folder.absolute, "")
-    prefix = folder.prefix
+    prefix, kind = folder.prefix, Kind.FILE
+    # A named tuple's own constructor costs as much as the look at the file; tuple's does not.
+    new: Callable[[type[Photo], tuple[object, ...]], Photo] = tuple.__new__
     for name in listing.pictures:
         path = here + name
         try:
@@ -170,7 +172,7 @@ def _photos(listing: _Listing, folder: _Folder) -> Iterator[Photo]:
             size, mtime = status.st_size, status.st_mtime_ns
         except OSError:
             size = mtime = -1  # a dangling link: reading it will say so
-        yield Photo(path, below + name, prefix + name_of(name), size, mtime)
+        yield new(Photo, (path, below + name, prefix + name_of(name), size, mtime, kind, ""))
 
 
 def trouble(source: str, key: str, prefix: str, error: OSError) -> Photo:

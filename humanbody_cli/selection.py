@@ -13,6 +13,8 @@ from humanbody_cli.photos import Kind, Photo
 from humanbody_cli.publish import CUTOUTS, MASKS
 from humanbody_cli.settings import Wanted
 
+_STDIN = Kind.STDIN
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -87,7 +89,7 @@ class Selection:
         """Whether a done row is still this photo's: source and output name as they were."""
         _, name, size, mtime, _, _ = row
         _, key, wanted, photo_size, photo_mtime, kind, _ = photo
-        if size != photo_size or mtime != photo_mtime or self.force or kind is Kind.STDIN:
+        if size != photo_size or mtime != photo_mtime or self.force or kind is _STDIN:
             return False
         return name == wanted.encode("utf-8", "surrogateescape") or name == os.fsencode(
             marked(wanted, key)
