@@ -95,6 +95,7 @@ def run(command: Sequence[str], state: Path, *, limit: float = 900) -> Run:
         "PYTHONPATH": str(ROOT),
         "XDG_STATE_HOME": str(state),
     }
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed command has its bytecode
     with tempfile.NamedTemporaryFile("r") as figures, tempfile.TemporaryFile() as stderr:
         launcher = [sys.executable, "-S", "-c", _LAUNCHER, figures.name]
         process = subprocess.Popen(

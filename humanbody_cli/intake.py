@@ -21,7 +21,7 @@ def due(
 
     They stand in the journal as pending from then on.
     """
-    # A second process costs some milliseconds and saves 3 µs a photo.
+    # A second process costs some milliseconds and saves 2 µs a photo.
     looks: Looks = Lookout(selection.looks) if journal.is_large() else selection.looks
     try:
         for rest in _not_done(chunks, journal, selection, looks, passed):
@@ -39,16 +39,17 @@ def _not_done(
     looks: Looks,
     passed: Passed,
 ) -> Iterator[list[Photo]]:
-    """The quick look: a hundred thousand done photos are passed by in a second.
+    """The quick look: a hundred thousand done photos are passed by in half a second.
 
-    Questions about the files run some chunks ahead of their answers.
+    Questions about the files run some chunks ahead of their answers. Photos that are left have been
+    looked at.
     """
     asked: deque[tuple[list[Photo], list[Done | None]]] = deque()
     for chunk in chunks:
         keys = [key_of(photo) for photo in chunk]
         done = journal.done(keys, selection.shape.accepted)
         rows = [
-            row if (row := done.get(key)) and selection.is_unchanged(photo, row) else None
+            row if (row := done.get(key)) and selection.may_stand(photo, row) else None
             for photo, key in zip(chunk, keys, strict=True)
         ]
         looks.ask([row for row in rows if row is not None])
@@ -70,7 +71,7 @@ def _rest(
     whole = [row is not None and next(verdicts) == 1 for row in rows]
     if any(whole):
         passed("done", [row[0] for row, good in zip(rows, whole, strict=True) if good and row])
-    return [photo for photo, good in zip(chunk, whole, strict=True) if not good]
+    return [photo.seen() for photo, good in zip(chunk, whole, strict=True) if not good]
 
 
 def _not_settled(

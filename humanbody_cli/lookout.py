@@ -1,7 +1,8 @@
-"""Are the published files there in full? Asked of every done photo of a second run.
+"""Are a done photo's files what the journal says? Asked of every photo of a second run.
 
-Two looks a photo are most of such a run's time, and the system call is all there is to them: on a
-large tree a second process does them on another core, while the first walks the photos.
+Three looks a photo, at its source, its mask and its cutout, are most of such a run's time, and the
+system call is all there is to them: on a large tree a second process takes its share of them on
+another core, while the first walks the photos.
 """
 
 from __future__ import annotations
@@ -9,18 +10,22 @@ from __future__ import annotations
 import contextlib
 import marshal
 import os
+import select
 import signal
 import struct
 from collections import deque
+from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
-from humanbody_cli.journal import Done
+from humanbody_cli.journal import CHUNK, Done
 
 _LENGTH = struct.Struct("<I")
+_BUSY = 2
+"""Questions that the second process may have before it: one under work, one to go on with."""
 
 
 class Looks(Protocol):
-    """Takes done rows and tells, in the same order, which have their files in full."""
+    """Takes done rows and tells, in the same order, which have their files as they were."""
 
     ahead: int
     """Questions that are worth asking before the first answer is read."""
@@ -47,17 +52,28 @@ class OwnLooks:
 
     def ask(self, rows: list[Done]) -> None:
         """See `Looks`."""
-        self._answers.append(bytes(map(self.is_whole, rows)))
+        self._answers.append(self.look(rows))
 
     def answer(self) -> bytes:
         """See `Looks`."""
         return self._answers.popleft()
 
+    def look(self, rows: list[Done]) -> bytes:
+        """The answer to a question."""
+        return bytes(map(self.is_whole, rows))
+
     def is_whole(self, row: Done) -> bool:
-        """Whether one row's files have the sizes that were published."""
+        """Whether one row's source is as it was and its files have the sizes that were published.
+
+        A source without a time is no file, and there is nothing to look at.
+        """
         # Names stay bytes: decoding them would cost as much as the look at the disk.
-        _, name, _, _, mask_size, cutout_size = row
+        source, name, size, mtime, mask_size, cutout_size = row
         try:
+            if mtime != -1:
+                status = os.stat(source)
+                if status.st_mtime_ns != mtime or status.st_size != size:
+                    return False
             return (self._masks is None or os.stat(self._masks + name).st_size == mask_size) and (
                 self._cutouts is None or os.stat(self._cutouts + name).st_size == cutout_size
             )
@@ -68,17 +84,25 @@ class OwnLooks:
         """See `Looks`."""
 
 
-class Lookout:
-    """The same in a forked process. To be made before any thread is started.
+@dataclass
+class _Question:
+    rows: list[Done]
+    answer: bytes | None = None
 
-    Where the other process is gone, its questions are answered here: it is help and no more.
+
+class Lookout:
+    """The same by two: a forked process, and this one whenever that one has enough to do.
+
+    To be made before any thread is started. Where the other process is gone, all is done here: it
+    is help and no more.
     """
 
-    ahead = 2
+    ahead = 2 * _BUSY
 
     def __init__(self, own: OwnLooks) -> None:
         self._own = own
-        self._asked: deque[list[Done]] = deque()
+        self._asked: deque[_Question] = deque()
+        self._sent: deque[_Question] = deque()
         questions, self._questions = os.pipe()
         self._answers, answers = os.pipe()
         self._process = os.fork()
@@ -88,25 +112,44 @@ class Lookout:
             _stand_watch(questions, answers, own)
         os.close(questions)
         os.close(answers)
+        self._news = select.poll()
+        self._news.register(self._answers, select.POLLIN)
 
     def ask(self, rows: list[Done]) -> None:
         """See `Looks`."""
-        self._asked.append(rows)
-        question = marshal.dumps(rows)
-        with contextlib.suppress(OSError):  # then it is answered here
-            os.write(self._questions, _LENGTH.pack(len(question)) + question)
+        question = _Question(rows)
+        self._asked.append(question)
+        while self._sent and self._news.poll(0):
+            self._receive()
+        if len(self._sent) < _BUSY and len(rows) <= CHUNK:
+            self._send(question)
+        else:
+            question.answer = self._own.look(rows)
 
     def answer(self) -> bytes:
         """See `Looks`."""
-        rows = self._asked.popleft()
-        answer = _read(self._answers, len(rows))
-        return answer if answer is not None else bytes(map(self._own.is_whole, rows))
+        question = self._asked.popleft()
+        while question.answer is None:
+            self._receive()
+        return question.answer
 
     def close(self) -> None:
         """See `Looks`."""
         os.close(self._questions)
         os.close(self._answers)
         os.waitpid(self._process, 0)
+
+    def _send(self, question: _Question) -> None:
+        self._sent.append(question)
+        data = marshal.dumps(question.rows)
+        with contextlib.suppress(OSError):  # then no answer will come, which is seen there
+            os.write(self._questions, _LENGTH.pack(len(data)) + data)
+
+    def _receive(self) -> None:
+        """The other's next answer, waited for."""
+        question = self._sent.popleft()
+        answer = _read(self._answers, len(question.rows))
+        question.answer = answer if answer is not None else self._own.look(question.rows)
 
 
 def _stand_watch(questions: int, answers: int, own: OwnLooks) -> NoReturn:
@@ -118,7 +161,7 @@ def _stand_watch(questions: int, answers: int, own: OwnLooks) -> NoReturn:
             question = _read(questions, _LENGTH.unpack(head)[0])
             if question is None:
                 break
-            os.write(answers, bytes(map(own.is_whole, marshal.loads(question))))  # noqa: S302
+            os.write(answers, own.look(marshal.loads(question)))  # noqa: S302
     finally:
         os._exit(0)
 

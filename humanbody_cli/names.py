@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 
 MAX_NAME = 255
 """Bytes of one name on every common file system."""
@@ -52,7 +52,11 @@ def _are_plain(files: Sequence[str], folders: Sequence[str]) -> bool:
         return False
     # Numbers instead of names: a hundred thousand of these are 8 MB less. Two names of one number
     # are no harm: then the long way is taken.
-    stems = {hash(file[: file.rfind(".")].lower()) for file in files}
+    ending = files[0][files[0].rfind(".") :] if files else ""
+    if all(map(str.endswith, files, repeat(ending))):  # as usual: then the whole names tell
+        stems = set(map(hash, map(str.lower, files)))
+    else:
+        stems = {hash(file[: file.rfind(".")].lower()) for file in files}
     return len(stems) == len(files)
 
 
@@ -100,12 +104,19 @@ def shortened(name: str) -> str:
 
 def marked(name: str, identity: str) -> str:
     """``b.png`` as ``b~1a2b3c4d.png``, the digest taken from ``identity``."""
-    mark = "~" + hashlib.sha256(os.fsencode(identity)).hexdigest()[:8]
+    mark = "~" + digest(identity)[:8]
     folder, base = os.path.split(name)
     stem = os.fsencode(base.removesuffix(SUFFIX))[: MAX_NAME - len(mark) - len(SUFFIX)]
     # Cutting bytes may split a character: what is left of it is dropped, other bytes are kept.
     cut = stem.decode("utf-8", "ignore") if _is_text(base) else os.fsdecode(stem)
     return os.path.join(folder, cut + mark + SUFFIX)
+
+
+def digest(name: str) -> str:
+    """The sha256 of a name's bytes, hexadecimal."""
+    import hashlib  # takes 3 ms to load, and a run with nothing to do needs it for no name
+
+    return hashlib.sha256(os.fsencode(name)).hexdigest()
 
 
 def _is_text(name: str) -> bool:

@@ -45,7 +45,8 @@ class Photo(NamedTuple):
     """A photo that was found and not yet opened.
 
     ``source`` is how the user would name it, ``key`` what it is known by (the absolute path),
-    ``name`` its output name, ``size`` (bytes) and ``mtime`` (ns) what the walk saw, -1 for unknown.
+    ``name`` its output name, ``size`` (bytes) and ``mtime`` (ns) what a look at the file showed: -1
+    before that, and where there is no file.
     """
 
     source: str
@@ -55,6 +56,16 @@ class Photo(NamedTuple):
     mtime: int
     kind: Kind = Kind.FILE
     trouble: str = ""
+
+    def seen(self) -> Photo:
+        """The same photo once its file was looked at. The walk leaves that to those who need it."""
+        if self.kind is not Kind.FILE:
+            return self
+        try:
+            status = os.stat(self.source)
+        except OSError:  # a dangling link: reading it will say so
+            return self
+        return self._replace(size=status.st_size, mtime=status.st_mtime_ns)
 
 
 @dataclass
@@ -166,13 +177,7 @@ def _photos(listing: _Listing, folder: _Folder) -> Iterator[Photo]:
     # A named tuple's own constructor costs as much as the look at the file; tuple's does not.
     new: Callable[[type[Photo], tuple[object, ...]], Photo] = tuple.__new__
     for name in listing.pictures:
-        path = here + name
-        try:
-            status = os.stat(path)
-            size, mtime = status.st_size, status.st_mtime_ns
-        except OSError:
-            size = mtime = -1  # a dangling link: reading it will say so
-        yield new(Photo, (path, below + name, prefix + name_of(name), size, mtime, kind, ""))
+        yield new(Photo, (here + name, below + name, prefix + name_of(name), -1, -1, kind, ""))
 
 
 def trouble(source: str, key: str, prefix: str, error: OSError) -> Photo:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat
 from typing import Protocol
 
 from humanbody_cli.errors import OutputError, PhotoError, output_error
+from humanbody_cli.names import digest
 from humanbody_cli.photos import STATE
 
 MASKS = "masks"
@@ -204,5 +204,4 @@ def _in_the_way(path: str) -> PhotoError:
 def temporary_path(path: str) -> str:
     """Where a file is written before it is whole: same folder, a name that can be foreseen."""
     folder, name = os.path.split(path)
-    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
-    return os.path.join(folder, f"{STATE}-{digest}.tmp")
+    return os.path.join(folder, f"{STATE}-{digest(name)[:16]}.tmp")

@@ -174,7 +174,7 @@ def _due(
 ) -> Iterator[Photo]:
     for chunk in chunked(photos):
         known = journal.known([key_of(photo) for photo in chunk]) if journal else {}
-        for photo in chunk:
+        for photo in map(Photo.seen, chunk):
             status = selection.settled(photo, known.get(key_of(photo)))
             if status is None:
                 planned.bytes += max(0, photo.size)

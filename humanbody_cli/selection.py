@@ -13,7 +13,7 @@ from humanbody_cli.photos import Kind, Photo
 from humanbody_cli.publish import CUTOUTS, MASKS
 from humanbody_cli.settings import Wanted
 
-_STDIN = Kind.STDIN
+_FILE, _URL = Kind.FILE, Kind.URL
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,14 @@ class Selection:
             *(known.key, known.name, known.size, known.mtime),
             *(known.mask_size, known.cutout_size),
         )
-        return "done" if self.is_unchanged(photo, row) and self.looks.is_whole(row) else None
+        return "done" if self.may_stand(photo, row) and self.looks.is_whole(row) else None
 
-    def is_unchanged(self, photo: Photo, row: Done) -> bool:
-        """Whether a done row is still this photo's: source and output name as they were."""
-        _, name, size, mtime, _, _ = row
-        _, key, wanted, photo_size, photo_mtime, kind, _ = photo
-        if size != photo_size or mtime != photo_mtime or self.force or kind is _STDIN:
+    def may_stand(self, photo: Photo, row: Done) -> bool:
+        """Whether a done row is this photo's by all but its files: these are `looks`' matter."""
+        _, name, _, mtime, _, _ = row
+        _, key, wanted, _, _, kind, _ = photo
+        # An address has no time, a file always has one.
+        if self.force or not (mtime != -1 if kind is _FILE else kind is _URL and mtime == -1):
             return False
         return name == wanted.encode("utf-8", "surrogateescape") or name == os.fsencode(
             marked(wanted, key)

@@ -16,10 +16,10 @@ from humanbody_cli.lookout import Lookout, Looks, OwnLooks
 @pytest.fixture(params=["own", "forked", "killed"])
 def looks(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Looks]:
     """Looks at ``masks/`` and ``cutouts/``: itself, by a second process, by one that was killed."""
-    folders = [tmp_path / kind for kind in ("masks", "cutouts")]
+    folders = [tmp_path / kind for kind in ("photos", "masks", "cutouts")]
     for folder in folders:
         folder.mkdir()
-    own = OwnLooks(*(os.fsencode(folder) + b"/" for folder in folders))
+    own = OwnLooks(*(os.fsencode(folder) + b"/" for folder in folders[1:]))
     made: Looks = own if request.param == "own" else Lookout(own)
     if request.param == "killed":
         assert isinstance(made, Lookout)
@@ -28,8 +28,13 @@ def looks(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Looks]:
     made.close()
 
 
-def _row(name: str, mask: int | None, cutout: int | None) -> Done:
-    return (b"/photos/" + name.encode(), name.encode(), 1, 1, mask, cutout)
+def _row(source: Path, mask: int | None, cutout: int | None) -> Done:
+    """The row of a photo as it is now."""
+    if not source.exists():
+        source.touch()
+    status = source.stat()
+    name = source.with_suffix(".png").name.encode()
+    return (bytes(source), name, status.st_size, status.st_mtime_ns, mask, cutout)
 
 
 def test_only_files_of_the_published_size_are_whole(looks: Looks, tmp_path: Path) -> None:
@@ -38,19 +43,56 @@ def test_only_files_of_the_published_size_are_whole(looks: Looks, tmp_path: Path
         (tmp_path / kind / "whole.png").write_bytes(b"12345")
         (tmp_path / kind / "short.png").write_bytes(b"123")
     (tmp_path / "masks" / "half.png").write_bytes(b"12345")
+    whole, short, gone, half = (
+        tmp_path / "photos" / f"{name}.jpg" for name in ("whole", "short", "gone", "half")
+    )
     questions = [
-        [_row("whole.png", 5, 5), _row("short.png", 5, 5), _row("gone.png", 5, 5)],
+        [_row(whole, 5, 5), _row(short, 5, 5), _row(gone, 5, 5)],
         [],
-        [_row("half.png", 5, 5), _row("whole.png", 5, None)],
+        [_row(half, 5, 5), _row(whole, 5, None)],
     ]
     for rows in questions:
         looks.ask(rows)
     assert [looks.answer() for _ in questions] == [b"\1\0\0", b"", b"\0\0"]
 
 
+def test_a_source_that_changed_is_told(looks: Looks, tmp_path: Path) -> None:
+    """Other time, other size, gone: not as it was. An address has no file to look at."""
+    rows: list[Done] = []
+    for name in ("same", "touched", "longer", "gone", "address"):
+        source = tmp_path / "photos" / f"{name}.jpg"
+        for kind in ("masks", "cutouts"):
+            (tmp_path / kind / f"{name}.png").write_bytes(b"12345")
+        rows.append(_row(source, 5, 5))
+        if name == "touched":
+            os.utime(source, ns=(1, 1))
+        elif name == "longer":
+            source.write_bytes(b"more")
+            os.utime(source, ns=(rows[-1][3], rows[-1][3]))
+        elif name == "gone":
+            source.unlink()
+        elif name == "address":
+            rows[-1] = (b"https://example.com/address.jpg", b"address.png", -1, -1, 5, 5)
+    looks.ask(rows)
+    assert looks.answer() == b"\1\0\0\0\1"
+
+
+def test_answers_keep_the_order_of_the_questions(looks: Looks, tmp_path: Path) -> None:
+    """However many questions stand open, and whoever answers each of them."""
+    for kind in ("masks", "cutouts"):
+        (tmp_path / kind / "a.png").write_bytes(b"12345")
+    good = _row(tmp_path / "photos" / "a.jpg", 5, 5)
+    bad = (*good[:4], 5, 6)
+    questions = [[bad if n == number % 7 else good for n in range(7)] for number in range(60)]
+    for rows in questions:
+        looks.ask(rows)
+    for number in range(60):
+        assert looks.answer() == bytes(n != number % 7 for n in range(7))
+
+
 def test_what_is_not_wanted_is_not_looked_at(tmp_path: Path) -> None:
     """A run without masks does not miss them."""
     (tmp_path / "a.png").write_bytes(b"12345")
     looks = OwnLooks(None, os.fsencode(tmp_path) + b"/")
-    looks.ask([_row("a.png", None, 5)])
+    looks.ask([_row(tmp_path / "a.jpg", None, 5)])
     assert looks.answer() == b"\1"
