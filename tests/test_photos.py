@@ -76,17 +76,20 @@ def test_a_folder_is_walked_by_name_and_depth(tmp_path):
 
 
 def test_a_photo_knows_its_file(tmp_path):
-    """Source is what the user would type, key the absolute path; size and time are the file's."""
+    """Source is what the user would type, key the absolute path; size and time are the file's, once
+    it was looked at."""
     fill(tmp_path, "in/sub/a.jpg")
     before = Path.cwd()
     os.chdir(tmp_path)
     try:
-        (photo,) = found("in")
+        (unseen,) = found("in")
+        photo = unseen.seen()
         status = (tmp_path / "in/sub/a.jpg").stat()
     finally:
         os.chdir(before)
     assert photo.source == "in/sub/a.jpg"
     assert photo.key == str(tmp_path / "in/sub/a.jpg")
+    assert (unseen.size, unseen.mtime) == (-1, -1)
     assert (photo.size, photo.mtime) == (9, status.st_mtime_ns)
     assert photo.kind is Kind.FILE
 
@@ -280,7 +283,7 @@ def test_names_of_any_bytes_are_found(tmp_path):
         Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(b"x")
     photos = found(tmp_path)
     assert sorted(os.fsencode(os.path.basename(photo.source)) for photo in photos) == sorted(names)
-    assert all(os.stat(photo.source).st_size == photo.size == 1 for photo in photos)
+    assert all(os.stat(photo.source).st_size == photo.seen().size == 1 for photo in photos)
     assert len({photo.name for photo in photos}) == len(names)
 
 
