@@ -13,6 +13,7 @@ from humanbody_cli.quota.gate import Gate
 from humanbody_cli.quota.learning import Learner
 from humanbody_cli.quota.slots import slots_for
 from humanbody_cli.reading import Rules
+from humanbody_cli.receipts import Receipts
 from humanbody_cli.reuse import Reuse
 from humanbody_cli.selection import Shape
 from humanbody_cli.settings import ApiSettings, LocalSettings, RunSettings
@@ -40,13 +41,14 @@ def assemble(
         engine = local_engine(settings.local, shape.engine)
     output = settings.output
     durable = engine.durable if output.durable is None else output.durable
+    root = str(output.folder)
     pipeline = Pipeline(
         engine=engine,
         journal=journal,
-        publisher=Publisher(str(output.folder), durable=durable, disk=disk),
+        publisher=Publisher(root, durable=durable, disk=disk),
         reuse=Reuse(
             journal,
-            str(output.folder),
+            root,
             shape,
             since=journal.run if output.force else 0,
             failures_since=journal.run if output.retry_failed else 0,
@@ -57,6 +59,7 @@ def assemble(
             keep_pixels=gate is None,
             credentials=settings.api.credentials,
         ),
+        receipts=Receipts(root, disk, forget=output.force) if gate is not None else None,
         threads=settings.local.threads,
     )
     return engine, gate, pipeline

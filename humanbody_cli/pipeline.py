@@ -21,6 +21,7 @@ from humanbody_cli.photos import Photo
 from humanbody_cli.pictures import Picture
 from humanbody_cli.publish import CUTOUTS, MASKS, Publisher
 from humanbody_cli.reading import Rules
+from humanbody_cli.receipts import Receipt, Receipts
 from humanbody_cli.results import Results
 from humanbody_cli.reuse import Reuse
 from humanbody_cli.selection import Shape
@@ -42,6 +43,7 @@ class Pipeline:
     reuse: Reuse
     shape: Shape
     rules: Rules
+    receipts: Receipts | None = None  # for an engine that is paid
     threads: int = os.cpu_count() or 1
     _work: ThreadPoolExecutor = field(init=False)
     _disk: ThreadPoolExecutor = field(init=False)
@@ -79,11 +81,13 @@ class Pipeline:
     async def _make(self, way: _Way, picture: Picture, sha256: str) -> Outcome:
         """What was paid for already, or a call."""
         wanted = self.shape.wanted
+        if self.receipts is not None:
+            way.receipt = self.receipts.of(sha256, fitted=wanted.fit)
         ready = await self._in(self._work, self._prepare, way.photo, picture, sha256)
         if isinstance(ready, Results):
             return await self._in(self._disk, self._publish, way, ready)
         ask = results.ask_for(wanted, picture, ready)
-        found = await self.engine.segment(ready, ask)
+        found = await self.engine.segment(ready, ask, way.receipt)
         make = partial(results.make, wanted, picture, ready, found, self.engine.name)
         if found.cutout is not None:  # nothing to compose: it goes straight to the disk
             return await self._in(self._disk, lambda: self._publish(way, make()))
@@ -116,16 +120,22 @@ class Pipeline:
             if made.cutout is not None:
                 self.publisher.publish(CUTOUTS, photo.name, made.cutout)
         outcome = way.done(made, self.publisher)
-        self.journal.finish(
+        self._finish(
+            way,
             Finished(
                 photo,
                 outcome,
                 shape=str(Shape(made.engine, self.shape.wanted)),
                 mask_size=len(made.mask) if made.mask is not None else None,
                 cutout_size=len(made.cutout) if made.cutout is not None else None,
-            )
+            ),
         )
         return outcome
+
+    def _finish(self, way: _Way, finished: Finished) -> None:
+        self.journal.finish(finished)
+        if way.receipt is not None:
+            way.receipt.drop()
 
     def _withdraw_stale(self, way: _Way, made: Results) -> None:
         """A mask or cutout of the photo's earlier bytes must not stand beside the new one."""
@@ -138,7 +148,7 @@ class Pipeline:
 
     def _give_up(self, way: _Way, error: PhotoError) -> Outcome:
         outcome = way.refused(error, self.engine.name)
-        self.journal.finish(Finished(way.photo, outcome, shape=str(self.shape)))
+        self._finish(way, Finished(way.photo, outcome, shape=str(self.shape)))
         return outcome
 
     @contextlib.asynccontextmanager
@@ -177,6 +187,7 @@ class _Way:
     started: float
     picture: Picture | None = None
     sha256: str | None = None
+    receipt: Receipt | None = None
 
     def done(self, made: Results, publisher: Publisher) -> Outcome:
         name = self.photo.name

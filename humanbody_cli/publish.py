@@ -128,7 +128,7 @@ class Publisher:
         temporary = temporary_path(path)
         try:
             self._make_folders(os.path.dirname(path))
-            self._write(temporary, data)
+            write_whole(self._disk, temporary, data, durable=self.durable)
             self._disk.rename(temporary, path)
             if self.durable:
                 self._disk.sync_folder(os.path.dirname(path))
@@ -147,20 +147,6 @@ class Publisher:
         for kind in (MASKS, CUTOUTS):
             with contextlib.suppress(OSError):
                 os.unlink(temporary_path(self.path(kind, name)))
-
-    def _write(self, path: str, data: bytes) -> None:
-        file = self._disk.create(path)
-        try:
-            rest = memoryview(data)
-            while rest:
-                taken = self._disk.write(file, rest)
-                if taken <= 0:
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                rest = rest[taken:]
-            if self.durable:
-                self._disk.fsync(file)
-        finally:
-            self._disk.close(file)
 
     def _make_folders(self, path: str) -> None:
         if path in self._folders:
@@ -199,6 +185,26 @@ def _in_the_way(path: str) -> PhotoError:
         rejected=True,
         transient=True,
     )
+
+
+def write_whole(disk: Disk, path: str, data: bytes, *, durable: bool) -> None:
+    """Write a file anew, every byte; ``durable`` waits until they are on the disk.
+
+    Raises:
+        OSError: it cannot be written; a part of it may be there.
+    """
+    file = disk.create(path)
+    try:
+        rest = memoryview(data)
+        while rest:
+            taken = disk.write(file, rest)
+            if taken <= 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            rest = rest[taken:]
+        if durable:
+            disk.fsync(file)
+    finally:
+        disk.close(file)
 
 
 def temporary_path(path: str) -> str:

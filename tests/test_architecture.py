@@ -25,7 +25,7 @@ FLOORS: list[set[str]] = [
     {"selection", "results"},
     {"lookout"},
     {"engines.base"},
-    {"journal", "compose", "reading", "uploads", "lock"},
+    {"journal", "compose", "reading", "uploads", "lock", "receipts"},
     {"publish", "pictures", "mattes", "database"},
     {"photos", "quota", "png"},
     {"names", "outcomes", "stopping"},

@@ -16,7 +16,7 @@ from tenacity import (
 
 from humanbody_cli import png
 from humanbody_cli.compose import Mask
-from humanbody_cli.engines.base import Ask, Segmentation
+from humanbody_cli.engines.base import Ask, Receipt, Segmentation
 from humanbody_cli.engines.http import Http, NoAnswer
 from humanbody_cli.errors import AccountError, HbsegError, PhotoError
 from humanbody_cli.protocol import answers, codes, limits, requests
@@ -66,15 +66,24 @@ class ApiEngine:
         """Grows and shrinks with what the gate lets through."""
         return self.gate.capacity()
 
-    async def segment(self, upload: Upload, ask: Ask) -> Segmentation:
-        """One photo's call, tried again where that may help; see `base.Engine`."""
+    async def segment(
+        self, upload: Upload, ask: Ask, receipt: Receipt | None = None
+    ) -> Segmentation:
+        """One photo's call, tried again where that may help; see `base.Engine`.
+
+        An answer that an earlier run had paid for is taken instead, and counts as its one attempt.
+        """
+        if receipt is not None and receipt.is_there:
+            earlier = await self._aside(200, receipt.body(), upload, ask)
+            if isinstance(earlier, Segmentation):
+                return replace(earlier, attempts=1)
         attempts = 0
 
         async def attempt() -> Segmentation:
             nonlocal attempts
             async with self.gate.attempt() as call:
                 attempts += 1
-                return await self._call(call, upload, ask)
+                return await self._call(call, upload, ask, receipt)
 
         try:
             # Calling the object copies it: one shared between tasks would mix their state up.
@@ -94,7 +103,9 @@ class ApiEngine:
             raise
         return replace(found, attempts=attempts)
 
-    async def _call(self, call: Call, upload: Upload, ask: Ask) -> Segmentation:
+    async def _call(
+        self, call: Call, upload: Upload, ask: Ask, receipt: Receipt | None
+    ) -> Segmentation:
         request = requests.segment_request(
             self._credentials,
             upload.data,
@@ -106,18 +117,25 @@ class ApiEngine:
         except NoAnswer as error:
             self.gate.failed(call, str(error), answered=False)
             raise _TryAgain(codes.CONNECTION, str(error)) from error
+        if status == 200 and receipt is not None:
+            receipt.keep(body)  # before anything else: from here on a kill costs nothing
         # Refusals are small and parsed at once: the stop flag is set before any other task runs.
         answer: answers.Success | answers.Refusal | Segmentation
         if len(body) <= _SMALL:
             answer = self._understand(status, body, upload, ask)
         else:
-            answer = await asyncio.get_running_loop().run_in_executor(
-                self._parsers, self._understand, status, body, upload, ask
-            )
+            answer = await self._aside(status, body, upload, ask)
         if isinstance(answer, Segmentation):
             self.gate.succeeded(call)
             return answer
         raise self._treat(call, answer)
+
+    async def _aside(
+        self, status: int, body: bytes, upload: Upload, ask: Ask
+    ) -> Segmentation | answers.Refusal:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._parsers, self._understand, status, body, upload, ask
+        )
 
     def _understand(
         self, status: int, body: bytes, upload: Upload, ask: Ask

@@ -35,6 +35,19 @@ class Ask:
     cutout: bool = True
 
 
+class Receipt(Protocol):
+    """Where an engine that is paid puts an answer as soon as it has it, until it is published."""
+
+    is_there: bool
+    """Whether an earlier run was given an answer and could not publish it."""
+
+    def body(self) -> bytes:
+        """That answer, maybe cut short."""
+
+    def keep(self, body: bytes) -> None:
+        """Put an answer there."""
+
+
 class Engine(Protocol):
     """Finds people. ``name`` goes into the records; ``durable`` says whether its results are worth
     waiting for the disk."""
@@ -45,7 +58,9 @@ class Engine(Protocol):
     def capacity(self) -> int:
         """How many photos are worth having under way now; it may grow as the run learns."""
 
-    async def segment(self, upload: Upload, ask: Ask) -> Segmentation:
+    async def segment(
+        self, upload: Upload, ask: Ask, receipt: Receipt | None = None
+    ) -> Segmentation:
         """Find the people in one photo.
 
         Raises:

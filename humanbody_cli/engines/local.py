@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from PIL import Image
 
 from humanbody_cli.compose import Mask
-from humanbody_cli.engines.base import Ask, Segmentation
+from humanbody_cli.engines.base import Ask, Receipt, Segmentation
 from humanbody_cli.errors import FatalError
 from humanbody_cli.settings import LocalSettings
 from humanbody_cli.uploads import Upload
@@ -54,7 +54,9 @@ class LocalEngine:
         """One photo a core, and one being read meanwhile."""
         return self._threads + 1
 
-    async def segment(self, upload: Upload, ask: Ask) -> Segmentation:
+    async def segment(
+        self, upload: Upload, ask: Ask, receipt: Receipt | None = None
+    ) -> Segmentation:
         """Find the people. The cutout is left to be composed from the photo's own pixels."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._look, upload)
 
