@@ -177,6 +177,8 @@ class Pipeline:
         """Let go of the threads."""
         self._work.shutdown(wait=False)
         self._disk.shutdown(wait=False)
+        if self.receipts is not None:
+            self.receipts.close()
 
 
 @dataclass

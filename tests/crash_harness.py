@@ -177,10 +177,12 @@ class Harness:
     def _is_safe(self, out: Path, call: Call) -> bool:
         """Whether an answer reached the client's disk: kept as it came, or published."""
         name = self._names[call.upload]
-        kept = out / ".hbseg" / "answers" / call.upload
-        with contextlib.suppress(OSError, ValueError):
-            json.loads(kept.read_bytes())  # an answer cut short by the kill is none
-            return True
+        for kept in (out / ".hbseg" / "answers").iterdir():
+            upload, _, body = kept.read_bytes().partition(b"\n")
+            with contextlib.suppress(ValueError):
+                json.loads(body)  # an answer cut short by the kill is none
+                if upload.decode() == call.upload:
+                    return True
         return all((out / tree / name).exists() for tree in TREES)
 
     def _check_files(self, out: Path) -> None:

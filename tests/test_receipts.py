@@ -98,7 +98,7 @@ def test_an_answer_cut_short_is_asked_for_again(
     paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path], length: int
 ) -> None:
     """A kill may cut the file anywhere: what does not prove whole is no answer."""
-    first = min(paid_for().iterdir())
+    first = paid_for() / "0"
     first.write_bytes(first.read_bytes()[:length])
     ended, calls = _again(paid, api)
     assert (ended.code, calls) == (0, 1)
@@ -132,23 +132,49 @@ def test_nothing_is_kept_of_a_run_that_publishes(paid: Hbseg, api: FakeApi, phot
 
 def test_an_answer_that_nobody_asks_for_is_let_go(tmp_path: Path) -> None:
     """After a month; until then it waits."""
-    Receipts(str(tmp_path)).of("old", fitted=False).keep(b"answer")
-    Receipts(str(tmp_path)).of("new", fitted=False).keep(b"answer")
-    path = tmp_path / ".hbseg" / FOLDER / "old"
+    receipts = _receipts(tmp_path)
+    for name in ("old", "new"):
+        receipts.of(name, fitted=False).keep(name.encode())
+    path = tmp_path / ".hbseg" / FOLDER / "0"
     month = time.time() - 31 * 86400
     os.utime(path, (month, month))
-    receipts = Receipts(str(tmp_path))
+    receipts = _receipts(tmp_path)
     assert not path.exists()
     assert not receipts.of("old", fitted=False).is_there
-    assert receipts.of("new", fitted=False).is_there
-    assert receipts.of("new", fitted=False).body() == b"answer"
     assert not receipts.of("new", fitted=True).is_there
+    assert receipts.of("new", fitted=False).body() == b"new"
+
+
+def test_files_are_used_again(tmp_path: Path) -> None:
+    """As many files as answers under way at once; what a kill left of photos that are done is
+    free, what it left of others is not touched."""
+    receipts = _receipts(tmp_path)
+    kept = [receipts.of(name, fitted=False) for name in ("done", "waiting")]
+    for receipt in kept:
+        receipt.keep(b"answer")
+    receipts = _receipts(tmp_path, "done")
+    for number in range(20):
+        one, two = (receipts.of(f"{number}-{place}", fitted=True) for place in "ab")
+        one.keep(b"one")
+        two.keep(b"two")
+        assert (one.body(), two.body()) == (b"one", b"two")
+        one.drop()
+        two.drop()
+    folder = tmp_path / ".hbseg" / FOLDER
+    assert sorted(path.name for path in folder.iterdir()) == ["0", "1", "2"]
+    receipts.close()
+    assert [path.name for path in folder.iterdir()] == ["1"]
+    assert _receipts(tmp_path).of("waiting", fitted=False).body() == b"answer"
+
+
+def _receipts(root: Path, *settled: str) -> Receipts:
+    return Receipts(str(root), settled.__contains__)
 
 
 def test_where_nothing_can_be_kept_the_run_goes_on(tmp_path: Path) -> None:
     """Keeping is a help: a file in the folder's place is no error."""
     (tmp_path / ".hbseg").write_bytes(b"")
-    receipt = Receipts(str(tmp_path)).of("a", fitted=False)
+    receipt = _receipts(tmp_path).of("a", fitted=False)
     receipt.keep(b"answer")
     assert receipt.body() == b""
     receipt.drop()

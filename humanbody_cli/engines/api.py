@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from tenacity import (
     AsyncRetrying,
@@ -25,6 +28,9 @@ from humanbody_cli.quota.learning import Call
 from humanbody_cli.settings import ApiSettings
 from humanbody_cli.stopping import Stop
 from humanbody_cli.uploads import Upload
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _FIRST_BACKOFF = 0.5  # seconds; full jitter doubles the upper end at each further try
 _LONGEST_BACKOFF = 20.0
@@ -74,7 +80,7 @@ class ApiEngine:
         An answer that an earlier run had paid for is taken instead, and counts as its one attempt.
         """
         if receipt is not None and receipt.is_there:
-            earlier = await self._aside(200, receipt.body(), upload, ask)
+            earlier = await self._aside(self._understand, 200, receipt.body(), upload, ask)
             if isinstance(earlier, Segmentation):
                 return replace(earlier, attempts=1)
         attempts = 0
@@ -117,25 +123,26 @@ class ApiEngine:
         except NoAnswer as error:
             self.gate.failed(call, str(error), answered=False)
             raise _TryAgain(codes.CONNECTION, str(error)) from error
-        if status == 200 and receipt is not None:
-            receipt.keep(body)  # before anything else: from here on a kill costs nothing
         # Refusals are small and parsed at once: the stop flag is set before any other task runs.
-        answer: answers.Success | answers.Refusal | Segmentation
         if len(body) <= _SMALL:
-            answer = self._understand(status, body, upload, ask)
+            answer = self._take(status, body, upload, ask, receipt)
         else:
-            answer = await self._aside(status, body, upload, ask)
+            answer = await self._aside(self._take, status, body, upload, ask, receipt)
         if isinstance(answer, Segmentation):
             self.gate.succeeded(call)
             return answer
         raise self._treat(call, answer)
 
-    async def _aside(
-        self, status: int, body: bytes, upload: Upload, ask: Ask
+    async def _aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        work = partial(function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._parsers, work)
+
+    def _take(
+        self, status: int, body: bytes, upload: Upload, ask: Ask, receipt: Receipt | None
     ) -> Segmentation | answers.Refusal:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._parsers, self._understand, status, body, upload, ask
-        )
+        if status == 200 and receipt is not None:
+            receipt.keep(body)  # before anything else: from here on a kill costs nothing
+        return self._understand(status, body, upload, ask)
 
     def _understand(
         self, status: int, body: bytes, upload: Upload, ask: Ask

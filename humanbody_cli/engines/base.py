@@ -38,8 +38,9 @@ class Ask:
 class Receipt(Protocol):
     """Where an engine that is paid puts an answer as soon as it has it, until it is published."""
 
-    is_there: bool
-    """Whether an earlier run was given an answer and could not publish it."""
+    @property
+    def is_there(self) -> bool:
+        """Whether an earlier run was given an answer and could not publish it."""
 
     def body(self) -> bytes:
         """That answer, maybe cut short."""
