@@ -37,25 +37,41 @@ FINER = 8.0
 """Gray values by which a mask may differ from its own grid before its finer detail is kept."""
 
 
-def estimate_foreground(rgb: Bytes, alpha: Bytes) -> Bytes:
-    """The colours of the people alone, [H, W, 3], for a cutout with straight alpha.
+class Foreground:
+    """The colours of the people alone, for a cutout with straight alpha.
 
-    `rgb` is the photo [H, W, 3], `alpha` its mask [H, W], both 0..255. A half-transparent pixel
-    shows the background too; its share is taken out, after the closed step of blur-fusion (Forte,
-    "Approximate Fast Foreground Colour Estimation", ICIP 2021) from smooth estimates of both
-    colours. Where alpha is 255 the photo's pixels stay exactly; where it is 0 they become 0.
+    ``photo`` (RGB, or RGBA whose alpha is not looked at) and its ``mask`` (L) have one size. A
+    half-transparent pixel shows the background too; its share is taken out, after the closed step
+    of blur-fusion (Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021) from smooth
+    estimates of both colours. Where the mask is 255 the photo's pixels stay exactly; where it is 0
+    they become 0.
     """
-    colours = np.zeros_like(rgb)
-    inside, outside = _spread_colours(Image.fromarray(rgb), Image.fromarray(alpha))
-    for box in _tiles_of((alpha.shape[1], alpha.shape[0])):
-        window = np.s_[box[1] : box[3], box[0] : box[2]]
-        part = alpha[window]
-        if part.min() == 255:
-            colours[window] = rgb[window]
-        elif part.any():
-            near = [_patch(smooth, box, alpha.shape) for smooth in (inside, outside)]
-            colours[window] = _unmix(rgb[window], part[..., np.newaxis], *near)
-    return colours
+
+    def __init__(self, photo: Image.Image, mask: Image.Image) -> None:
+        self._photo = photo
+        self._mask = mask
+        self._inside, self._outside = _spread_colours(photo, mask)
+
+    def part(self, box: Box) -> Image.Image:
+        """The colours in a box (left, top, right, bottom), RGB."""
+        left, top = box[:2]
+        colours = self._photo.crop(box).convert("RGB")
+        mask = self._mask.crop(box)
+        size = self._mask.size[::-1]
+        for tile in _tiles_of(mask.size):
+            alpha = mask.crop(tile)
+            lowest, highest = alpha.getextrema()
+            if lowest == 255:
+                continue
+            if not highest:
+                colours.paste(0, tile)
+                continue
+            place = (tile[0] + left, tile[1] + top, tile[2] + left, tile[3] + top)
+            near = [_patch(smooth, place, size) for smooth in (self._inside, self._outside)]
+            seen = np.asarray(colours.crop(tile))
+            clean = _unmix(seen, np.asarray(alpha)[..., np.newaxis], *near)
+            colours.paste(Image.fromarray(clean), tile)
+        return colours
 
 
 def _unmix(seen: Bytes, alpha: Bytes, inside: Floats, outside: Floats) -> Bytes:
@@ -75,7 +91,8 @@ def _unmix(seen: Bytes, alpha: Bytes, inside: Floats, outside: Floats) -> Bytes:
 def _spread_colours(photo: Image.Image, mask: Image.Image) -> tuple[Image.Image, Image.Image]:
     """Smooth RGB pictures, on the small grid, of the people's colours and the background's."""
     factor = max(1, -(-max(photo.size) // COLOUR_GRID))
-    pixels = np.asarray(photo.reduce(factor), np.float32)
+    flat = photo if photo.mode == "RGB" else photo.convert("RGB")
+    pixels = np.asarray(flat.reduce(factor), np.float32)
     alpha = np.asarray(mask.reduce(factor), np.float32) / 255
     return _spread(pixels, alpha), _spread(pixels, 1 - alpha)
 
@@ -134,9 +151,8 @@ def enlarge_mask(mask: Image.Image, guide: Image.Image) -> Image.Image:
     if corrections is None:
         return enlarged
     shape = guide.size[::-1]
-    planes = np.ascontiguousarray(np.moveaxis(corrections, 2, 0))
-    layers = [Image.fromarray(plane) for plane in planes]
-    wanted = Image.fromarray((np.abs(corrections).max(axis=2) > 0).astype(np.uint8))
+    layers = [Image.fromarray(plane) for plane in corrections]
+    wanted = Image.fromarray((np.abs(corrections).max(axis=0) > 0).astype(np.uint8))
     for box in _tiles_of(guide.size):
         if not _grid_cells(wanted, box, shape):
             continue
@@ -156,7 +172,7 @@ def _grid_cells(wanted: Image.Image, box: Box, shape: tuple[int, ...]) -> bool:
 
 
 def _corrections(mask: Image.Image, guide: Image.Image) -> Floats | None:
-    """Coefficients [h, w, 4]: what to add to the mask for each of R, G, B (0..255), and a constant.
+    """Coefficients [4, h, w]: what to add to the mask for each of R, G, B (0..255), and a constant.
 
     None where the mask is sure everywhere.
     """
@@ -168,10 +184,10 @@ def _corrections(mask: Image.Image, guide: Image.Image) -> Floats | None:
         return None
     pixels = np.asarray(guide.resize(size, Resampling.BOX, reducing_gap=2.0), np.float32) / 255
     values = np.asarray(small, np.float32) / 255
-    slopes, offset = _guided(pixels, values)
+    slopes, offset = _guided(np.ascontiguousarray(np.moveaxis(pixels, 2, 0)), values)
     # Gray values from here on: slopes are per gray value already.
-    change = np.concatenate((slopes, 255 * (offset - values)[..., np.newaxis]), axis=2)
-    return np.asarray(change * weights[..., np.newaxis], np.float32)
+    change = np.concatenate((slopes, 255 * (offset - values)[np.newaxis]))
+    return np.asarray(change * weights, np.float32)
 
 
 def _unsure(mask: Image.Image, small: Image.Image) -> Floats:
@@ -189,22 +205,22 @@ def _unsure(mask: Image.Image, small: Image.Image) -> Floats:
 
 
 def _guided(pixels: Floats, values: Floats) -> tuple[Floats, Floats]:
-    """The colour guided filter's mean slopes [h, w, 3] and offsets [h, w] for a map [h, w]."""
+    """The colour guided filter's mean slopes [3, h, w] and offsets [h, w] for a map [h, w]."""
     mean = _box_mean(pixels, RADIUS)
     mean_value = _box_mean(values, RADIUS)
-    joint = _box_mean(pixels * values[..., np.newaxis], RADIUS) - mean * mean_value[..., np.newaxis]
+    joint = _box_mean(pixels * values, RADIUS) - mean * mean_value
     # The covariance is symmetric: six of its nine entries say all.
     one, other = np.triu_indices(3)
-    spread = _box_mean(pixels[..., one] * pixels[..., other], RADIUS)
-    spread = spread - mean[..., one] * mean[..., other] + EPSILON * (one == other)
+    spread = _box_mean(pixels[one] * pixels[other], RADIUS) - mean[one] * mean[other]
+    spread += (EPSILON * (one == other)).astype(np.float32)[:, np.newaxis, np.newaxis]
     slopes = _solve(spread, joint)
-    offset = mean_value - (slopes * mean).sum(axis=2)
+    offset = mean_value - (slopes * mean).sum(axis=0)
     return _box_mean(slopes, RADIUS), _box_mean(offset, RADIUS)
 
 
 def _solve(matrix: Floats, vector: Floats) -> Floats:
-    """Solutions [h, w, 3] for symmetric 3 x 3 matrices, upper triangles [h, w, 6], by cofactors."""
-    rr, rg, rb, gg, gb, bb = np.moveaxis(matrix, 2, 0)
+    """Solutions [3, h, w] for symmetric 3 x 3 matrices, upper triangles [6, h, w], by cofactors."""
+    rr, rg, rb, gg, gb, bb = matrix
     inverse = np.stack(
         (
             np.stack((gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg)),
@@ -213,20 +229,30 @@ def _solve(matrix: Floats, vector: Floats) -> Floats:
         )
     )
     determinant = rr * inverse[0, 0] + rg * inverse[0, 1] + rb * inverse[0, 2]
-    return np.asarray(np.einsum("ijhw,hwj->hwi", inverse, vector) / determinant[..., np.newaxis])
+    return np.asarray(np.einsum("ijhw,jhw->ihw", inverse, vector) / determinant)
 
 
-def _box_mean(grid: Floats, radius: int) -> Floats:
-    """Means over windows of 2 * radius + 1 cells a side, cut at the border, of [h, w, ...]."""
-    result = grid.astype(np.float64)
-    for axis in (0, 1):
-        count = grid.shape[axis]
-        sums = np.insert(result.cumsum(axis), 0, 0, axis)
-        high = np.minimum(np.arange(count) + radius + 1, count)
-        low = np.maximum(np.arange(count) - radius, 0)
-        lengths = (high - low).reshape([-1 if i == axis else 1 for i in range(grid.ndim)])
-        result = (sums.take(high, axis) - sums.take(low, axis)) / lengths
-    return result.astype(np.float32)
+def _box_mean(planes: Floats, radius: int) -> Floats:
+    """Means over windows of 2 * radius + 1 cells a side, cut at the border, of [..., h, w]."""
+    # Shifted sums: windows are small, and running sums in double precision take twice as long.
+    for axis in (-2, -1):
+        count = planes.shape[axis]
+        edges = [(0, 0)] * planes.ndim
+        edges[axis] = (radius, radius)
+        padded = np.pad(planes, edges)
+        shifted = [
+            padded[..., shift : shift + count]
+            if axis == -1
+            else padded[..., shift : shift + count, :]
+            for shift in range(2 * radius + 1)
+        ]
+        sums = shifted[0].copy()
+        for part in shifted[1:]:
+            sums += part
+        cells = np.arange(count)
+        lengths = np.minimum(cells + radius + 1, count) - np.maximum(cells - radius, 0)
+        planes = sums / lengths.astype(np.float32).reshape([-1] + [1] * (-1 - axis))
+    return planes
 
 
 def _tiles_of(size: tuple[int, int]) -> Iterator[Box]:

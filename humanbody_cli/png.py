@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ except ImportError:
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
+_COLOURS = {"L": GRAY, "RGBA": RGBA}
+_UP = 2  # the filter type: difference to the row above (PNG 1.2, 6.4)
 _CHANNELS = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGBA: 4}
 _DEPTHS = {
     GRAY: (1, 2, 4, 8, 16),
@@ -39,6 +42,16 @@ _DEPTHS = {
 """Colour type -> bits a channel (PNG 1.2, 4.1.1)."""
 
 _INFLATE_STEP = 1 << 20
+
+STRIP = 128
+"""Rows that are composed, filtered and deflated at a time: 3 MB of a photo 6000 pixels wide."""
+
+_LARGE = 4_000_000
+"""Pixels from which a second thread for the deflating pays: a third less time at 24 million."""
+
+Box = tuple[int, int, int, int]
+Part = Callable[[Box], "Image.Image"]
+"""The part of a picture in a box (left, top, right, bottom), pixels."""
 
 
 class BrokenPng(ValueError):
@@ -215,46 +228,78 @@ def _chunk(kind: bytes, payload: bytes) -> bytes:
 
 
 def encode(image: Image.Image) -> bytes:
-    """An image of mode L or RGBA as PNG, as quickly as what is installed allows.
+    """An image of mode L or RGBA as PNG, as quickly as what is installed allows."""
+    return encode_parts(image.size, image.mode, image.crop)
 
-    Every row is filtered with Up and deflated by ISA-L (3 megapixels RGBA: 31 ms) or by zlib with
-    run lengths only; without numpy Pillow writes at level 1 (222 ms, at the default, 537 ms).
+
+def encode_parts(size: tuple[int, int], mode: str, part: Part) -> bytes:
+    """A PNG of a picture that is made a strip at a time, so that no step leaves the cache.
+
+    Every row is filtered with Up and deflated by ISA-L (24 megapixels RGBA: 0.3 s) or by zlib with
+    run lengths only; without numpy Pillow writes at level 1 (1.4 s, at the default 5.9 s).
     """
+    width, height = size
     try:
-        filtered = _filter_up(image)
+        pixels = _deflated(_filtered(size, mode, part), is_large=width * height >= _LARGE)
     except ImportError:
-        return _encode_with_pillow(image)
-    colour = {"L": GRAY, "RGBA": RGBA}[image.mode]
-    ihdr = struct.pack(">IIBBBBB", image.width, image.height, 8, colour, 0, 0, 0)
+        return _encode_with_pillow(_joined(size, mode, part))
+    ihdr = struct.pack(">IIBBBBB", width, height, 8, _COLOURS[mode], 0, 0, 0)
     return b"".join(
-        (
-            SIGNATURE,
-            _chunk(b"IHDR", ihdr),
-            _chunk(b"IDAT", _deflate(filtered)),
-            _chunk(b"IEND", b""),
-        )
+        (SIGNATURE, _chunk(b"IHDR", ihdr), _chunk(b"IDAT", pixels), _chunk(b"IEND", b""))
     )
 
 
-def _filter_up(image: Image.Image) -> bytes:
+def _strips(size: tuple[int, int]) -> Iterator[Box]:
+    width, height = size
+    for top in range(0, height, STRIP):
+        yield 0, top, width, min(top + STRIP, height)
+
+
+def _filtered(size: tuple[int, int], mode: str, part: Part) -> Iterator[bytes]:
+    """The rows as PNG has them: a filter byte, then differences to the row above."""
     import numpy as np
 
-    pixels = np.asarray(image).reshape(image.height, -1)
-    rows = np.empty((image.height, pixels.shape[1] + 1), np.uint8)
-    rows[:, 0] = 2  # filter type Up: difference to the row above
-    rows[0, 1:] = pixels[0]
-    np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])
-    return rows.tobytes()
+    width = size[0] * _CHANNELS[_COLOURS[mode]]
+    above = np.zeros((1, width), np.uint8)
+    for box in _strips(size):
+        pixels = np.frombuffer(part(box).tobytes(), np.uint8).reshape(-1, width)
+        rows = np.empty((len(pixels), width + 1), np.uint8)
+        rows[:, 0] = _UP
+        np.subtract(pixels[:1], above, out=rows[:1, 1:])
+        np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])
+        above = pixels[-1:]
+        yield rows.tobytes()
 
 
-def _deflate(data: bytes) -> bytes:
+def _deflated(parts: Iterator[bytes], *, is_large: bool) -> bytes:
+    deflater: Any
     try:
         from isal import isal_zlib
     except ImportError:
         deflater = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
-        return deflater.compress(data) + deflater.flush()
-    compressed: bytes = isal_zlib.compress(data, 1)
-    return compressed
+    else:
+        deflater = isal_zlib.compressobj(1)
+    work = _ahead if is_large else map
+    return b"".join((*work(deflater.compress, parts), deflater.flush()))
+
+
+def _ahead(function: Callable[[bytes], bytes], parts: Iterator[bytes]) -> Iterator[bytes]:
+    """The function's results; while it works on a part in a thread, the next part is made here."""
+    with ThreadPoolExecutor(1, thread_name_prefix="deflate") as pool:
+        pending = pool.submit(function, next(parts))
+        for part in parts:
+            done, pending = pending, pool.submit(function, part)
+            yield done.result()
+        yield pending.result()
+
+
+def _joined(size: tuple[int, int], mode: str, part: Part) -> Image.Image:
+    from PIL import Image
+
+    whole = Image.new(mode, size)
+    for box in _strips(size):
+        whole.paste(part(box), box)
+    return whole
 
 
 def _encode_with_pillow(image: Image.Image) -> bytes:

@@ -73,7 +73,7 @@ def background(text: str | None) -> tuple[int, int, int] | Image.Image | None:
 def compose_one(pixels: Image.Image, mask: Image.Image, recipe: Recipe) -> Image.Image:
     """One cutout: RGBA, or RGB over a background. Mask and pixels have one size."""
     blend = compose.soft_cutout if recipe.edges is Edges.SOFT else compose.hard_cutout
-    cutout = blend(pixels, mask)
+    cutout = blend(pixels, mask).image()
     if recipe.crop:
         cutout = cutout.crop(crop_box(mask, recipe.margin))
     if recipe.size is not None:

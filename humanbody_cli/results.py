@@ -80,13 +80,14 @@ def enlarged(mask: Image.Image, picture: Picture) -> Image.Image:
         from humanbody_cli import mattes
     except ImportError:
         return mask.resize(picture.size, Image.Resampling.BICUBIC)
-    return mattes.enlarge_mask(mask, picture.pixels().convert("RGB"))
+    pixels = picture.pixels()
+    return mattes.enlarge_mask(mask, pixels if pixels.mode == "RGB" else pixels.convert("RGB"))
 
 
 def cutout_of(wanted: Wanted, picture: Picture, mask: Mask) -> bytes:
     """The cutout as PNG, composed from the photo's own pixels."""
     blend = compose.soft_cutout if wanted.edges is Edges.SOFT else compose.hard_cutout
-    return _with_looks(png.encode(blend(picture.pixels(), mask.image)), picture, wanted)
+    return _with_looks(blend(picture.pixels(), mask.image).png(), picture, wanted)
 
 
 def _with_looks(cutout: bytes, picture: Picture, wanted: Wanted) -> bytes:

@@ -117,7 +117,7 @@ def test_a_mask_made_of_pixels_is_encoded_once():
 @given(st.integers(0, 255))
 def test_the_edge_is_at_confidence_one_half(value):
     """Opaque where V > 127, the document's confidence > 0.5, else transparent: nothing between."""
-    cutout = hard_cutout(Image.new("RGB", (1, 1), GOLD), gray(value))
+    cutout = hard_cutout(Image.new("RGB", (1, 1), GOLD), gray(value)).image()
     assert cutout.getpixel((0, 0)) == ((*GOLD, 255) if value > 127 else (0, 0, 0, 0))
 
 
@@ -130,7 +130,7 @@ def test_nothing_ships_under_alpha_0(width, height, data):
     mask = Image.frombytes(
         "L", size, data.draw(st.binary(min_size=width * height, max_size=81))[: width * height]
     )
-    cutout = hard_cutout(photo, mask)
+    cutout = hard_cutout(photo, mask).image()
     assert (cutout.mode, cutout.size) == ("RGBA", size)
     for y in range(height):
         for x in range(width):
@@ -144,7 +144,7 @@ def test_nothing_ships_under_alpha_0(width, height, data):
 def test_a_photos_own_alpha_is_multiplied(own, confidence, alpha):
     """What was transparent in the photo stays so; colour is kept where anything shows."""
     photo = Image.new("RGBA", (1, 1), (*BLUE, own))
-    cutout = hard_cutout(photo, gray(confidence))
+    cutout = hard_cutout(photo, gray(confidence)).image()
     assert cutout.getpixel((0, 0)) == ((*BLUE, alpha) if alpha else (0, 0, 0, 0))
 
 
@@ -152,8 +152,8 @@ def test_inputs_are_left_alone():
     """Neither photo nor mask is changed by composing."""
     photo, mask = quarters((160, 120)).convert("RGBA"), person()
     before = photo.tobytes(), mask.tobytes()
-    hard_cutout(photo, mask)
-    soft_cutout(photo, mask)
+    hard_cutout(photo, mask).image()
+    soft_cutout(photo, mask).image()
     assert (photo.tobytes(), mask.tobytes()) == before
 
 
@@ -164,7 +164,7 @@ def test_soft_alpha_is_the_confidence():
     """Alpha is the mask itself, the colour where it is 255 the photo's own."""
     mask = person()
     photo = noise((160, 120))
-    cutout = soft_cutout(photo, mask)
+    cutout = soft_cutout(photo, mask).image()
     assert cutout.getchannel("A").tobytes() == mask.tobytes()
     for y in range(0, 120, 3):
         for x in range(0, 160, 3):
@@ -180,7 +180,7 @@ def test_the_backgrounds_colour_is_taken_out_of_the_rim():
     photo = Image.composite(
         Image.new("RGB", mask.size, (200, 10, 10)), Image.new("RGB", mask.size, (10, 10, 200)), mask
     )
-    cutout = soft_cutout(photo, mask)
+    cutout = soft_cutout(photo, mask).image()
     rim = [
         cutout.getpixel((x, y))
         for y in range(120)
@@ -195,7 +195,7 @@ def test_the_backgrounds_colour_is_taken_out_of_the_rim():
 
 def test_straight_alpha_darkens_nothing():
     """One colour everywhere stays that colour at every alpha: no dark rim."""
-    cutout = soft_cutout(Image.new("RGB", (160, 120), (200, 10, 10)), person())
+    cutout = soft_cutout(Image.new("RGB", (160, 120), (200, 10, 10)), person()).image()
     shades = {pixel[:3] for _, pixel in cutout.getcolors(100_000) if pixel[3]}
     assert all(abs(r - 200) <= 2 and abs(g - 10) <= 2 and abs(b - 10) <= 2 for r, g, b in shades)
 
@@ -204,7 +204,7 @@ def test_a_soft_cutout_over_its_photo_is_the_photo():
     """Laid over the photo it came from, a cutout changes nothing where it is opaque."""
     photo, mask = noise((160, 120)).filter(ImageFilter.GaussianBlur(2)), person()
     over = photo.copy()
-    cutout = soft_cutout(photo, mask)
+    cutout = soft_cutout(photo, mask).image()
     over.paste(cutout.convert("RGB"), mask=cutout.getchannel("A"))
     opaque = mask.point([0] * 255 + [255])
     difference = ImageChops.difference(over, photo)
@@ -217,7 +217,7 @@ def test_a_soft_cutout_over_its_photo_is_the_photo():
 def test_a_soft_cutout_keeps_the_photos_own_alpha():
     """Confidence and the photo's own transparency are multiplied."""
     photo = Image.new("RGBA", (4, 4), (*RED, 128))
-    alpha = soft_cutout(photo, Image.new("L", (4, 4), 128)).getchannel("A").getextrema()
+    alpha = soft_cutout(photo, Image.new("L", (4, 4), 128)).image().getchannel("A").getextrema()
     assert alpha == (64, 64)
 
 
@@ -226,11 +226,23 @@ def test_empty_and_full_masks(value):
     """Nobody leaves nothing, and a mask that is all person leaves the photo as it was."""
     photo = noise((70, 50))
     for cutout in (hard_cutout, soft_cutout):
-        found = cutout(photo, Image.new("L", photo.size, value))
+        found = cutout(photo, Image.new("L", photo.size, value)).image()
         if value:
             assert found.tobytes() == photo.convert("RGBA").tobytes()
         else:
             assert found.getextrema() == ((0, 0),) * 4
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("kind", [hard_cutout, soft_cutout])
+def test_a_cutout_made_in_strips_is_the_whole_one(kind, mode):
+    """Strip by strip or at once, the same pixels, over more than one strip's rows."""
+    photo = noise((90, 2 * structure.STRIP + 41)).convert(mode)
+    if mode == "RGBA":
+        photo.putalpha(Image.linear_gradient("L").resize(photo.size))
+    mask = Image.radial_gradient("L").resize(photo.size)
+    cutout = kind(photo, mask)
+    assert opened(cutout.png()).tobytes() == cutout.image().tobytes()
 
 
 def test_without_numpy_the_error_says_what_to_install(monkeypatch):
@@ -268,7 +280,8 @@ def test_figures_are_between_0_and_1(data):
     """Whatever the mask, both figures are parts of a whole, and coverage is the cutout's own."""
     mask = Mask(gray(*data))
     assert 0 <= mask.doubt() <= 1
-    opaque = hard_cutout(Image.new("RGB", (len(data), 1)), mask.image).getchannel("A").histogram()
+    cutout = hard_cutout(Image.new("RGB", (len(data), 1)), mask.image).image()
+    opaque = cutout.getchannel("A").histogram()
     assert mask.coverage() == round(opaque[255] / len(data), 4)
 
 

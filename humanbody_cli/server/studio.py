@@ -138,7 +138,7 @@ def _results(commission: Commission, upload: Upload, found: Segmentation) -> Res
 
 def _compose(picture: Picture, found: Segmentation) -> bytes:
     assert found.mask is not None
-    return png.encode(hard_cutout(picture.pixels(), found.mask.image))
+    return hard_cutout(picture.pixels(), found.mask.image).png()
 
 
 def _halved(data: bytes | None) -> bytes | None:
