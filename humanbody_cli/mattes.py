@@ -16,10 +16,15 @@ from PIL.Image import Resampling
 
 Floats = NDArray[np.floating[Any]]
 Bytes = NDArray[np.uint8]
+Bools = NDArray[np.bool_]
+Integers = NDArray[np.integer[Any]]
 Box = tuple[int, int, int, int]
 
 TILE = 128
 """Side of a full-size tile in pixels: small enough to skip what is sure, and to stay in cache."""
+
+PURE = 0.98
+"""A grid cell's alpha from which its colour is the person's own; below 1 less it, the ground's."""
 
 COLOUR_GRID = 512
 """Longer side, in pixels, of the grid on which foreground and background colours are spread."""
@@ -94,14 +99,69 @@ def _spread_colours(photo: Image.Image, mask: Image.Image) -> tuple[Image.Image,
     flat = photo if photo.mode == "RGB" else photo.convert("RGB")
     pixels = np.asarray(flat.reduce(factor), np.float32)
     alpha = np.asarray(mask.reduce(factor), np.float32) / 255
-    return _spread(pixels, alpha), _spread(pixels, 1 - alpha)
+    inside = _in_reach(_spread(pixels, alpha), pixels, alpha)
+    return _as_image(inside), _as_image(_spread(pixels, 1 - alpha))
 
 
-def _spread(pixels: Floats, share: Floats) -> Image.Image:
+def _as_image(pixels: Floats) -> Image.Image:
+    return Image.fromarray(np.rint(np.clip(pixels, 0, 255)).astype(np.uint8))
+
+
+def _spread(pixels: Floats, share: Floats) -> Floats:
     """Colours [h, w, 3] of where `share` [h, w] is all but 1, spread smoothly over the rest."""
     # Mixed cells count a little, for where nothing pure is left, as in thin hair.
-    weights = np.where(share > 0.98, 1, 1e-3 * share**4)[..., np.newaxis]
-    return Image.fromarray(np.rint(np.clip(_pull_push(pixels, weights), 0, 255)).astype(np.uint8))
+    weights = np.where(share > PURE, 1, 1e-3 * share**4)[..., np.newaxis]
+    return _pull_push(pixels, weights)
+
+
+def _in_reach(spread: Floats, pixels: Floats, alpha: Floats) -> Floats:
+    """Spread colours [h, w, 3] held between the darkest and the lightest that the person has at
+    the nearest place: a mean over more of them would draw a dark coat's rim round a bright face."""
+    pure = alpha > PURE
+    nearest = nearest_cells(pure, (alpha > 0) & ~pure)
+    found = nearest >= 0
+    if not found.any():
+        return spread
+    places = nearest[found]
+    hidden = ~pure[..., np.newaxis]  # colours that are not the person's count on neither side
+    colours = np.rint(pixels).astype(np.uint8)
+    darkest = _lowest_near(np.where(hidden, 255, colours).astype(np.uint8)).reshape(-1, 3)
+    lightest = ~_lowest_near(np.where(hidden, 255, ~colours).astype(np.uint8)).reshape(-1, 3)
+    spread[found] = np.clip(spread[found], darkest[places], lightest[places])
+    return spread
+
+
+def nearest_cells(known: Bools, wanted: Bools) -> Integers:
+    """For each wanted cell of a grid [h, w] the flat index of the nearest known one, in steps.
+
+    -1 where there is none, or none is wanted. Grown ring by ring, over the wanted cells only.
+    """
+    height, width = known.shape
+    across = width + 2  # one cell of border, so that every cell has eight neighbours
+    framed = np.full((height + 2, across), -1)
+    inner = framed[1:-1, 1:-1]
+    inner[known] = np.flatnonzero(known)
+    flat = framed.ravel()
+    steps = np.array([-1, 1, -across, across, -across - 1, -across + 1, across - 1, across + 1])
+    rest = np.flatnonzero(np.pad(wanted & ~known, 1))
+    while rest.size:
+        around = flat[rest[:, np.newaxis] + steps]
+        first = np.take_along_axis(around, (around >= 0).argmax(axis=1)[:, np.newaxis], 1)[:, 0]
+        flat[rest] = first
+        if (first < 0).all():
+            break
+        rest = rest[first < 0]
+    return np.where(wanted, inner, -1)
+
+
+def _lowest_near(grid: Bytes) -> Bytes:
+    """The lowest values within two cells each way, of [h, w, c]."""
+    rows = np.pad(grid, ((2, 2), (0, 0), (0, 0)), mode="edge")
+    pairs = np.minimum(rows[:-1], rows[1:])
+    rows = np.minimum(np.minimum(pairs[:-3], pairs[2:-1]), rows[4:])
+    cells = np.pad(rows, ((0, 0), (2, 2), (0, 0)), mode="edge")
+    pairs = np.minimum(cells[:, :-1], cells[:, 1:])
+    return np.minimum(np.minimum(pairs[:, :-3], pairs[:, 2:-1]), cells[:, 4:])
 
 
 def _pull_push(pixels: Floats, weights: Floats) -> Floats:

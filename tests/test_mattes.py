@@ -160,3 +160,44 @@ def test_tiles_leave_no_seams():
     values = np.asarray(mattes.enlarge_mask(mask, guide), int)
     assert np.abs(np.diff(values, axis=1)).max() <= 2
     assert np.abs(np.diff(values, axis=0)).max() <= 1
+
+
+def test_a_dark_coat_does_not_darken_the_rim_of_a_bright_face():
+    """What a person has farther in does not show at the rim: only the nearest colours do."""
+    photo = np.full((96, 128, 3), 200, np.uint8)
+    photo[:, :52] = 20
+    photo[:, 52:64] = 180
+    alpha = np.zeros((96, 128), np.uint8)
+    alpha[:, :64] = 255
+    alpha[:, 64:96] = np.linspace(255, 0, 34)[1:-1].astype(np.uint8)
+    assert laid_over(foreground(photo, alpha), alpha, photo)[alpha > 0].min() == 20
+    assert laid_over(foreground(photo, alpha), alpha, photo)[:, 64:].min() >= 178
+
+
+def test_nearest_cells_are_those_with_the_fewest_steps():
+    """Steps go to all eight neighbours, over wanted cells only; the rest is -1."""
+    known = np.zeros((5, 7), bool)
+    known[0, 0] = known[4, 6] = True
+    wanted = np.ones((5, 7), bool)
+    wanted[:, 3] = False
+    expected = np.where(np.arange(7) < 3, 0, 4 * 7 + 6) * np.ones((5, 1), int)
+    expected[:, 3] = -1
+    np.testing.assert_array_equal(mattes.nearest_cells(known, wanted), expected)
+    assert (mattes.nearest_cells(np.zeros((2, 3), bool), np.ones((2, 3), bool)) == -1).all()
+
+
+def test_nearest_cells_are_as_near_as_a_search_says():
+    """On random grids the number of steps is that of a full search."""
+    generator = np.random.default_rng(5)
+    for _ in range(20):
+        known = generator.random((9, 14)) < 0.06
+        found = mattes.nearest_cells(known, np.ones_like(known))
+        places = np.argwhere(known)
+        for y, x in np.ndindex(known.shape):
+            if not len(places):
+                assert found[y, x] == -1
+                continue
+            row, column = divmod(int(found[y, x]), known.shape[1])
+            assert known[row, column]
+            fewest = np.abs(places - (y, x)).max(axis=1).min()
+            assert max(abs(row - y), abs(column - x)) == fewest
