@@ -37,7 +37,8 @@ def server() -> Iterator[Server]:
     """Little patience and little room, so that each limit is met soon."""
     with running(
         script=script(
-            "patience=Patience(headers=0.6, idle=0.6, body=0.8, answer=1.0, linger=0.5, fetch=0.5),"
+            "patience=Patience("
+            "headers=0.6, idle=0.6, body=0.8, slow=0.3, answer=1.0, linger=0.5, fetch=0.5),"
             "capacity=Capacity(queue=1, connections=40, held_bytes=8 << 20),"
             "local=LocalSettings(threads=1)"
         )
@@ -204,6 +205,24 @@ def test_full_memory_refuses_bodies(server: Server) -> None:
             connection.close()
     assert wait_for(lambda: server.metric("hbseg_held_bytes") == 0)
     assert_serves(server)
+
+
+def test_stalled_uploads_make_room_for_others(server: Server) -> None:
+    """Clients that stop in the middle of their uploads fill the memory, but not for long: the
+    others' photos take their place, and the stalled connections are closed."""
+    crowd = [connect(server) for _ in range(5)]
+    try:
+        for connection in crowd:
+            connection.sendall(head(2_000_000) + b"x" * 1_600_000)
+        assert wait_for(lambda: server.metric("hbseg_held_bytes") > 7_500_000)
+        time.sleep(0.4)  # as long as these clients are given before they count as slow
+        photo = picture() + bytes(1_000_000)  # what follows a sound picture is no fault
+        assert server.post(image=photo).status_code == 200
+        assert closes_within(crowd[0], 0.1)
+    finally:
+        for connection in crowd:
+            connection.close()
+    assert wait_for(lambda: server.metric("hbseg_held_bytes") == 0)
 
 
 def test_full_queue_refuses_photos(server: Server) -> None:

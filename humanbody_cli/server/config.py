@@ -13,14 +13,16 @@ from humanbody_cli.settings import LocalSettings
 class Patience:
     """How long the server waits for whom, in seconds.
 
-    ``headers`` and ``idle`` bound a connection without a request, ``body`` an upload, ``answer`` a
-    client that reads slowly, ``linger`` what a refused client still sends, ``fetch`` the download
-    of an ``image_url``, ``grace`` the answers in flight at shutdown.
+    ``headers`` and ``idle`` bound a connection without a request, ``body`` an upload, ``slow`` one
+    whose memory others need, ``answer`` a client that reads slowly, ``linger`` what a refused
+    client still sends, ``fetch`` the download of an ``image_url``, ``grace`` the answers in flight
+    at shutdown.
     """
 
     headers: float = 10.0
     idle: float = 30.0
     body: float = 30.0
+    slow: float = 3.0
     answer: float = 60.0
     linger: float = 5.0
     fetch: float = 10.0

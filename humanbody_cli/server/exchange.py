@@ -6,8 +6,10 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -33,7 +35,29 @@ class Ledger:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._uploads: OrderedDict[Account, Upload] = OrderedDict()
         self.held = 0
+
+    @contextmanager
+    def upload(self, account: Account, upload: Upload) -> Iterator[None]:
+        """An upload while it comes in: it may be given up for another's sake."""
+        self._uploads[account] = upload
+        try:
+            yield
+        finally:
+            self._uploads.pop(account, None)
+
+    def make_room(self) -> bool:
+        """Give up uploads that are slow, the longest under way first, until a further body fits:
+        a crowd that stalls must not keep the others out."""
+        while self.full() and self._uploads:
+            account, upload = next(iter(self._uploads.items()))
+            if time.monotonic() < upload.slow_from:
+                return False
+            del self._uploads[account]
+            upload.give_up()
+            account.add(-account.held)
+        return not self.full()
 
     @contextmanager
     def account(self) -> Iterator[Account]:
@@ -47,6 +71,14 @@ class Ledger:
     def full(self) -> bool:
         """Whether no further body fits."""
         return self.held > self._most
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A body that is coming in: when it counts as slow (``time.monotonic()``), how to end it."""
+
+    slow_from: float
+    give_up: Callable[[], None]
 
 
 class Account:
@@ -69,8 +101,12 @@ class Account:
             Refused: all bodies together are too many.
         """
         self.add(count)
-        if self._ledger.full():
+        if not self._ledger.make_room():
             raise Refused(codes.CONCURRENCY)
+
+    def upload(self, upload: Upload) -> AbstractContextManager[None]:
+        """See `Ledger.upload`."""
+        return self._ledger.upload(self, upload)
 
 
 class Exchange:
@@ -120,7 +156,8 @@ class Exchange:
             Gone: the client left.
         """
         pieces: list[bytes] = []
-        with anyio.fail_after(self._patience.body):
+        upload = Upload(time.monotonic() + self._patience.slow, self.door.abort)
+        with anyio.fail_after(self._patience.body), account.upload(upload):
             while self._more:
                 piece = await self._next()
                 self.received += len(piece)
