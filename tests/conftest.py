@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,11 @@ from typing import Any
 import pytest
 from fake_api import Behaviour, FakeApi
 from PIL import Image, ImageDraw
+
+from humanbody_cli.errors import PhotoError
+from humanbody_cli.photos import single
+from humanbody_cli.pictures import Picture
+from humanbody_cli.reading import Rules, examine
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY, SECRET = "the-key-of-the-tests", "the-secret-of-the-tests"
@@ -114,3 +119,18 @@ def files(folder: Path) -> dict[str, bytes]:
         for path in sorted((folder / kind).rglob("*"))
         if path.is_file()
     }
+
+
+@pytest.fixture
+def checked(tmp_path: Path) -> Callable[..., Picture | str]:
+    """The whole pre-validation of bytes in a file: the picture, or the code of its rejection."""
+
+    def check(data: bytes, rules: Rules | None = None) -> Picture | str:
+        path = tmp_path / "photo.jpg"
+        path.write_bytes(data)
+        try:
+            return examine(single(str(path)), rules or Rules())
+        except PhotoError as error:
+            return error.code if error.rejected and not error.attempts else "not rejected"
+
+    return check
