@@ -31,6 +31,7 @@ from humanbody_cli.settings import (
     Shard,
     Timeouts,
     Wanted,
+    without_password,
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -162,7 +163,8 @@ def host(endpoint: str) -> str:
     except ValueError:
         sound = False
     if not sound or "?" in endpoint or "#" in endpoint or any(char.isspace() for char in endpoint):
-        raise UsageError(f"--endpoint {endpoint!r} is no address such as {DEFAULT_ENDPOINT}")
+        shown = without_password(endpoint)
+        raise UsageError(f"--endpoint {shown!r} is no address such as {DEFAULT_ENDPOINT}")
     return endpoint.rstrip("/").removesuffix(SEGMENT_PATH)
 
 

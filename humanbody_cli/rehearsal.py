@@ -199,7 +199,7 @@ def _tell(planned: Plan, settings: RunSettings, progress: Progress) -> None:
     if planned.engine == "api":
         qps = settings.api.qps
         pace = f"at {qps:g} calls/s" if qps is not None else "at 1 call/s, until the quota is found"
-        out.write(f"calls      {planned.calls:,} to {settings.api.endpoint}\n")
+        out.write(f"calls      {planned.calls:,} to {settings.api.shown_endpoint}\n")
         out.write(f"time       about {duration(planned.seconds)} {pace}\n")
     else:
         out.write(f"calls      none: {planned.calls:,} photos for the embedded engine\n")

@@ -221,7 +221,7 @@ def engine_line(settings: RunSettings) -> str:
     if chosen_engine(settings) is EngineChoice.API:
         qps = settings.api.qps
         pace = f"{qps:g} calls/s" if qps is not None else "finding the quota"
-        return f"engine: API at {settings.api.endpoint} ({pace})"
+        return f"engine: API at {settings.api.shown_endpoint} ({pace})"
     why = "" if settings.engine is EngineChoice.LOCAL else ", as no API key is set"
     model = settings.local.model
     what = f"model {model.name}" if model is not None else "embedded model"

@@ -47,6 +47,13 @@ class Timeouts:
         return cls(min(10.0, seconds), min(30.0, seconds), seconds)
 
 
+def without_password(address: str) -> str:
+    """An address without the user and password that a proxy in front of a server may ask for."""
+    scheme, slashes, rest = address.partition("//")
+    place, slash, path = rest.partition("/")
+    return scheme + slashes + place.rpartition("@")[2] + slash + path
+
+
 @dataclass(frozen=True)
 class ApiSettings:
     """How the API is called. ``qps`` ``None`` means: find the quota (``--qps auto``).
@@ -62,6 +69,11 @@ class ApiSettings:
     retries: int = 5
     timeouts: Timeouts = Timeouts()
     max_calls: int | None = None
+
+    @property
+    def shown_endpoint(self) -> str:
+        """The endpoint as it may be printed."""
+        return without_password(self.endpoint)
 
 
 @dataclass(frozen=True)

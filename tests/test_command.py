@@ -218,6 +218,19 @@ def test_the_secret_appears_nowhere(paid: Hbseg, photos: Path, tmp_path: Path, k
     assert SECRET.encode() not in kept
 
 
+@pytest.mark.parametrize("command", ["segment", "plan"])
+@pytest.mark.parametrize("path", ["", "/?no=address"])
+def test_a_password_in_the_endpoint_appears_nowhere(
+    paid: Hbseg, photos: Path, api: FakeApi, command: str, path: str
+) -> None:
+    """A proxy's user and password travel in the address, and are not printed with it."""
+    address = api.url.replace("//", "//someone:hush@") + path
+    ended = paid(command, photos, "-o", "out", "--endpoint", address, "--qps", 100, "-vv")
+    assert ended.code == (2 if path else 0), ended.err
+    assert "127.0.0.1" in ended.out + ended.err
+    assert "hush" not in ended.out + ended.err
+
+
 def test_one_photo_goes_through_a_pipe(paid: Hbseg, photos: Path, api: FakeApi) -> None:
     """``- -o -`` reads stdin and writes the cutout, and nothing else, to stdout."""
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
