@@ -42,10 +42,6 @@ def assemble(
     output = settings.output
     durable = engine.durable if output.durable is None else output.durable
     root = str(output.folder)
-
-    def is_settled(sha256: str) -> bool:
-        return output.force or any(one.status == "done" for one in journal.same_bytes(sha256))
-
     pipeline = Pipeline(
         engine=engine,
         journal=journal,
@@ -63,7 +59,7 @@ def assemble(
             keep_pixels=gate is None,
             credentials=settings.api.credentials,
         ),
-        receipts=Receipts(root, is_settled, disk) if gate is not None else None,
+        receipts=Receipts(root, disk, forget=output.force) if gate is not None else None,
         threads=settings.local.threads,
     )
     return engine, gate, pipeline

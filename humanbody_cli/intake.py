@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -15,14 +16,20 @@ Passed = Callable[[str, list[bytes]], None]
 
 
 def due(
-    chunks: Iterator[list[Photo]], journal: Journal, selection: Selection, passed: Passed
+    chunks: Iterator[list[Photo]],
+    journal: Journal,
+    selection: Selection,
+    passed: Passed,
+    *,
+    at_once: bool = False,
 ) -> Iterator[Photo]:
     """The photos that are to be done, lazily, each with an output name of its own.
 
-    They stand in the journal as pending from then on.
+    They stand in the journal as pending from then on. ``at_once``: no photo waits for the next.
     """
     # A second process costs some milliseconds and saves 2 µs a photo.
-    looks: Looks = Lookout(selection.looks) if journal.is_large() else selection.looks
+    helped = journal.is_large() and not at_once
+    looks: Looks = Lookout(selection.looks) if helped else selection.looks
     try:
         for rest in _not_done(chunks, journal, selection, looks, passed):
             todo = _not_settled(rest, journal, selection, passed)
@@ -42,7 +49,8 @@ def _not_done(
     """The quick look: a hundred thousand done photos are passed by in half a second.
 
     Questions about the files run some chunks ahead of their answers. Photos that are left have been
-    looked at.
+    looked at. What a photo is known by is its path made absolute by its letters alone; behind a
+    link, ``..`` leads elsewhere, and only the path as it was given leads to the file.
     """
     asked: deque[tuple[list[Photo], list[Done | None]]] = deque()
     for chunk in chunks:
@@ -52,7 +60,13 @@ def _not_done(
             row if (row := done.get(key)) and selection.may_stand(photo, row) else None
             for photo, key in zip(chunk, keys, strict=True)
         ]
-        looks.ask([row for row in rows if row is not None])
+        looks.ask(
+            [
+                row if ".." not in photo.source else (os.fsencode(photo.source), *row[1:])
+                for photo, row in zip(chunk, rows, strict=True)
+                if row is not None
+            ]
+        )
         asked.append((chunk, rows))
         if len(asked) > looks.ahead:
             yield _rest(*asked.popleft(), looks.answer(), passed)

@@ -17,7 +17,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
-from humanbody_cli.journal import CHUNK, Done
+from humanbody_cli.journal import Done
 
 _LENGTH = struct.Struct("<I")
 _BUSY = 2
@@ -80,6 +80,11 @@ class OwnLooks:
         except OSError:
             return False
 
+    def has_outputs(self, row: Done) -> bool:
+        """Whether one row's files have the sizes that were published."""
+        _, name, _, _, mask_size, cutout_size = row
+        return self.is_whole((b"", name, -1, -1, mask_size, cutout_size))
+
     def close(self) -> None:
         """See `Looks`."""
 
@@ -121,7 +126,7 @@ class Lookout:
         self._asked.append(question)
         while self._sent and self._news.poll(0):
             self._receive()
-        if len(self._sent) < _BUSY and len(rows) <= CHUNK:
+        if len(self._sent) < _BUSY:
             self._send(question)
         else:
             question.answer = self._own.look(rows)
@@ -142,8 +147,10 @@ class Lookout:
     def _send(self, question: _Question) -> None:
         self._sent.append(question)
         data = marshal.dumps(question.rows)
+        rest = memoryview(_LENGTH.pack(len(data)) + data)
         with contextlib.suppress(OSError):  # then no answer will come, which is seen there
-            os.write(self._questions, _LENGTH.pack(len(data)) + data)
+            while rest:  # a stop and a continue (Ctrl-Z, fg) cut a write short
+                rest = rest[os.write(self._questions, rest) :]
 
     def _receive(self) -> None:
         """The other's next answer, waited for."""

@@ -138,19 +138,19 @@ def nearest_cells(known: Bools, wanted: Bools) -> Integers:
     """
     height, width = known.shape
     across = width + 2  # one cell of border, so that every cell has eight neighbours
-    framed = np.full((height + 2, across), -1)
-    inner = framed[1:-1, 1:-1]
+    nearest = np.full((height + 2) * across, -1)
+    inner = nearest.reshape(height + 2, across)[1:-1, 1:-1]
     inner[known] = np.flatnonzero(known)
-    flat = framed.ravel()
+    free = np.pad(wanted & ~known, 1).ravel()
     steps = np.array([-1, 1, -across, across, -across - 1, -across + 1, across - 1, across + 1])
-    rest = np.flatnonzero(np.pad(wanted & ~known, 1))
-    while rest.size:
-        around = flat[rest[:, np.newaxis] + steps]
-        first = np.take_along_axis(around, (around >= 0).argmax(axis=1)[:, np.newaxis], 1)[:, 0]
-        flat[rest] = first
-        if (first < 0).all():
-            break
-        rest = rest[first < 0]
+    ring = np.flatnonzero(nearest >= 0)
+    while ring.size:
+        around = ring[:, np.newaxis] + steps
+        reached = free[around]
+        cells = around[reached]
+        nearest[cells] = np.repeat(nearest[ring], reached.sum(axis=1))
+        free[cells] = False
+        ring = np.unique(cells)
     return np.where(wanted, inner, -1)
 
 

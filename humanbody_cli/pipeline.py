@@ -81,9 +81,7 @@ class Pipeline:
     async def _make(self, way: _Way, picture: Picture, sha256: str) -> Outcome:
         """What was paid for already, or a call."""
         wanted = self.shape.wanted
-        if self.receipts is not None:
-            way.receipt = self.receipts.of(sha256, fitted=wanted.fit)
-        ready = await self._in(self._work, self._prepare, way.photo, picture, sha256)
+        ready = await self._in(self._work, self._prepare, way, picture, sha256)
         if isinstance(ready, Results):
             return await self._in(self._disk, self._publish, way, ready)
         ask = results.ask_for(wanted, picture, ready)
@@ -93,8 +91,11 @@ class Pipeline:
             return await self._in(self._disk, lambda: self._publish(way, make()))
         return await self._in(self._disk, self._publish, way, await self._in(self._work, make))
 
-    def _prepare(self, photo: Photo, picture: Picture, sha256: str) -> Results | uploads.Upload:
+    def _prepare(self, way: _Way, picture: Picture, sha256: str) -> Results | uploads.Upload:
         """Results that need no call, or what is to be sent."""
+        photo = way.photo
+        if self.receipts is not None:
+            way.receipt = self.receipts.of(sha256)
         known = self.reuse.find(photo, picture, sha256)
         if known is not None:
             return known
@@ -103,6 +104,8 @@ class Pipeline:
             if self._wants(kind):
                 self.publisher.make_ready(kind, photo.name, picture.size)
         upload = uploads.prepare(picture, fit=self.shape.wanted.fit)
+        if self.receipts is not None and upload.picture is not picture:
+            way.receipt = self.receipts.of(reading.digest(upload.picture))
         if not self.rules.keep_pixels:
             picture.forget_pixels()
         return upload
@@ -120,22 +123,18 @@ class Pipeline:
             if made.cutout is not None:
                 self.publisher.publish(CUTOUTS, photo.name, made.cutout)
         outcome = way.done(made, self.publisher)
-        self._finish(
-            way,
+        self.journal.finish(
             Finished(
                 photo,
                 outcome,
                 shape=str(Shape(made.engine, self.shape.wanted)),
                 mask_size=len(made.mask) if made.mask is not None else None,
                 cutout_size=len(made.cutout) if made.cutout is not None else None,
-            ),
+            )
         )
-        return outcome
-
-    def _finish(self, way: _Way, finished: Finished) -> None:
-        self.journal.finish(finished)
         if way.receipt is not None:
             way.receipt.drop()
+        return outcome
 
     def _withdraw_stale(self, way: _Way, made: Results) -> None:
         """A mask or cutout of the photo's earlier bytes must not stand beside the new one."""
@@ -148,7 +147,7 @@ class Pipeline:
 
     def _give_up(self, way: _Way, error: PhotoError) -> Outcome:
         outcome = way.refused(error, self.engine.name)
-        self._finish(way, Finished(way.photo, outcome, shape=str(self.shape)))
+        self.journal.finish(Finished(way.photo, outcome, shape=str(self.shape)))
         return outcome
 
     @contextlib.asynccontextmanager

@@ -165,8 +165,9 @@ class Publisher:
 
     def _check_space(self, size: tuple[int, int]) -> None:
         space = os.statvfs(self.root)
-        # A cutout and a mask as PNG: about half of 4 + 1 bytes a pixel.
-        needed = _RESERVE + size[0] * size[1] * 5 // 2
+        # A cutout and a mask as PNG: about half of 4 + 1 bytes a pixel. An answer that is kept has
+        # both once more, as base64.
+        needed = _RESERVE + size[0] * size[1] * 6
         if space.f_bavail * space.f_frsize < needed or (space.f_files and not space.f_favail):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -6,7 +6,7 @@ must not cost the call once more: the next run finds the answer and makes the re
 Nothing is waited for here, so a power cut may still take what a killed process does not.
 
 The files are used again and again, one for each answer under way: making and removing one for each
-photo would cost a disk that is busy publishing a twentieth of its time.
+photo would cost a disk that is busy publishing a twentieth of its time. An empty file is free.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Callable
 
 from humanbody_cli.photos import STATE
 from humanbody_cli.publish import Disk, RealDisk, write_whole
@@ -23,13 +22,13 @@ from humanbody_cli.publish import Disk, RealDisk, write_whole
 FOLDER = "answers"
 
 _KEPT_DAYS = 30
-"""An answer to a photo that never came again is let go."""
+"""An answer that no run asked for in that time is let go."""
 
-_LONGEST_NAME = 80  # bytes: a sha256 and what was done to the photo
+_LONGEST_NAME = 80  # bytes: a sha256 and a line's end
 
 
 class Receipt:
-    """The place of one photo's answer. Whether what lies there is whole, its reader finds out."""
+    """The place of one answer. Whether what lies there is whole, its reader finds out."""
 
     def __init__(self, name: str, receipts: Receipts, path: str | None) -> None:
         self._name = name
@@ -42,7 +41,7 @@ class Receipt:
         return self._path is not None
 
     def body(self) -> bytes:
-        """The answer that an earlier run was given, maybe cut short; empty where it is gone."""
+        """The answer, maybe cut short; empty where it is gone."""
         try:
             with open(self._path or "", "rb") as file:
                 return file.read().partition(b"\n")[2]
@@ -50,81 +49,91 @@ class Receipt:
             return b""
 
     def keep(self, body: bytes) -> None:
-        """Write an answer down. Where the disk refuses, publishing will say so."""
-        if self._path is None:
-            self._path = self._receipts.free_place()
-        data = b"".join((self._name.encode(), b"\n", body))
-        with contextlib.suppress(OSError):
-            write_whole(self._receipts.disk, self._path, data, durable=False)
+        """Write an answer down. Where that cannot be done the photo's way goes on without."""
+        self._path = self._receipts.write(self._name, body)
 
     def drop(self) -> None:
-        """The photo's row is written: the answer is needed no more."""
-        if self._path is not None:
-            self._receipts.give_back(self._path)
-            self._path = None
+        """The photo is published and its row is written: the answer is needed no more."""
+        self._receipts.remove(self._name)
+        self._path = None
 
 
 class Receipts:
     """The answers kept in an output folder, for one process at a time: the one that holds its lock.
 
-    ``is_settled`` tells of a photo's sha256 whether an earlier answer is needed no more.
+    ``forget``, as with ``--force``, answers no photo with what was kept before.
     """
 
-    def __init__(
-        self, root: str, is_settled: Callable[[str], bool], disk: Disk | None = None
-    ) -> None:
-        self.disk = disk or RealDisk()
+    def __init__(self, root: str, disk: Disk | None = None, *, forget: bool = False) -> None:
         self._folder = os.path.join(root, STATE, FOLDER)
-        self._earlier: dict[str, str] = {}
+        self._disk = disk or RealDisk()
+        self._kept: dict[str, str] = {}
         self._free: list[str] = []
+        self._asked: set[str] = set()
+        self._forget = forget
         with contextlib.suppress(OSError):  # then nothing can be kept, and all else goes on
             os.makedirs(self._folder, exist_ok=True)
-            for path in self._files():
-                name = _name_in(path)
-                if name is None or is_settled(name.partition("-")[0]):
-                    self._free.append(path)
-                else:
-                    self._earlier[name] = path
-        self._taken = {*self._free, *self._earlier.values()}
-        self._numbers = itertools.count()
+        names = [name for name in self._listed() if name.isdecimal()]
+        for name in names:
+            self._take_up(os.path.join(self._folder, name))
+        highest = max(map(int, names), default=-1)
+        self._numbers = itertools.count(highest + 1)
 
-    def of(self, sha256: str, *, fitted: bool) -> Receipt:
-        """The place for the answer to a photo of these bytes, sent as it is or made to fit."""
-        name = f"{sha256}-fit" if fitted else sha256
-        return Receipt(name, self, self._earlier.pop(name, None))
+    def of(self, sha256: str) -> Receipt:
+        """The place for the answer to an upload of these bytes."""
+        self._asked.add(sha256)
+        return Receipt(sha256, self, None if self._forget else self._kept.get(sha256))
 
-    def free_place(self) -> str:
-        """A file for an answer. From any thread."""
-        with contextlib.suppress(IndexError):
-            return self._free.pop()
-        while True:
-            path = os.path.join(self._folder, str(next(self._numbers)))
-            if path not in self._taken:
-                return path
+    def write(self, name: str, body: bytes) -> str | None:
+        """Keep an answer; the file's path, ``None`` where the disk refuses. From any thread."""
+        path = self._kept.get(name) or self._free_place()
+        try:
+            write_whole(self._disk, path, b"".join((name.encode(), b"\n", body)), durable=False)
+        except OSError:
+            self._kept.pop(name, None)
+            self._empty(path)  # a part of it would only take room that publishing needs
+            return None
+        self._kept[name] = path
+        return path
 
-    def give_back(self, path: str) -> None:
-        """The answer in that file is needed no more. From any thread."""
-        self._free.append(path)
+    def remove(self, name: str) -> None:
+        """Let go of an answer, if there is one. From any thread."""
+        path = self._kept.pop(name, None)
+        if path is not None:
+            self._empty(path)
 
     def close(self) -> None:
-        """Remove the files that hold nothing of worth."""
+        """Remove the files that are free, and answers that nobody asks for any more."""
+        oldest = time.time() - _KEPT_DAYS * 86400
+        for name, path in list(self._kept.items()):
+            with contextlib.suppress(OSError):
+                if name not in self._asked and os.stat(path).st_mtime < oldest:
+                    os.unlink(path)
         while self._free:
             with contextlib.suppress(OSError):
                 os.unlink(self._free.pop())
 
-    def _files(self) -> list[str]:
-        """What earlier runs left, but for what is too old."""
-        oldest = time.time() - _KEPT_DAYS * 86400
-        with os.scandir(self._folder) as entries:
-            found = [(entry.path, entry.stat().st_mtime) for entry in entries]
-        for path, written in found:
-            if written < oldest:
-                os.unlink(path)
-        return [path for path, written in found if written >= oldest]
+    def _free_place(self) -> str:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return os.path.join(self._folder, str(next(self._numbers)))
 
+    def _empty(self, path: str) -> None:
+        with contextlib.suppress(OSError):
+            os.truncate(path, 0)
+            self._free.append(path)
 
-def _name_in(path: str) -> str | None:
-    """The name at the beginning of a file, if it was written that far."""
-    with open(path, "rb") as file:
-        name, end, _ = file.read(_LONGEST_NAME).partition(b"\n")
-    return name.decode("ascii", "replace") if end else None
+    def _listed(self) -> list[str]:
+        with contextlib.suppress(OSError):
+            return os.listdir(self._folder)
+        return []
+
+    def _take_up(self, path: str) -> None:
+        """Sort in a file that an earlier run left."""
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            name, end, _ = file.read(_LONGEST_NAME).partition(b"\n")
+            if end:
+                self._kept[name.decode("ascii", "replace")] = path
+            else:
+                self._free.append(path)

@@ -136,8 +136,9 @@ class _Run:
         output = self.settings.output
         selection = Selection(self.root, self.shape, output.force, output.retry_failed)
         photos = find(self.settings.inputs, self.walk)
-        size = 1 if is_piped(self.settings.inputs) else CHUNK
-        return intake.due(chunked(photos, size), self.journal, selection, self._passed)
+        piped = is_piped(self.settings.inputs)
+        chunks = chunked(photos, 1 if piped else CHUNK)
+        return intake.due(chunks, self.journal, selection, self._passed, at_once=piped)
 
     def _passed(self, status: str, keys: list[bytes]) -> None:
         self.tally.passed[status] += len(keys)

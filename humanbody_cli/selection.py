@@ -83,7 +83,7 @@ class Selection:
             *(known.key, known.name, known.size, known.mtime),
             *(known.mask_size, known.cutout_size),
         )
-        return "done" if self.may_stand(photo, row) and self.looks.is_whole(row) else None
+        return "done" if self.may_stand(photo, row) and self.looks.has_outputs(row) else None
 
     def may_stand(self, photo: Photo, row: Done) -> bool:
         """Whether a done row is this photo's by all but its files: these are `looks`' matter."""

@@ -232,3 +232,23 @@ def test_copies_of_a_refused_photo_whose_name_is_no_text(paid: Hbseg, tmp_path: 
             file.write(data)
     with FakeApi.in_thread(Behaviour(always="IMAGE_ERROR_UNSUPPORTED_FORMAT: image_file")) as api:
         assert _runs(paid, api, "photos", code=3) == 1
+
+
+@pytest.mark.parametrize("misleading", [False, True])
+def test_a_path_through_a_link_and_back_is_looked_at_where_it_leads(
+    paid: Hbseg, api: FakeApi, tmp_path: Path, misleading: bool
+) -> None:
+    """``link/../photos`` is beside the link's target, whatever lies beside the link: what is done
+    is passed by, and a photo that changed is done again."""
+    target = photo(tmp_path / "real" / "photos" / "a.jpg", seed=1)
+    (tmp_path / "real" / "deep").mkdir()
+    (tmp_path / "link").symlink_to("real/deep")
+    if misleading:
+        shutil.copytree(tmp_path / "real" / "photos", tmp_path / "photos")
+    arguments = ("segment", "link/../photos", "-o", "out", "--endpoint", api.url, "--json")
+    assert paid(*arguments).records[0]["status"] == "done"
+    assert paid(*arguments).records[0]["skipped"]
+    photo(target, seed=2)
+    again = paid(*arguments)
+    assert "skipped" not in again.records[0]
+    assert len(api.stats.calls) == 2

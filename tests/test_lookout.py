@@ -90,6 +90,23 @@ def test_answers_keep_the_order_of_the_questions(looks: Looks, tmp_path: Path) -
         assert looks.answer() == bytes(n != number % 7 for n in range(7))
 
 
+def test_a_write_cut_short_is_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop and a continue let the kernel take a part of a question: the rest still follows."""
+    real, parts = os.write, []
+
+    def write(file: int, data: memoryview) -> int:
+        parts.append(len(data))
+        return real(file, data[:100])
+
+    looks = Lookout(OwnLooks(None, None))
+    monkeypatch.setattr(os, "write", write)
+    looks.ask([_row(tmp_path / "a.jpg", None, None)] * 20)
+    monkeypatch.undo()
+    assert len(parts) > 1
+    assert looks.answer() == b"\1" * 20
+    looks.close()
+
+
 def test_what_is_not_wanted_is_not_looked_at(tmp_path: Path) -> None:
     """A run without masks does not miss them."""
     (tmp_path / "a.png").write_bytes(b"12345")

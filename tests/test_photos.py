@@ -16,9 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from humanbody_cli import intake
 from humanbody_cli.errors import UsageError
+from humanbody_cli.journal import Journal
 from humanbody_cli.photos import Kind, Photo, Walk, find, listed, single
-from humanbody_cli.settings import InputSettings, Shard
+from humanbody_cli.selection import Selection, Shape
+from humanbody_cli.settings import InputSettings, Shard, Wanted
 
 
 def fill(folder: Path, *names: str) -> Path:
@@ -448,3 +451,22 @@ def test_shards_do_not_depend_on_where_the_photos_lie(tmp_path):
         for place in ("here", "somewhere/else")
     )
     assert here == there
+
+
+def test_names_from_a_pipe_do_not_wait_for_the_next(tmp_path, monkeypatch):
+    """However large the journal: each photo is due before the pipe is asked for another."""
+    monkeypatch.setattr(Journal, "is_large", lambda journal: True)
+    (tmp_path / ".hbseg").mkdir()
+    journal = Journal(str(tmp_path))
+    asked = []
+
+    def one_by_one():
+        for name in ("a.jpg", "b.jpg"):
+            asked.append(name)
+            yield [Photo(name, f"/{name}", f"{name}.png", 1, 1)]
+
+    selection = Selection(str(tmp_path), Shape("api", Wanted()))
+    due = intake.due(one_by_one(), journal, selection, lambda status, keys: None, at_once=True)
+    assert next(due).source == "a.jpg"
+    assert asked == ["a.jpg"]
+    journal.close()

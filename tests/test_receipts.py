@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import KEY, SECRET, Ended, Hbseg, files
+from conftest import KEY, SECRET, Ended, Hbseg, files, photo
 from fake_api import FakeApi
 
 from humanbody_cli import run
@@ -57,7 +57,7 @@ def paid_for(
 
     def pay() -> Path:
         kept = tmp_path / "out" / ".hbseg" / FOLDER
-        while not kept.exists() or len(list(kept.iterdir())) < PHOTOS:
+        while not kept.exists() or len(_files(tmp_path / "out")) < PHOTOS:
             before = len(api.stats.calls)
             assert run.segment(settings, NoRename()) == 4
             assert before < len(api.stats.calls) <= PHOTOS
@@ -112,15 +112,92 @@ def test_force_pays_anew(paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path]
     assert (ended.code, calls) == (0, PHOTOS)
 
 
-def test_an_answer_belongs_to_a_photos_bytes_and_to_what_was_sent(
+def test_force_leaves_other_photos_answers(
     paid: Hbseg, api: FakeApi, photos: Path, paid_for: Callable[[], Path]
 ) -> None:
-    """A photo that changed is sent; so is one that may be shrunk now."""
+    """What ``--force`` redoes is one photo; the answers to the others still wait for them."""
+    paid_for()
+    other = photo(paid.cwd / "other" / "x.jpg", seed=50)
+    ended = paid(
+        *("segment", other, "-o", "out", "--engine", "api", "--endpoint", api.url, "--force")
+    )
+    assert ended.code == 0, ended.err
+    assert _again(paid, api)[1] == 0
+
+
+def test_an_answer_belongs_to_the_bytes_that_were_sent(
+    paid: Hbseg, api: FakeApi, photos: Path, paid_for: Callable[[], Path]
+) -> None:
+    """A photo that changed is sent; where ``--fit`` changes nothing, the upload is the same."""
     paid_for()
     (photos / "a.jpg").write_bytes((photos / "b.jpg").read_bytes() + b"changed")
-    assert _again(paid, api)[1] == 1
-    (photos / "c.png").write_bytes((photos / "c.png").read_bytes() + b"changed")
     assert _again(paid, api, "--fit")[1] == 1
+
+
+def test_a_rejection_leaves_the_answer(
+    paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path]
+) -> None:
+    """Something stands at the output's name: once it is moved away, nothing is paid again."""
+    paid_for()
+    folder = paid.cwd / "out" / "cutouts" / "a.png"
+    folder.mkdir(parents=True)
+    ended, calls = _again(paid, api)
+    assert (ended.code, calls) == (3, 0)
+    folder.rmdir()
+    ended, calls = _again(paid, api)
+    assert (ended.code, calls) == (0, 0)
+
+
+def test_another_engines_result_leaves_the_answer(
+    paid: Hbseg, hbseg: Hbseg, api: FakeApi, paid_for: Callable[[], Path]
+) -> None:
+    """A run without the key in between does not throw away what the API was paid for."""
+    paid_for()
+    ended = hbseg("segment", "photos", "-o", "out", "--engine", "local")
+    assert ended.code == 0, ended.err
+    assert _again(paid, api)[1] == 0
+
+
+def test_copies_share_an_answer_that_could_not_be_published(
+    paid: Hbseg, api: FakeApi, photos: Path, paid_for: Callable[[], Path]
+) -> None:
+    """Two photos of the same bytes take the one answer, one after the other."""
+    (photos / "copy.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    paid_for()
+    ended, calls = _again(paid, api)
+    assert (ended.code, calls) == (0, 0)
+    assert len(files(paid.cwd / "out")) == 2 * (PHOTOS + 1)
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "notes.txt", "7"])
+def test_a_strange_entry_among_the_answers_is_left_alone(
+    paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path], name: str
+) -> None:
+    """A folder that some disks put everywhere, somebody's notes: no answer is lost for them."""
+    strange = paid_for() / name
+    if name == "notes.txt":
+        strange.write_text("not ours\n")
+    else:
+        strange.mkdir()
+    assert _again(paid, api)[1] == 0
+    assert strange.exists()
+
+
+def test_a_full_disk_keeps_no_part_of_an_answer(tmp_path: Path) -> None:
+    """A part is worth nothing, and takes the room that publishing needs."""
+
+    class Full(RealDisk):
+        def write(self, file: int, data: memoryview) -> int:
+            super().write(file, data[:10])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    receipts = Receipts(str(tmp_path), Full())
+    receipt = receipts.of("a")
+    receipt.keep(b"answer" * 100)
+    assert not receipt.is_there
+    assert [path.stat().st_size for path in _files(tmp_path)] == [0]
+    receipts.close()
+    assert _files(tmp_path) == []
 
 
 def test_nothing_is_kept_of_a_run_that_publishes(paid: Hbseg, api: FakeApi, photos: Path) -> None:
@@ -131,50 +208,49 @@ def test_nothing_is_kept_of_a_run_that_publishes(paid: Hbseg, api: FakeApi, phot
 
 
 def test_an_answer_that_nobody_asks_for_is_let_go(tmp_path: Path) -> None:
-    """After a month; until then it waits."""
-    receipts = _receipts(tmp_path)
-    for name in ("old", "new"):
-        receipts.of(name, fitted=False).keep(name.encode())
-    path = tmp_path / ".hbseg" / FOLDER / "0"
+    """After a month, at the end of a run that did not ask for it; until then it waits."""
+    receipts = Receipts(str(tmp_path))
+    for name in ("old", "asked", "new"):
+        receipts.of(name).keep(name.encode())
     month = time.time() - 31 * 86400
-    os.utime(path, (month, month))
-    receipts = _receipts(tmp_path)
-    assert not path.exists()
-    assert not receipts.of("old", fitted=False).is_there
-    assert not receipts.of("new", fitted=True).is_there
-    assert receipts.of("new", fitted=False).body() == b"new"
+    for path in _files(tmp_path)[:2]:
+        os.utime(path, (month, month))
+    receipts = Receipts(str(tmp_path))
+    assert receipts.of("asked").body() == b"asked"
+    receipts.close()
+    receipts = Receipts(str(tmp_path))
+    kept = [receipts.of(name).is_there for name in ("old", "asked", "new")]
+    assert kept == [False, True, True]
 
 
 def test_files_are_used_again(tmp_path: Path) -> None:
-    """As many files as answers under way at once; what a kill left of photos that are done is
-    free, what it left of others is not touched."""
-    receipts = _receipts(tmp_path)
-    kept = [receipts.of(name, fitted=False) for name in ("done", "waiting")]
-    for receipt in kept:
-        receipt.keep(b"answer")
-    receipts = _receipts(tmp_path, "done")
+    """As many files as answers under way at once; what a kill left is not touched."""
+    Receipts(str(tmp_path)).of("waiting").keep(b"answer")
+    receipts = Receipts(str(tmp_path))
     for number in range(20):
-        one, two = (receipts.of(f"{number}-{place}", fitted=True) for place in "ab")
+        one, two = (receipts.of(f"{number}{place}") for place in "ab")
         one.keep(b"one")
         two.keep(b"two")
         assert (one.body(), two.body()) == (b"one", b"two")
         one.drop()
         two.drop()
-    folder = tmp_path / ".hbseg" / FOLDER
-    assert sorted(path.name for path in folder.iterdir()) == ["0", "1", "2"]
+    assert [path.name for path in _files(tmp_path)] == ["0", "1", "2"]
     receipts.close()
-    assert [path.name for path in folder.iterdir()] == ["1"]
-    assert _receipts(tmp_path).of("waiting", fitted=False).body() == b"answer"
-
-
-def _receipts(root: Path, *settled: str) -> Receipts:
-    return Receipts(str(root), settled.__contains__)
+    assert [path.name for path in _files(tmp_path)] == ["0"]
+    assert Receipts(str(tmp_path)).of("waiting").body() == b"answer"
+    assert not Receipts(str(tmp_path), forget=True).of("waiting").is_there
 
 
 def test_where_nothing_can_be_kept_the_run_goes_on(tmp_path: Path) -> None:
     """Keeping is a help: a file in the folder's place is no error."""
     (tmp_path / ".hbseg").write_bytes(b"")
-    receipt = _receipts(tmp_path).of("a", fitted=False)
+    receipts = Receipts(str(tmp_path))
+    receipt = receipts.of("a")
     receipt.keep(b"answer")
     assert receipt.body() == b""
     receipt.drop()
+    receipts.close()
+
+
+def _files(root: Path) -> list[Path]:
+    return sorted((root / ".hbseg" / FOLDER).iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -27,7 +28,7 @@ from making import (
 )
 from PIL import Image, ImageChops, ImageFilter, ImageStat, JpegImagePlugin
 
-from humanbody_cli import pictures
+from humanbody_cli import pictures, uploads
 from humanbody_cli.errors import PhotoError
 from humanbody_cli.pictures import read_header
 from humanbody_cli.protocol.requests import request_size
@@ -354,3 +355,22 @@ def test_the_pixels_to_look_at_are_those_that_are_sent():
         assert upload.pixels().mode == "RGB"
         assert upload.pixels().size == upload.size
         assert upload.pixels().tobytes() == opened(upload.data).convert("RGB").tobytes()
+
+
+def test_a_sample_never_rules_out_every_quality(monkeypatch):
+    """A sample may mislead: the lowest quality is tried whatever it says."""
+    monkeypatch.setattr(uploads, "_sample", lambda image: noise((64, 16)))
+    image = Image.new("RGB", (64, 2000))
+    assert list(uploads._worth_trying(image, budget=1)) == [75]
+
+
+def test_a_sample_tells_the_size_of_a_photo():
+    """Within a quarter, on the photo that is shipped, at every quality."""
+    path = Path(__file__).parent.parent / "sample_images" / "portraits" / "grace_hopper.jpg"
+    with Image.open(path) as opened:
+        photo = opened.convert("RGB").resize((2048, 2560))
+    sample = uploads._sample(photo)
+    assert photo.height / 9 < sample.height <= photo.height / 8
+    for quality in (95, 85, 75):
+        whole, part = (len(uploads._as_jpeg(one, quality)) for one in (photo, sample))
+        assert 0.75 < part * photo.height / sample.height / whole < 1.25

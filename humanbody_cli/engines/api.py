@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
-from typing import ParamSpec, TypeVar
 
 from tenacity import (
     AsyncRetrying,
@@ -28,9 +25,6 @@ from humanbody_cli.quota.learning import Call
 from humanbody_cli.settings import ApiSettings
 from humanbody_cli.stopping import Stop
 from humanbody_cli.uploads import Upload
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _FIRST_BACKOFF = 0.5  # seconds; full jitter doubles the upper end at each further try
 _LONGEST_BACKOFF = 20.0
@@ -80,7 +74,8 @@ class ApiEngine:
         An answer that an earlier run had paid for is taken instead, and counts as its one attempt.
         """
         if receipt is not None and receipt.is_there:
-            earlier = await self._aside(self._understand, 200, receipt.body(), upload, ask)
+            loop = asyncio.get_running_loop()
+            earlier = await loop.run_in_executor(self._parsers, self._take_up, receipt, upload, ask)
             if isinstance(earlier, Segmentation):
                 return replace(earlier, attempts=1)
         attempts = 0
@@ -127,15 +122,18 @@ class ApiEngine:
         if len(body) <= _SMALL:
             answer = self._take(status, body, upload, ask, receipt)
         else:
-            answer = await self._aside(self._take, status, body, upload, ask, receipt)
+            answer = await asyncio.get_running_loop().run_in_executor(
+                self._parsers, self._take, status, body, upload, ask, receipt
+            )
         if isinstance(answer, Segmentation):
             self.gate.succeeded(call)
             return answer
         raise self._treat(call, answer)
 
-    async def _aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        work = partial(function, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._parsers, work)
+    def _take_up(
+        self, receipt: Receipt, upload: Upload, ask: Ask
+    ) -> Segmentation | answers.Refusal:
+        return self._understand(200, receipt.body(), upload, ask)
 
     def _take(
         self, status: int, body: bytes, upload: Upload, ask: Ask, receipt: Receipt | None

@@ -40,7 +40,7 @@ class Receipt(Protocol):
 
     @property
     def is_there(self) -> bool:
-        """Whether an earlier run was given an answer and could not publish it."""
+        """Whether an answer was kept that is not published, by an earlier run mostly."""
 
     def body(self) -> bytes:
         """That answer, maybe cut short."""
