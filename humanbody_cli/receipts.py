@@ -24,6 +24,7 @@ FOLDER = "answers"
 _KEPT_DAYS = 30
 """An answer that no run asked for in that time is let go."""
 
+_HEX = b"0123456789abcdef"
 _LONGEST_NAME = 80  # bytes: a sha256 and a line's end
 
 
@@ -73,7 +74,7 @@ class Receipts:
         self._forget = forget
         with contextlib.suppress(OSError):  # then nothing can be kept, and all else goes on
             os.makedirs(self._folder, exist_ok=True)
-        names = [name for name in self._listed() if name.isdecimal()]
+        names = _files(self._folder)
         for name in names:
             self._take_up(os.path.join(self._folder, name))
         highest = max(map(int, names), default=-1)
@@ -124,16 +125,35 @@ class Receipts:
             os.truncate(path, 0)
             self._free.append(path)
 
-    def _listed(self) -> list[str]:
-        with contextlib.suppress(OSError):
-            return os.listdir(self._folder)
-        return []
-
     def _take_up(self, path: str) -> None:
         """Sort in a file that an earlier run left."""
-        with contextlib.suppress(OSError), open(path, "rb") as file:
-            name, end, _ = file.read(_LONGEST_NAME).partition(b"\n")
-            if end:
-                self._kept[name.decode("ascii", "replace")] = path
+        with contextlib.suppress(OSError):
+            name = _name_in(path)
+            if name:
+                self._kept[name] = path
             else:
                 self._free.append(path)
+
+
+def kept_in(root: str) -> set[str]:
+    """The uploads, by sha256, to which an output folder has answers that are not published."""
+    folder = os.path.join(root, STATE, FOLDER)
+    names: set[str] = set()
+    for file in _files(folder):
+        with contextlib.suppress(OSError):
+            names.add(_name_in(os.path.join(folder, file)))
+    return names - {""}
+
+
+def _files(folder: str) -> list[str]:
+    """Our own files: they have numbers for names."""
+    with contextlib.suppress(OSError):
+        return [name for name in os.listdir(folder) if name.isdecimal()]
+    return []
+
+
+def _name_in(path: str) -> str:
+    """The name at the beginning of a file, empty where it was not written that far."""
+    with open(path, "rb") as file:
+        name, end, _ = file.read(_LONGEST_NAME).partition(b"\n")
+    return name.decode("ascii", "replace") if end and not name.strip(_HEX) else ""

@@ -20,6 +20,7 @@ from humanbody_cli.pictures import configure_pillow
 from humanbody_cli.progress import Progress, duration
 from humanbody_cli.quota.learning import EDGE
 from humanbody_cli.reading import Rules
+from humanbody_cli.receipts import kept_in
 from humanbody_cli.run import chosen_engine, shape_of
 from humanbody_cli.selection import Selection, Shape
 from humanbody_cli.settings import EngineChoice, InputSettings, RunSettings
@@ -85,6 +86,9 @@ def _examined(photo: Photo, rules: Rules) -> Outcome:
     )
 
 
+_DIGITS = 64  # of a sha256
+
+
 @dataclass
 class Plan:
     """What a run would do."""
@@ -122,6 +126,8 @@ def plan(settings: RunSettings) -> int:
     planned = Plan(engine=shape.engine)
     journal = _journal(root)
     seen: set[bytes] = set()
+    if shape.engine == "api" and not settings.output.force:
+        seen |= {bytes.fromhex(name) for name in kept_in(root) if len(name) == _DIGITS}
 
     def deliver(outcome: Outcome) -> None:
         if outcome.status is Status.REJECTED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import time
 from collections.abc import Callable
@@ -103,6 +104,18 @@ def test_an_answer_cut_short_is_asked_for_again(
     ended, calls = _again(paid, api)
     assert (ended.code, calls) == (0, 1)
     assert [one["status"] for one in ended.records] == ["done"] * PHOTOS
+
+
+def test_a_plan_counts_the_answers_that_lie_ready(
+    paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path]
+) -> None:
+    """They cost no call, but with ``--force``."""
+    kept = paid_for()
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    arguments = ("plan", "photos", "-o", "out", "--endpoint", api.url, "--json")
+    assert json.loads(paid(*arguments).out)["calls"] == 0
+    assert json.loads(paid(*arguments, "--force").out)["calls"] == PHOTOS
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
 
 
 def test_force_pays_anew(paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path]) -> None:
@@ -210,22 +223,22 @@ def test_nothing_is_kept_of_a_run_that_publishes(paid: Hbseg, api: FakeApi, phot
 def test_an_answer_that_nobody_asks_for_is_let_go(tmp_path: Path) -> None:
     """After a month, at the end of a run that did not ask for it; until then it waits."""
     receipts = Receipts(str(tmp_path))
-    for name in ("old", "asked", "new"):
+    for name in ("01d", "a5", "e3"):
         receipts.of(name).keep(name.encode())
     month = time.time() - 31 * 86400
     for path in _files(tmp_path)[:2]:
         os.utime(path, (month, month))
     receipts = Receipts(str(tmp_path))
-    assert receipts.of("asked").body() == b"asked"
+    assert receipts.of("a5").body() == b"a5"
     receipts.close()
     receipts = Receipts(str(tmp_path))
-    kept = [receipts.of(name).is_there for name in ("old", "asked", "new")]
+    kept = [receipts.of(name).is_there for name in ("01d", "a5", "e3")]
     assert kept == [False, True, True]
 
 
 def test_files_are_used_again(tmp_path: Path) -> None:
     """As many files as answers under way at once; what a kill left is not touched."""
-    Receipts(str(tmp_path)).of("waiting").keep(b"answer")
+    Receipts(str(tmp_path)).of("abc").keep(b"answer")
     receipts = Receipts(str(tmp_path))
     for number in range(20):
         one, two = (receipts.of(f"{number}{place}") for place in "ab")
@@ -237,8 +250,8 @@ def test_files_are_used_again(tmp_path: Path) -> None:
     assert [path.name for path in _files(tmp_path)] == ["0", "1", "2"]
     receipts.close()
     assert [path.name for path in _files(tmp_path)] == ["0"]
-    assert Receipts(str(tmp_path)).of("waiting").body() == b"answer"
-    assert not Receipts(str(tmp_path), forget=True).of("waiting").is_there
+    assert Receipts(str(tmp_path)).of("abc").body() == b"answer"
+    assert not Receipts(str(tmp_path), forget=True).of("abc").is_there
 
 
 def test_where_nothing_can_be_kept_the_run_goes_on(tmp_path: Path) -> None:
