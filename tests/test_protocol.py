@@ -438,3 +438,15 @@ def test_an_answer_that_is_cut_short_is_a_lie(missing):
     found = parse(200, body[: len(body) - 1 - missing])
     assert isinstance(found, Refusal)
     assert (found.code, found.treatment) == ("BAD_ANSWER", Treatment.RETRY)
+
+
+@pytest.mark.parametrize("twice", ["result", "body_image"])
+def test_an_image_named_twice_is_the_last_one(twice):
+    """As in JSON: the quick way over the images of an answer reads it no other way."""
+    first, last = (base64.b64encode(bytes([number]) * 99).decode() for number in (1, 2))
+    other = ({"result", "body_image"} - {twice}).pop()
+    body = f'{{"{twice}": "{first}", "{other}": "{first}", "{twice}": "{last}"}}'.encode()
+    answer = parse(200, body)
+    assert isinstance(answer, Success)
+    assert getattr(answer, twice) == bytes([2]) * 99
+    assert getattr(answer, other) == bytes([1]) * 99
