@@ -176,13 +176,15 @@ def own_photo_rows(segment: Segment, folder: Path) -> list[Row]:
         Row(
             "soft over itself, sample: mean difference, alpha 1", _mean(difference[alpha == 255]), 1
         ),
-        Row("soft over itself, sample: rim darker than both sides by", float(excess.max()), 2),
+        Row(
+            "soft over itself, sample: rim darker than both sides by", float(excess.max()), TOO_DARK
+        ),
         Row(
             "soft over itself, all: photographs with any such rim pixel",
             sum(bool((each > TOO_DARK).any()) for each in several),
         ),
-        Row("soft over itself, all: part of the rim", 100 * _mean(rims > TOO_DARK), 0.1, unit=" %"),
-        Row("soft over itself, all: the darkest pixel by", float(rims.max())),
+        Row("soft over itself, all: part of the rim", 100 * _mean(rims > TOO_DARK), unit=" %"),
+        Row("soft over itself, all: rim darker than both sides by", float(rims.max()), TOO_DARK),
     ]
 
 

@@ -29,6 +29,9 @@ PURE = 0.98
 COLOUR_GRID = 512
 """Longer side, in pixels, of the grid on which foreground and background colours are spread."""
 
+REACH_GRID = 1536
+"""Longer side of the grid on which the nearest place is looked for: the finer the truer."""
+
 GUIDE_GRID = 512
 """Longer side of the grid of the guided filter: at 12 megapixels 98 ms, at full size 460 ms."""
 
@@ -55,7 +58,9 @@ class Foreground:
     def __init__(self, photo: Image.Image, mask: Image.Image) -> None:
         self._photo = photo
         self._mask = mask
-        self._inside, self._outside = _spread_colours(photo, mask)
+        flat = photo if photo.mode == "RGB" else photo.convert("RGB")
+        self._inside, self._outside = _spread_colours(flat, mask)
+        self._darkest, self._lightest = _reach(flat, mask)
 
     def part(self, box: Box) -> Image.Image:
         """The colours in a box (left, top, right, bottom), RGB."""
@@ -72,9 +77,13 @@ class Foreground:
                 colours.paste(0, tile)
                 continue
             place = (tile[0] + left, tile[1] + top, tile[2] + left, tile[3] + top)
-            near = [_patch(smooth, place, size) for smooth in (self._inside, self._outside)]
+            inside, outside, darkest, lightest = (
+                _patch(grid, place, size)
+                for grid in (self._inside, self._outside, self._darkest, self._lightest)
+            )
             seen = np.asarray(colours.crop(tile))
-            clean = _unmix(seen, np.asarray(alpha)[..., np.newaxis], *near)
+            inside = np.clip(inside, darkest, lightest)
+            clean = _unmix(seen, np.asarray(alpha)[..., np.newaxis], inside, outside)
             colours.paste(Image.fromarray(clean), tile)
         return colours
 
@@ -96,39 +105,40 @@ def _unmix(seen: Bytes, alpha: Bytes, inside: Floats, outside: Floats) -> Bytes:
 def _spread_colours(photo: Image.Image, mask: Image.Image) -> tuple[Image.Image, Image.Image]:
     """Smooth RGB pictures, on the small grid, of the people's colours and the background's."""
     factor = max(1, -(-max(photo.size) // COLOUR_GRID))
-    flat = photo if photo.mode == "RGB" else photo.convert("RGB")
-    pixels = np.asarray(flat.reduce(factor), np.float32)
+    pixels = np.asarray(photo.reduce(factor), np.float32)
     alpha = np.asarray(mask.reduce(factor), np.float32) / 255
-    inside = _in_reach(_spread(pixels, alpha), pixels, alpha)
-    return _as_image(inside), _as_image(_spread(pixels, 1 - alpha))
+    return _spread(pixels, alpha), _spread(pixels, 1 - alpha)
 
 
-def _as_image(pixels: Floats) -> Image.Image:
-    return Image.fromarray(np.rint(np.clip(pixels, 0, 255)).astype(np.uint8))
-
-
-def _spread(pixels: Floats, share: Floats) -> Floats:
+def _spread(pixels: Floats, share: Floats) -> Image.Image:
     """Colours [h, w, 3] of where `share` [h, w] is all but 1, spread smoothly over the rest."""
     # Mixed cells count a little, for where nothing pure is left, as in thin hair.
     weights = np.where(share > PURE, 1, 1e-3 * share**4)[..., np.newaxis]
-    return _pull_push(pixels, weights)
+    return Image.fromarray(np.rint(np.clip(_pull_push(pixels, weights), 0, 255)).astype(np.uint8))
 
 
-def _in_reach(spread: Floats, pixels: Floats, alpha: Floats) -> Floats:
-    """Spread colours [h, w, 3] held between the darkest and the lightest that the person has at
-    the nearest place: a mean over more of them would draw a dark coat's rim round a bright face."""
-    pure = alpha > PURE
-    nearest = nearest_cells(pure, (alpha > 0) & ~pure)
-    found = nearest >= 0
-    if not found.any():
-        return spread
-    places = nearest[found]
-    hidden = ~pure[..., np.newaxis]  # colours that are not the person's count on neither side
-    colours = np.rint(pixels).astype(np.uint8)
-    darkest = _lowest_near(np.where(hidden, 255, colours).astype(np.uint8)).reshape(-1, 3)
-    lightest = ~_lowest_near(np.where(hidden, 255, ~colours).astype(np.uint8)).reshape(-1, 3)
-    spread[found] = np.clip(spread[found], darkest[places], lightest[places])
-    return spread
+def _reach(photo: Image.Image, mask: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """RGB grids of the darkest and the lightest colours that the person has at the place nearest to
+    each cell of the rim: a smooth mean over more of them would draw a dark coat's rim round a
+    bright face. Of a veil that touches nobody, what is seen there. Elsewhere 0 and 255, which hold
+    nothing back."""
+    factor = max(1, -(-max(photo.size) // REACH_GRID))
+    colours = np.asarray(photo.reduce(factor))
+    alpha = np.asarray(mask.reduce(factor))
+    pure = alpha > 255 * PURE
+    rim = (alpha > 0) & (alpha < 255)
+    nearest = nearest_cells(pure, rim)
+    veil = rim & (nearest < 0)
+    nearest[veil] = np.flatnonzero(veil)
+    places = nearest[rim]
+    hidden = ~(pure | veil)[..., np.newaxis]  # whose colours are not the person's count not
+    grids = []
+    for shown, nothing in ((colours, 0), (~colours, 255)):
+        lowest = _lowest_near(np.where(hidden, np.uint8(255), shown)).reshape(-1, 3)[places]
+        grid = np.full_like(colours, nothing)
+        grid[rim] = lowest if nothing == 0 else ~lowest
+        grids.append(Image.fromarray(grid))
+    return grids[0], grids[1]
 
 
 def nearest_cells(known: Bools, wanted: Bools) -> Integers:

@@ -174,6 +174,18 @@ def test_a_dark_coat_does_not_darken_the_rim_of_a_bright_face():
     assert laid_over(foreground(photo, alpha), alpha, photo)[:, 64:].min() >= 178
 
 
+def test_a_veil_that_touches_nobody_keeps_its_colours():
+    """A faint patch away from everyone is no part of the person's coat, and is not painted so."""
+    photo = np.full((96, 128, 3), 210, np.uint8)
+    photo[:, :30] = 20
+    alpha = np.zeros((96, 128), np.uint8)
+    alpha[:, :30] = 255
+    alpha[40:60, 80:110] = 90
+    found = foreground(photo, alpha)
+    assert found[40:60, 80:110].min() == 210
+    assert not found[:, 30:80].any()
+
+
 def test_nearest_cells_are_those_with_the_fewest_steps():
     """Steps go to all eight neighbours, over wanted cells only; the rest is -1."""
     known = np.zeros((5, 7), bool)
