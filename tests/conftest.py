@@ -18,7 +18,17 @@ from PIL import Image, ImageDraw
 from humanbody_cli.errors import PhotoError
 from humanbody_cli.photos import single
 from humanbody_cli.pictures import Picture
+from humanbody_cli.protocol.requests import Credentials
 from humanbody_cli.reading import Rules, examine
+from humanbody_cli.settings import (
+    ApiSettings,
+    EngineChoice,
+    InputSettings,
+    LocalSettings,
+    OutputSettings,
+    RunSettings,
+    Wanted,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY, SECRET = "the-key-of-the-tests", "the-secret-of-the-tests"
@@ -134,3 +144,18 @@ def checked(tmp_path: Path) -> Callable[..., Picture | str]:
             return error.code if error.rejected and not error.attempts else "not rejected"
 
     return check
+
+
+def run_settings(
+    photos: Path, out: Path, url: str, *, concurrency: int | None = None
+) -> RunSettings:
+    """A quiet run over the API, for tests that put another disk under it."""
+    return RunSettings(
+        inputs=InputSettings((str(photos),)),
+        output=OutputSettings(out),
+        wanted=Wanted(),
+        engine=EngineChoice.API,
+        api=ApiSettings(Credentials(KEY, SECRET), url, qps=500.0, concurrency=concurrency),
+        local=LocalSettings(),
+        verbosity=-1,
+    )

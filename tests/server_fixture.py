@@ -11,12 +11,13 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -230,3 +231,17 @@ def site(pages: dict[str, bytes]) -> Iterator[str]:
         web.shutdown()
         thread.join()
         web.server_close()
+
+
+def connect(server: Server) -> socket.socket:
+    """A bare connection."""
+    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float = 3) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False

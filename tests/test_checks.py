@@ -38,7 +38,6 @@ FORMAT, SIZE, BYTES = (
 )
 TWO_MB = 2_097_152
 FIT = Rules(fit=True)
-ALL_ORIENTATIONS = range(1, 9)
 
 
 @pytest.fixture(autouse=True)

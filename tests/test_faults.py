@@ -8,22 +8,12 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import KEY, SECRET, files, photo
+from conftest import files, photo, run_settings
 from fake_api import FakeApi
 from PIL import Image
 
 from humanbody_cli import run
-from humanbody_cli.protocol.requests import Credentials
 from humanbody_cli.publish import RealDisk
-from humanbody_cli.settings import (
-    ApiSettings,
-    EngineChoice,
-    InputSettings,
-    LocalSettings,
-    OutputSettings,
-    RunSettings,
-    Wanted,
-)
 
 
 class FailingDisk(RealDisk):
@@ -65,18 +55,6 @@ class FailingDisk(RealDisk):
         super().sync_folder(path)
 
 
-def _settings(photos: Path, out: Path, url: str) -> RunSettings:
-    return RunSettings(
-        inputs=InputSettings((str(photos),)),
-        output=OutputSettings(out),
-        wanted=Wanted(),
-        engine=EngineChoice.API,
-        api=ApiSettings(Credentials(KEY, SECRET), url, qps=500.0),
-        local=LocalSettings(),
-        verbosity=-1,
-    )
-
-
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES])
 def test_every_call_to_the_disk_may_fail(
     tmp_path: Path,
@@ -95,7 +73,7 @@ def test_every_call_to_the_disk_may_fail(
         out = tmp_path / f"out{n}"
         disk = FailingDisk(n, number)
         before = len(api.stats.calls)
-        code = run.segment(_settings(photos, out, api.url), disk)
+        code = run.segment(run_settings(photos, out, api.url), disk)
         for data in files(out).values():
             Image.open(io.BytesIO(data)).load()
         assert not list(out.rglob("*.tmp"))
@@ -104,7 +82,7 @@ def test_every_call_to_the_disk_may_fail(
             break
         assert code == 4
         assert "cannot write" in capsys.readouterr().err
-        assert run.segment(_settings(photos, out, api.url)) == 0
+        assert run.segment(run_settings(photos, out, api.url)) == 0
         assert len(api.stats.calls) - before <= 4
         expected = expected or files(out)
         assert files(out) == expected

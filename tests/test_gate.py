@@ -4,63 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import virtual_loop
+from gating import Client, all_of
 from virtual_loop import clock
 
 from humanbody_cli.errors import CallLimitReached, FatalError, Interrupted, Stopped
 from humanbody_cli.quota.breaker import EARNED, PAUSES, START, STREAK, Breaker
-from humanbody_cli.quota.gate import Gate
-from humanbody_cli.quota.learning import Learner
-from humanbody_cli.quota.slots import OwnSlots, SharedSlots, Slots, slots_for
 from humanbody_cli.stopping import Stop
-
-
-class Client:
-    """A gate in virtual time, and what was sent through it."""
-
-    def __init__(
-        self, qps: float = 10, *, max_calls: int | None = None, slots: Slots | None = None
-    ) -> None:
-        self.stop = Stop()
-        self.gate = Gate(
-            Learner(qps, None), slots or OwnSlots(), self.stop, max_calls=max_calls, clock=clock
-        )
-        self.sent: list[float] = []
-
-    async def send(self, *, seconds: float = 0.5, sound: Callable[[], bool] = lambda: True) -> bool:
-        """One attempt at a server that takes its time; whether it was sent and sound."""
-        try:
-            async with self.gate.attempt() as call:
-                self.sent.append(clock())
-                await asyncio.sleep(seconds)
-                if sound():
-                    self.gate.succeeded(call)
-                    return True
-                self.gate.failed(call, "the server broke off", answered=False)
-                return False
-        except Stopped:
-            return False
-
-    async def photo(self, sound: Callable[[], bool], *, seconds: float = 0.5) -> bool:
-        """One photo: up to six attempts, with rests between."""
-        for attempt in range(6):
-            if await self.send(seconds=seconds, sound=sound):
-                return True
-            try:
-                await self.gate.rest(0.2 * 2**attempt)
-            except Stopped:
-                return False
-        return False
-
-
-async def all_of(*work: object) -> list[object]:
-    """Everything at once, to its end."""
-    return await asyncio.gather(*work)  # type: ignore[call-overload]
-
 
 # The first call
 
@@ -451,78 +403,3 @@ def test_retries_have_a_budget_that_successes_earn():
         pauses.append(worse.failure())
         worse.success()
     assert pauses.index(PAUSES[0]) == pytest.approx(START / (1 - EARNED), abs=2)
-
-
-# The shared timeline
-
-
-def test_two_runs_with_one_key_share_one_timeline(tmp_path):
-    """Starts handed out to either of two runs are spaced as if there were one."""
-    one, other = (SharedSlots(tmp_path / "key") for _ in range(2))
-    starts = [slots.reserve(100.0, 0.25) for slots in (one, other, other, one, other)]
-    assert starts == [100.0, 100.25, 100.5, 100.75, 101.0]
-
-
-def test_two_gates_share_one_quota(tmp_path):
-    """Two runs at once send no more together than one alone."""
-
-    async def work() -> list[float]:
-        clients = [Client(qps=10, slots=SharedSlots(tmp_path / "key")) for _ in range(2)]
-        await all_of(*(client.send(seconds=0.2) for client in clients for _ in range(30)))
-        return sorted(clients[0].sent + clients[1].sent)
-
-    sent = virtual_loop.run(work())
-    assert len(sent) == 60
-    assert min(b - a for a, b in itertools.pairwise(sent)) >= 0.09
-    assert sent[-1] - sent[0] < 60 / 9
-
-
-def test_times_never_go_back(tmp_path):
-    """A start is never before ``earliest``, nor nearer than the interval to the one before."""
-    for slots in (OwnSlots(), SharedSlots(tmp_path / "key")):
-        assert slots.reserve(50.0, 1.0) == 50.0
-        assert slots.reserve(10.0, 1.0) == 51.0
-        assert slots.reserve(70.5, 1.0) == 70.5
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"nonsense\n", b"nan", b"inf", b"-inf", b"9" * 30, b"\xff"]
-)
-def test_a_timeline_from_another_time_is_begun_anew(tmp_path, content):
-    """Damage, and starts far ahead from before a reboot, do not hold a run up."""
-    path = tmp_path / "key"
-    path.write_bytes(content)
-    slots = SharedSlots(path)
-    assert slots.reserve(100.0, 0.5) == 100.0
-    assert slots.reserve(100.0, 0.5) == 100.5
-
-
-def test_another_run_that_is_choosing_is_waited_for(tmp_path):
-    """While somebody else holds the file no start is handed out, and none is lost."""
-    import fcntl
-
-    path = tmp_path / "key"
-    slots = SharedSlots(path)
-    with path.open() as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        assert slots.reserve(100.0, 0.5) is None
-        fcntl.flock(other, fcntl.LOCK_UN)
-    assert slots.reserve(100.0, 0.5) == 100.0
-
-
-def test_the_key_is_nowhere_on_disk(tmp_path, monkeypatch):
-    """The timeline's file is named by a digest, one for each key and endpoint, for its owner."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    for endpoint, key in (("a", "SECRETKEY"), ("a", "OTHERKEY"), ("b", "SECRETKEY")):
-        assert slots_for(endpoint, key).reserve(1.0, 1.0) == 1.0
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) == 3
-    assert all("KEY" not in str(path) and b"KEY" not in path.read_bytes() for path in files)
-    assert all(path.stat().st_mode & 0o077 == 0 for path in files)
-
-
-def test_without_a_state_folder_the_timeline_is_the_runs_own(tmp_path, monkeypatch):
-    """Where nothing can be written the run keeps its own time."""
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_STATE_HOME", str(Path(tmp_path, "file")))
-    assert isinstance(slots_for("a", "b"), OwnSlots)

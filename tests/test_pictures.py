@@ -35,12 +35,7 @@ from humanbody_cli import pictures
 from humanbody_cli.pictures import Picture, read_header
 from humanbody_cli.reading import Rules
 
-FORMAT, SIZE, BYTES = (
-    "IMAGE_ERROR_UNSUPPORTED_FORMAT",
-    "INVALID_IMAGE_SIZE",
-    "IMAGE_FILE_TOO_LARGE",
-)
-TWO_MB = 2_097_152
+FORMAT = "IMAGE_ERROR_UNSUPPORTED_FORMAT"
 FIT = Rules(fit=True)
 ALL_ORIENTATIONS = range(1, 9)
 

@@ -10,22 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import KEY, SECRET, Ended, Hbseg, files, photo
+from conftest import Ended, Hbseg, files, photo, run_settings
 from fake_api import FakeApi
 
 from humanbody_cli import run
-from humanbody_cli.protocol.requests import Credentials
 from humanbody_cli.publish import RealDisk
 from humanbody_cli.receipts import FOLDER, Receipts
-from humanbody_cli.settings import (
-    ApiSettings,
-    EngineChoice,
-    InputSettings,
-    LocalSettings,
-    OutputSettings,
-    RunSettings,
-    Wanted,
-)
 
 PHOTOS = 4  # as many as the fixture makes
 
@@ -46,15 +36,7 @@ def paid_for(
     A run ends at the first failure, so that it takes some.
     """
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    settings = RunSettings(
-        inputs=InputSettings((str(photos),)),
-        output=OutputSettings(tmp_path / "out"),
-        wanted=Wanted(),
-        engine=EngineChoice.API,
-        api=ApiSettings(Credentials(KEY, SECRET), api.url, qps=500.0, concurrency=PHOTOS),
-        local=LocalSettings(),
-        verbosity=-1,
-    )
+    settings = run_settings(photos, tmp_path / "out", api.url, concurrency=PHOTOS)
 
     def pay() -> Path:
         kept = tmp_path / "out" / ".hbseg" / FOLDER

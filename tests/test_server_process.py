@@ -1,0 +1,194 @@
+"""The server as a process: bugs, signals, workers, and options that keep it from starting."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from server_fixture import (
+    PORTRAIT,
+    command,
+    connect,
+    message,
+    running,
+    script,
+    wait_for,
+)
+
+
+def test_bug_is_an_internal_error() -> None:
+    """The client gets INTERNAL_ERROR, the log the traceback, and the server lives on."""
+    broken = (
+        "import humanbody_cli.server.worker as worker\n"
+        "def broken(image): raise RuntimeError('only the log may know')\n"
+        "worker.load_segmenter = lambda settings: broken\n"
+    )
+    with running(script=script("workers=1", before=broken)) as server:
+        for _ in range(2):
+            answer = server.post(image=PORTRAIT)
+            assert (answer.status_code, message(answer)) == (500, "INTERNAL_ERROR")
+            assert "only" not in answer.text
+            assert set(answer.json()) == {"error_message", "request_id", "time_used"}
+        log = server.log.read_text()
+    assert "RuntimeError: only the log may know" in log
+    assert answer.json()["request_id"] in log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop_finishes_answers_in_flight(number: int) -> None:
+    """A signal stops the server: new calls find nobody, the one in flight gets its answer."""
+    with running("--latency", "0.8") as server, ThreadPoolExecutor(1) as pool:
+        idle = connect(server)
+        call = pool.submit(server.post, image=PORTRAIT)
+        time.sleep(0.4)
+        server.process.send_signal(number)
+        time.sleep(0.2)
+        with pytest.raises(ConnectionRefusedError):
+            connect(server)
+        assert call.result().status_code == 200
+        assert server.process.wait(5) == 0
+        idle.close()
+
+
+def test_interrupt_of_a_group_of_workers() -> None:
+    """Ctrl-C reaches parent and workers alike, and still lets the answer in flight finish."""
+    with (
+        running("--workers", "2", "--latency", "0.8") as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        call = pool.submit(server.post, image=PORTRAIT)
+        time.sleep(0.4)
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        for pid in [str(server.process.pid), *children.read_text().split()]:
+            os.kill(int(pid), signal.SIGINT)
+        assert call.result().status_code == 200
+        assert server.process.wait(5) == 0
+
+
+def test_second_signal_does_not_wait() -> None:
+    """Who signals twice means it."""
+    with running("--inject", "hang=1", "--latency", "20") as server, ThreadPoolExecutor(1) as pool:
+        call = pool.submit(server.post, image=PORTRAIT)
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert server.stop() == 0
+        assert isinstance(call.exception(), httpx.HTTPError)
+
+
+def test_workers_share_quotas_and_figures(tmp_path: Path) -> None:
+    """Two workers: a key's quota and the metrics hold for both; a lost worker is replaced."""
+    keys = tmp_path / "keys"
+    keys.write_text("key secret qps=5\n")
+    with running("--workers", "2", "--keys", str(keys)) as server:
+        server.key, server.secret = "key", "secret"
+        with ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(lambda _: server.form().status_code, range(20)))
+        assert sorted(answers) == [400] * 5 + [403] * 15
+        refused = 'hbseg_requests_total{code="CONCURRENCY_LIMIT_EXCEEDED",status="403"}'
+        assert wait_for(lambda: server.metric(refused) == 15)
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        first, second = (int(pid) for pid in children.read_text().split())
+        os.kill(first, signal.SIGKILL)
+        assert wait_for(
+            lambda: (
+                len(new := {int(p) for p in children.read_text().split()}) == 2 and first not in new
+            ),
+            seconds=10,
+        )
+        time.sleep(1.1)
+        assert server.form().status_code == 400
+        assert server.stop() == 0
+        assert not Path(f"/proc/{second}").exists()
+
+
+def test_orphaned_workers_stop(tmp_path: Path) -> None:
+    """Workers whose parent was killed do not stay."""
+    with running("--workers", "2") as server:
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        pids = children.read_text().split()
+        server.process.kill()
+        server.process.wait()
+        assert wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+
+
+def test_port_in_use() -> None:
+    """A taken port is one sentence and exit code 4."""
+    with running() as server:
+        code, said = run("--port", str(server.port))
+        assert code == 4
+        assert re.fullmatch(r"hbseg: cannot listen on 127.0.0.1 port \d+: .*--port.*\n", said)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--host", "0.0.0.0"], "--keys"),
+        (["--host", "::"], "--keys"),
+        (["--host", "no.such.host.invalid"], "no address of this machine"),
+        (["--keys", "/nowhere"], "cannot read the keys file /nowhere"),
+        (["--inject", "INTERNAL_EROR=0.1"], "did you mean INTERNAL_ERROR?"),
+        (["--inject", "nonsense=0.1"], "known are"),
+        (["--inject", "reset"], "rate from 0 to 1"),
+        (["--inject", "reset=0.6,hang=0.6"], "1.2"),
+        (["--inject", "reset=0.1,RESET=0.1"], "twice"),
+        (["--latency", "soon"], "--latency"),
+        (["--latency", "2-1"], "--latency"),
+        (["--qps", "0"], "--qps"),
+        (["--qps", "nan"], "--qps"),
+    ],
+)
+def test_wrong_options(options: list[str], expected: str) -> None:
+    """What makes no sense is refused before anything starts: one sentence, exit code 2."""
+    code, said = run(*options)
+    assert code == 2
+    assert said.startswith("hbseg: ")
+    assert said.count("\n") == 1
+    assert expected in said
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "has no key"),
+        ("alone\n", "line 1: a key needs its secret"),
+        ("a topsecret\na topsecret\n", "line 2"),
+        ("a topsecret forbidden\n", "'forbidden' is none of ok, denied-by-client"),
+        ("a topsecret qps=0\n", "'qps=0'"),
+        ("a topsecret balance=-1\n", "'balance=-1'"),
+    ],
+)
+def test_wrong_keys_files(tmp_path: Path, text: str, expected: str) -> None:
+    """A keys file's mistake is named with its line and without its secrets."""
+    path = tmp_path / "keys"
+    path.write_text(text)
+    code, said = run("--keys", str(path))
+    assert code == 2
+    assert expected in said
+    assert "topsecret" not in said
+
+
+def test_readable_keys_file_is_warned_of(tmp_path: Path) -> None:
+    """A keys file that every user can read works, with a warning."""
+    path = tmp_path / "keys"
+    path.write_text("key secret\n")
+    path.chmod(0o644)
+    with running("--keys", str(path), "--host", "0.0.0.0") as server:
+        assert "chmod 600" in server.log.read_text()
+        assert "secret" not in server.log.read_text()
+
+
+def run(*options: str) -> tuple[int, str]:
+    """A server that does not start: its exit code and what it said on stderr."""
+    done = subprocess.run(
+        [*command(), *options], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr
