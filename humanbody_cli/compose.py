@@ -101,7 +101,7 @@ class Cutout:
         return self.part((0, 0, *self.size))
 
     def png(self) -> bytes:
-        """All of it as PNG, never whole in memory."""
+        """All of it as PNG, with numpy never whole in memory."""
         return png.encode_parts(self.size, "RGBA", self.part)
 
 
@@ -125,8 +125,6 @@ def soft_cutout(pixels: Image.Image, mask: Image.Image) -> Cutout:
         UsageError: where numpy, of the extra ``soft``, is not installed.
     """
     try:
-        import numpy  # noqa: F401 - without it mattes cannot work, loaded before or not
-
         from humanbody_cli import mattes
     except ImportError:
         raise UsageError(

@@ -59,7 +59,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Selection:
-    """Decides which photos are to be done. ``size_of`` gives a file's bytes, -1 if not there."""
+    """Decides which photos are to be done, in the output folder ``root``."""
 
     root: str
     shape: Shape

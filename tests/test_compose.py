@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from making import BLUE, GOLD, RED, jpeg, noise, opened, png, quarters, raw_png, saved
 from PIL import Image, ImageChops, ImageFilter
 
+import humanbody_cli
 from humanbody_cli import compose, pictures
 from humanbody_cli import png as structure
 from humanbody_cli.compose import Mask, hard_cutout, soft_cutout
@@ -247,7 +248,9 @@ def test_a_cutout_made_in_strips_is_the_whole_one(kind, mode):
 
 def test_without_numpy_the_error_says_what_to_install(monkeypatch):
     """Soft edges need numpy; who has none is told how to get it."""
-    monkeypatch.setitem(sys.modules, "numpy", None)
+    for name in ("numpy", "humanbody_cli.mattes"):  # as if neither had been loaded before
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delattr(humanbody_cli, "mattes", raising=False)
     with pytest.raises(UsageError, match=r"humanbody-cli\[soft\]"):
         soft_cutout(Image.new("RGB", (4, 4)), Image.new("L", (4, 4)))
 
