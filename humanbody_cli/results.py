@@ -19,7 +19,8 @@ from humanbody_cli.uploads import Upload
 class Results:
     """PNG bytes, ``None`` where none is wanted. ``coverage`` and ``doubt`` go from 0 to 1.
 
-    ``in_place`` says that the files already are where they belong.
+    ``engine`` is `Shape.engine` of whatever made the mask. ``in_place`` names the kinds of files
+    that already are where they belong, byte for byte.
     """
 
     mask: bytes | None = field(repr=False)
@@ -31,7 +32,7 @@ class Results:
     request_id: str | None = None
     image_id: str | None = None
     time_used: int | None = None
-    in_place: bool = False
+    in_place: frozenset[str] = frozenset()
 
 
 def ask_for(wanted: Wanted, picture: Picture, upload: Upload) -> Ask:
