@@ -8,20 +8,21 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from humanbody_cli import reading, results, uploads
+from humanbody_cli import proof, reading, results, uploads
 from humanbody_cli.engines.base import Engine
-from humanbody_cli.errors import FatalError, PhotoError, Stopped
+from humanbody_cli.errors import FatalError, HbsegError, PhotoError, Stopped
 from humanbody_cli.journal import Finished, Journal, key_of
 from humanbody_cli.outcomes import Outcome, Status
 from humanbody_cli.photos import Photo
 from humanbody_cli.pictures import Picture
-from humanbody_cli.publish import CUTOUTS, MASKS, Publisher
+from humanbody_cli.proof import Proof
+from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, Publisher, Reservation, has_size
 from humanbody_cli.reading import Rules
-from humanbody_cli.receipts import Receipt, Receipts
+from humanbody_cli.receipts import Receipt, Receipts, room_for
 from humanbody_cli.results import Results
 from humanbody_cli.reuse import Reuse
 from humanbody_cli.selection import Shape
@@ -73,6 +74,8 @@ class Pipeline:
                 with contextlib.suppress(FatalError):
                     self.journal.reprieve(photo, error.attempts)
             raise
+        finally:
+            way.release()
 
     def _read(self, photo: Photo) -> tuple[Picture, str]:
         picture = reading.examine(photo, self.rules)
@@ -102,10 +105,16 @@ class Pipeline:
         # Whatever keeps a result from being written is found before money is spent on it.
         for kind in (MASKS, CUTOUTS):
             if self._wants(kind):
-                self.publisher.make_ready(kind, photo.name, picture.size)
+                may_replace = self._may_replace(photo, kind)
+                self.publisher.make_ready(kind, photo.name, picture.size, may_replace=may_replace)
+        way.reservation = self.publisher.reserve(picture.size)
         upload = uploads.prepare(picture, fit=self.shape.wanted.fit)
-        if self.receipts is not None and upload.picture is not picture:
-            way.receipt = self.receipts.of(reading.digest(upload.picture))
+        if self.receipts is not None:
+            assert way.receipt is not None
+            if upload.picture is not picture:
+                way.receipt.release()
+                way.receipt = self.receipts.of(reading.digest(upload.picture))
+            way.receipt.reserve(room_for(upload.size))
         if not self.rules.keep_pixels:
             picture.forget_pixels()
         return upload
@@ -113,15 +122,22 @@ class Pipeline:
     def _wants(self, kind: str) -> bool:
         return self.shape.wanted.mask if kind == MASKS else self.shape.wanted.cutout
 
+    def _may_replace(self, photo: Photo, kind: str) -> MayReplace:
+        known = self.journal.known([key_of(photo)]).get(key_of(photo))
+        if known is None or os.fsdecode(known.name) != photo.name:
+            return has_size(None)
+        return has_size(known.mask_size if kind == MASKS else known.cutout_size)
+
     def _publish(self, way: _Way, made: Results) -> Outcome:
         """Mask, then cutout, then the row: the row is the mark that both are there."""
         photo = way.photo
         if not made.in_place:
             self._withdraw_stale(way, made)
-            if made.mask is not None:
-                self.publisher.publish(MASKS, photo.name, made.mask)
-            if made.cutout is not None:
-                self.publisher.publish(CUTOUTS, photo.name, made.cutout)
+            made = replace(
+                made,
+                mask=made.mask and self._put(way, MASKS, made.mask, made.doubt),
+                cutout=made.cutout and self._put(way, CUTOUTS, made.cutout, made.doubt),
+            )
         outcome = way.done(made, self.publisher)
         self.journal.finish(
             Finished(
@@ -136,6 +152,12 @@ class Pipeline:
             way.receipt.drop()
         return outcome
 
+    def _put(self, way: _Way, kind: str, data: bytes, doubt: float | None) -> bytes:
+        photo, made = way.photo, str(Shape(self.engine.name, self.shape.wanted))
+        data = proof.attach(data, Proof(str(way.sha256), made, doubt))
+        self.publisher.publish(kind, photo.name, data, may_replace=self._may_replace(photo, kind))
+        return data
+
     def _withdraw_stale(self, way: _Way, made: Results) -> None:
         """A mask or cutout of the photo's earlier bytes must not stand beside the new one."""
         known = self.journal.known([key_of(way.photo)]).get(key_of(way.photo))
@@ -143,10 +165,13 @@ class Pipeline:
             return
         for kind, data in ((MASKS, made.mask), (CUTOUTS, made.cutout)):
             if data is None:
-                self.publisher.withdraw(kind, way.photo.name)
+                may_replace = self._may_replace(way.photo, kind)
+                self.publisher.withdraw(kind, way.photo.name, may_replace=may_replace)
 
     def _give_up(self, way: _Way, error: PhotoError) -> Outcome:
         outcome = way.refused(error, self.engine.name)
+        if way.receipt is not None and not (error.rejected and error.transient):
+            way.receipt.drop()
         self.journal.finish(Finished(way.photo, outcome, shape=str(self.shape)))
         return outcome
 
@@ -177,7 +202,8 @@ class Pipeline:
         self._work.shutdown(wait=False)
         self._disk.shutdown(wait=False)
         if self.receipts is not None:
-            self.receipts.close()
+            with contextlib.suppress(HbsegError):
+                self.receipts.close(self.journal.is_settled)
 
 
 @dataclass
@@ -189,6 +215,13 @@ class _Way:
     picture: Picture | None = None
     sha256: str | None = None
     receipt: Receipt | None = None
+    reservation: Reservation | None = None
+
+    def release(self) -> None:
+        if self.receipt is not None:
+            self.receipt.release()
+        if self.reservation is not None:
+            self.reservation.release()
 
     def done(self, made: Results, publisher: Publisher) -> Outcome:
         name = self.photo.name

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from humanbody_cli import intake
+from humanbody_cli import intake, receipts
 from humanbody_cli.errors import (
     FatalError,
     HbsegError,
@@ -118,6 +118,8 @@ class _Run:
             first = next(due, None)
             if first is not None:
                 self._work(itertools.chain([first], due))
+            else:
+                receipts.sweep(self.root, self.journal.is_settled)
             code = self._exit_code()
         except FatalError as error:
             self.stop.set(error)
