@@ -8,7 +8,7 @@ from humanbody_cli.engines.local import LocalEngine, load_segmenter
 from humanbody_cli.journal import Journal
 from humanbody_cli.pictures import configure_pillow
 from humanbody_cli.pipeline import Pipeline
-from humanbody_cli.publish import Publisher
+from humanbody_cli.publish import Disk, Publisher
 from humanbody_cli.quota.gate import Gate
 from humanbody_cli.quota.learning import Learner
 from humanbody_cli.quota.slots import slots_for
@@ -26,6 +26,7 @@ def assemble(
     journal: Journal,
     publisher: Publisher,
     stop: Stop,
+    disk: Disk | None = None,
 ) -> tuple[Gate | None, Pipeline]:
     """Gate (with the API) and pipeline of the run that the journal has begun.
 
@@ -59,7 +60,7 @@ def assemble(
             credentials=settings.api.credentials,
         ),
         checked=selection.checked,
-        receipts=Receipts(publisher, forget=output.force) if gate is not None else None,
+        receipts=Receipts(publisher.root, disk, forget=output.force) if gate is not None else None,
         threads=settings.local.threads,
     )
     return gate, pipeline

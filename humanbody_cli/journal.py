@@ -268,6 +268,15 @@ class Journal:
                 return
             last = rows[-1][1]
 
+    def is_settled(self) -> bool:
+        """Whether no photo waits for results: none is pending, none is refused for the moment."""
+        query = (
+            "SELECT 1 FROM photos WHERE status = 'pending' OR status = 'rejected' AND transient "
+            "LIMIT 1"
+        )
+        with self._guard, database.translated(self.path):
+            return self.rebuilt_from is None and self._db.execute(query).fetchone() is None
+
     def counts(self) -> dict[tuple[str, str | None], tuple[int, int]]:
         """(status, code) -> photos and calls."""
         query = "SELECT status, code, COUNT(*), SUM(calls) FROM photos GROUP BY status, code"

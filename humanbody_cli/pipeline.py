@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 
 from humanbody_cli import proof, reading, results, uploads
 from humanbody_cli.engines.base import Engine
-from humanbody_cli.errors import FatalError, PhotoError, Stopped
+from humanbody_cli.errors import FatalError, HbsegError, PhotoError, Stopped
 from humanbody_cli.journal import Due, Finished, Journal, Known
 from humanbody_cli.outcomes import Outcome, Status
 from humanbody_cli.photos import Kind, Photo
@@ -23,7 +23,7 @@ from humanbody_cli.pictures import Picture
 from humanbody_cli.proof import Proof
 from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, Publisher, Reservation, has_size
 from humanbody_cli.reading import Rules
-from humanbody_cli.receipts import Receipt, Receipts
+from humanbody_cli.receipts import Receipt, Receipts, room_for
 from humanbody_cli.results import Results
 from humanbody_cli.reuse import Reuse
 from humanbody_cli.selection import Shape
@@ -79,8 +79,7 @@ class Pipeline:
                     self.journal.reprieve(due.photo, error.attempts)
             raise
         finally:
-            if way.room is not None:
-                way.room.release()
+            way.release()
 
     def _read(self, way: _Way) -> Picture:
         """The photo read and checked. What was made of earlier bytes goes first: whatever becomes
@@ -132,8 +131,13 @@ class Pipeline:
                 )
         way.room = self.publisher.reserve(picture.size)
         upload = uploads.prepare(picture, fit=self.shape.wanted.fit)
-        if self.receipts is not None and upload.picture is not picture:
-            way.receipt = self.receipts.of(self.shape.answer_name(reading.digest(upload.picture)))
+        if self.receipts is not None:
+            assert way.receipt is not None
+            if upload.picture is not picture:
+                way.receipt.release()
+                sha256 = reading.digest(upload.picture)
+                way.receipt = self.receipts.of(self.shape.answer_name(sha256))
+            way.receipt.reserve(room_for(upload.size))
         if not self.rules.keep_pixels:
             picture.forget_pixels()
         return upload
@@ -191,6 +195,8 @@ class Pipeline:
             self._retire(way, MASKS)
             self._retire(way, CUTOUTS)
         outcome = way.refused(error, self.engine.name)
+        if way.receipt is not None and not (error.rejected and error.transient):
+            way.receipt.drop()
         self.journal.finish(
             Finished(
                 way.photo,
@@ -231,7 +237,8 @@ class Pipeline:
         self._work.shutdown(wait=False)
         self._disk.shutdown(wait=False)
         if self.receipts is not None:
-            self.receipts.close()
+            with contextlib.suppress(HbsegError):
+                self.receipts.close(self.journal.is_settled)
 
 
 @dataclass
@@ -269,6 +276,13 @@ class _Way:
         """The sha256 of the photo's bytes, once they were read."""
         assert self.sha256 is not None
         return self.sha256
+
+    def release(self) -> None:
+        """Give back what was taken for this photo: it is published, or will not be now."""
+        if self.receipt is not None:
+            self.receipt.release()
+        if self.room is not None:
+            self.room.release()
 
     def has_other_bytes(self, size: int) -> bool:
         """Whether the photo, now of so many bytes, is not the one that the journal's row is of."""

@@ -22,7 +22,7 @@ from humanbody_cli.outcomes import Outcome, Status, json_line
 from humanbody_cli.photos import Kind, single
 from humanbody_cli.pictures import Picture
 from humanbody_cli.progress import Progress
-from humanbody_cli.publish import CUTOUTS, MASKS, Publisher
+from humanbody_cli.publish import CUTOUTS, MASKS, Publisher, always
 from humanbody_cli.settings import Edges
 from humanbody_cli.tally import Tally
 
@@ -172,7 +172,7 @@ def _recomposed(root: str, outcome: Outcome, recipe: Recipe, publisher: Publishe
         image = compose_one(picture.pixels(), mask, recipe)
         profile = pictures.rgb_profile(picture)
         name = _name(root, outcome).removesuffix(SUFFIX) + "." + recipe.format
-        publisher.publish("", name, encoded(image, recipe, profile))
+        publisher.publish("", name, encoded(image, recipe, profile), may_replace=always)
     except PhotoError as error:
         return replace(outcome, status=Status.FAILED, code=error.code, message=error.message)
     return replace(outcome, cutout=publisher.path("", name), attempts=0)

@@ -17,7 +17,7 @@ from humanbody_cli.errors import output_error
 from humanbody_cli.journal import Journal
 from humanbody_cli.outcomes import Outcome, Status
 from humanbody_cli.progress import shown
-from humanbody_cli.publish import Publisher
+from humanbody_cli.publish import Publisher, always
 from humanbody_cli.status import counts
 from humanbody_cli.tally import DOUBTFUL
 
@@ -59,7 +59,8 @@ def write(journal: Journal) -> list[str]:
     for page in range(1, pages + 1):
         photos = list(islice(done, PHOTOS_A_PAGE))
         text = _page(journal, figures, photos, page, pages)
-        publisher.publish("", _file(page), text.encode("utf-8", "replace"))
+        page_bytes = text.encode("utf-8", "replace")
+        publisher.publish("", _file(page), page_bytes, may_replace=always)
         paths.append(os.path.join(root, _file(page)))
     _remove_old(root, pages)
     return paths

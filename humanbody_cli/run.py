@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from humanbody_cli import __version__, intake, streams
+from humanbody_cli import __version__, intake, receipts, streams
 from humanbody_cli.engines.choice import check_installed, engine_line, shape_of, uses_api
 from humanbody_cli.errors import (
     FatalError,
@@ -109,6 +109,8 @@ class _Run:
             self.has_begun = True
             if first is not None:
                 self._work(itertools.chain([first], due))
+            else:
+                receipts.sweep(self.root, self.journal.is_settled)
             code = self._exit_code()
             if self.stop.reason is None:
                 self.publisher.clear_aside()
@@ -153,7 +155,7 @@ class _Run:
 
         leftovers = self.journal.begin_run(self.shape.engine)
         self.gate, pipeline = assemble(
-            self.settings, self.selection, self.journal, self.publisher, self.stop
+            self.settings, self.selection, self.journal, self.publisher, self.stop, self.disk
         )
         self.progress.say(engine_line(self.settings))
         for name in leftovers:

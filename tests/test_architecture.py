@@ -27,6 +27,7 @@ FLOORS: list[set[str]] = [
     {"engines.base"},
     {"journal", "compose", "reading", "uploads", "lock", "receipts"},
     {"publish", "pictures", "mattes", "database"},
+    {"proof"},
     {"photos", "quota", "png"},
     {"names", "outcomes", "stopping"},
     {"settings"},
