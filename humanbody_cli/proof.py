@@ -81,6 +81,11 @@ def read(data: bytes) -> Proof | None:
     return proof if crc == actual else None
 
 
+def is_present(data: bytes) -> bool:
+    """Whether a proof was written into a PNG, be it that it no longer fits."""
+    return data[_START + 4 : _START + 8] == CHUNK
+
+
 def peek(path: str) -> Proof | None:
     """The proof at the beginning of a file, whether or not the rest still fits it.
 
