@@ -7,15 +7,13 @@ answers at once.
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib
-import os
 import sys
 
 import click
 
-from humanbody_cli import __version__
-from humanbody_cli.errors import HbsegError, stdout_error
+from humanbody_cli import __version__, streams
+from humanbody_cli.errors import HbsegError, StdoutError
 
 COMMANDS = {
     "segment": "Cut people out of photos.",
@@ -67,63 +65,28 @@ def hbseg() -> None:
 
 def main() -> None:
     """Run the command; every way out has its exit code."""
-    _open_streams()
-    try:
-        code = hbseg.main(prog_name="hbseg", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        print("hbseg: interrupted", file=sys.stderr)  # noqa: T201
-        code = 130
-    except HbsegError as error:
-        print(f"hbseg: {error}", file=sys.stderr)  # noqa: T201
-        code = error.exit_code
-    except OSError as error:
-        if not _is_stdouts(error):
-            raise
-        code = _lost_stdout(error)
-    else:
-        code = _flushed(code if isinstance(code, int) else 0)
+    streams.prepare()
+    code = _exit_code()
+    with contextlib.suppress(StdoutError):  # a command that failed has said why
+        sys.stdout.flush()
     sys.exit(code)
 
 
-def _open_streams() -> None:
-    """Streams that the caller closed (``>&-``) become /dev/null: else the next file to be opened,
-    the journal perhaps, would be written to as stdout."""
-    for number in (0, 1, 2):
-        if not _is_open(number):
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
-    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-
-
-def _is_open(number: int) -> bool:
+def _exit_code() -> int:
     try:
-        os.fstat(number)
-    except OSError:
-        return False
-    return True
-
-
-def _is_stdouts(error: OSError) -> bool:
-    """Whether an error is one of writing to a stream: those of files name their file."""
-    return error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC, errno.EIO)
-
-
-def _flushed(code: int) -> int:
-    try:
+        code = hbseg.main(prog_name="hbseg", standalone_mode=False)
         sys.stdout.flush()
-    except OSError as error:
-        return _lost_stdout(error)
-    return code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _complain("interrupted")
+        return 130
+    except HbsegError as error:
+        _complain(str(error))
+        return error.exit_code
+    return code if isinstance(code, int) else 0
 
 
-def _lost_stdout(error: OSError) -> int:
-    # What Python would flush at exit has nowhere to go.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    reason = stdout_error(error)
-    with contextlib.suppress(OSError):
-        print(f"hbseg: {reason}", file=sys.stderr)  # noqa: T201
-    return reason.exit_code
+def _complain(sentence: str) -> None:
+    print(f"hbseg: {streams.shown(sentence)}", file=sys.stderr)  # noqa: T201 - the command's own

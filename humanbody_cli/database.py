@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -14,6 +16,14 @@ from humanbody_cli.photos import STATE
 
 FILE = "journal.sqlite3"
 VERSION = 1
+
+_WAL, _SHM = "-wal", "-shm"
+"""What SQLite appends to a journal's name for the log and for the log's index."""
+
+_DAMAGE = ("malformed", "not a database", "Could not decode to UTF-8")
+
+_COPIES = 5
+"""Times that a journal is copied which changes during each of them."""
 
 _SCHEMA = """
 CREATE TABLE photos (
@@ -56,23 +66,100 @@ def open_to_write(path: str) -> tuple[sqlite3.Connection, str | None]:
 
 
 def open_to_read(path: str) -> sqlite3.Connection:
-    """The journal for a command that changes nothing, also while a run is at work.
+    """The journal for a command that changes nothing: also for a user who may not write there, on a
+    read-only mount, while a run is at work, and as a killed run left it.
 
     Raises:
-        JournalError: there is none, or it is of a later version.
+        JournalError: there is none, it may not be read, or another version of hbseg wrote it.
     """
-    if not os.path.exists(path):
-        raise JournalError(f"no run has written here yet: {path} is missing; check the folder")
-    db = _connect(path, "?mode=ro")
-    _check_version(db, path)
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise JournalError(
+            f"no run has written here yet: {path} is missing; check the folder"
+        ) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise JournalError(f"{path} cannot be read: {reason}; check its permissions") from error
+    db = _reader(path)
+    try:
+        _check_version(db, path)
+        if not _has_tables(db):
+            raise JournalError(
+                f"{path} is empty: the run that began it was stopped at once; run it again"
+            )
+    except BaseException:
+        db.close()
+        raise
     return db
+
+
+def _reader(path: str) -> sqlite3.Connection:
+    """In WAL mode SQLite reads through two files beside the journal, and makes them where they are
+    missing. Another user's would keep the owner's next run from writing, so that a guest gets a
+    copy instead."""
+    if _is_own(path) or all(os.path.exists(path + ending) for ending in (_WAL, _SHM)):
+        with contextlib.suppress(sqlite3.OperationalError):
+            return _connect(path, "?mode=ro")
+    for _ in range(_COPIES):
+        before = _state(path)
+        db = _copy_with_log(path) if before[1] else _copy(path)
+        if _state(path) == before:
+            return db
+        db.close()  # a run wrote into it meanwhile
+    raise JournalError(f"{path} changes all the time; try again when the run on it has ended")
+
+
+def _is_own(path: str) -> bool:
+    """Whether SQLite's files beside the journal can be made, and are its owner's then."""
+    user = os.geteuid()  # root's SQLite hands them to the owner
+    return user in (0, os.stat(path).st_uid) and os.access(os.path.dirname(path), os.W_OK)
+
+
+def _state(path: str) -> tuple[tuple[int, int, int] | None, tuple[int, int, int] | None]:
+    """What changes whenever the journal or its log does; ``None`` for an absent or empty file."""
+
+    def look(path: str) -> tuple[int, int, int] | None:
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            return None
+        return (status.st_ino, status.st_size, status.st_mtime_ns) if status.st_size else None
+
+    return look(path), look(path + _WAL)
+
+
+def _copy(path: str) -> sqlite3.Connection:
+    """A copy in memory of a journal that is whole by itself. ``immutable`` looks at no log."""
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    with contextlib.closing(_connect(path, "?immutable=1")) as db:
+        db.backup(copy)
+    return copy
+
+
+def _copy_with_log(path: str) -> sqlite3.Connection:
+    """The same of a journal and the log beside it, which SQLite joins in a folder of our own."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="hbseg-") as folder:
+            private = os.path.join(folder, FILE)
+            shutil.copyfile(path, private)
+            with contextlib.suppress(FileNotFoundError):  # a run has ended meanwhile
+                shutil.copyfile(path + _WAL, private + _WAL)
+            with contextlib.closing(_connect(private)) as db:
+                db.execute("PRAGMA journal_mode=DELETE")  # takes the log in
+            return _copy(private)
+    except OSError as error:
+        raise JournalError(
+            f"{path} was left open by a run, and there is no room for a copy of it: "
+            f"{error.strerror or error}; set TMPDIR to a folder that can be written"
+        ) from error
 
 
 def set_aside(path: str) -> str:
     """Keep a damaged journal under another name; the next run begins a new one."""
     aside = f"{path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
     os.replace(path, aside)
-    for ending in ("-wal", "-shm"):
+    for ending in (_WAL, _SHM):
         with contextlib.suppress(FileNotFoundError):
             os.replace(path + ending, aside + ending)
     return aside
@@ -130,7 +217,8 @@ def _ended_badly(db: sqlite3.Connection, path: str) -> bool:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    return "malformed" in str(error) or "not a database" in str(error)
+    """Whether an error tells that the file itself is damaged."""
+    return any(words in str(error) for words in _DAMAGE)
 
 
 @contextlib.contextmanager
@@ -148,7 +236,7 @@ def translated(path: str) -> Iterator[None]:
             raise damage from error
         if isinstance(error, sqlite3.OperationalError):
             raise OutputError(
-                f"cannot write {path}: {error}; free space or check the disk and permissions, "
+                f"cannot use {path}: {error}; free space or check the disk and permissions, "
                 "and run the same command again"
             ) from error
         raise

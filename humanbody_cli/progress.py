@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from typing import Any
 
 from humanbody_cli.outcomes import Outcome, Status
+from humanbody_cli.streams import shown
 from humanbody_cli.tally import Tally
 
 
@@ -26,14 +26,16 @@ class Progress:
             )
 
     def say(self, line: str, *, level: int = 0) -> None:
-        """One line; ``level`` 1 only with ``-v``, -1 even with ``-q``."""
+        """One line; ``level`` 1 only with ``-v``, -1 even with ``-q``.
+
+        Whatever stands in it, names and what a server said among them, is made safe to show.
+        """
         if level > self._verbosity:
             return
-        with contextlib.suppress(OSError):  # a stderr that nobody reads is no reason to stop
-            if self._bar is not None:
-                self._bar.write(line, file=sys.stderr)
-            else:
-                print(line, file=sys.stderr, flush=True)  # noqa: T201
+        if self._bar is not None:
+            self._bar.write(shown(line), file=sys.stderr)
+        else:
+            print(shown(line), file=sys.stderr, flush=True)  # noqa: T201 - the one place
 
     def expect(self, total: int) -> None:
         """How many photos there are, once that is known."""
@@ -49,7 +51,7 @@ class Progress:
     def add(self, outcome: Outcome, tally: Tally) -> None:
         """A photo came to its end."""
         if outcome.status in (Status.REJECTED, Status.FAILED):
-            self.say(f"{shown(outcome.source)}: {outcome.code}: {outcome.message}")
+            self.say(f"{outcome.source}: {outcome.code}: {outcome.message}")
         elif outcome.status is Status.DONE:
             self.say(_done_line(outcome), level=1)
         if self._bar is not None:
@@ -66,19 +68,7 @@ class Progress:
 
 def _done_line(outcome: Outcome) -> str:
     doubt = f", doubt {outcome.doubt:.2f}" if outcome.doubt is not None else ""
-    return f"{shown(outcome.source)}: done in {outcome.elapsed} ms{doubt}"
-
-
-def shown(source: str) -> str:
-    """A name fit for a terminal: control characters and bytes that are no text are escaped."""
-    return "".join(
-        char
-        if char.isprintable()
-        else char.encode("unicode_escape", "surrogateescape").decode()
-        if not "\udc80" <= char <= "\udcff"
-        else f"\\x{ord(char) - 0xDC00:02x}"
-        for char in source
-    )
+    return f"{outcome.source}: done in {outcome.elapsed} ms{doubt}"
 
 
 class Stopwatch:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image, ImageColor, ImageOps
 
-from humanbody_cli import compose, pictures, png, reading
+from humanbody_cli import compose, ownership, pictures, png, reading, seals, streams
 from humanbody_cli.compose import Mask
 from humanbody_cli.errors import OutputError, PhotoError, UsageError
 from humanbody_cli.journal import Journal
@@ -29,7 +31,17 @@ from humanbody_cli.tally import Tally
 RECOMPOSED = "recomposed"
 MASK_GONE = "MASK_GONE"
 SOURCE_CHANGED = "SOURCE_CHANGED"
+NAME_TAKEN = "OUTPUT_NAME_TAKEN"
+TOO_LARGE = "TOO_LARGE_FOR_FORMAT"
+SEAL = "recomposed"
+"""The kind of seal that recomposed cutouts bear."""
+
 _QUALITY = 92
+_LONGEST_SIDE = {"webp": 16_383, "jpg": 65_500}
+"""Pixels: 14 bits of a WebP's header (RFC 9649, 2.7); what libjpeg takes (JPEG_MAX_DIMENSION)."""
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True)
@@ -111,71 +123,180 @@ def _shrunk(cutout: Image.Image, box: tuple[int, int]) -> Image.Image:
 
 
 def encoded(image: Image.Image, recipe: Recipe, profile: bytes | None) -> bytes:
-    """The cutout as a file of the recipe's format."""
-    if recipe.format == "png" and image.mode == "RGBA":
-        return png.with_looks(png.encode(image), profile=profile)
+    """The cutout as a file of the recipe's format, sealed as our own."""
     buffer = io.BytesIO()
     options: dict[str, Any] = {"icc_profile": profile} if profile else {}
     if recipe.format == "jpg":
-        image.save(buffer, "JPEG", quality=_QUALITY, **options)
+        image.save(buffer, "JPEG", quality=_QUALITY, comment=seals.blank(SEAL), **options)
     elif recipe.format == "webp":
-        image.save(buffer, "WEBP", quality=_QUALITY, method=4, **options)
+        xmp = seals.in_xmp(SEAL)
+        image.save(buffer, "WEBP", quality=_QUALITY, method=4, xmp=xmp, **options)
+    elif image.mode == "RGBA":
+        buffer.write(seals.in_png(png.with_looks(png.encode(image), profile=profile), SEAL))
     else:
         image.save(buffer, "PNG", compress_level=3, **options)
-    return buffer.getvalue()
+        buffer = io.BytesIO(seals.in_png(buffer.getvalue(), SEAL))
+    return seals.sealed(buffer.getvalue(), SEAL)
 
 
 def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbosity: int) -> int:
     """Compose every done photo of an output folder anew; the exit code.
 
     Raises:
-        OutputError: the results cannot be written.
+        UsageError: the results would lie among masks and cutouts, or replace photos.
+        OutputError: the results cannot be written, or would replace a file of somebody else's.
     """
     pictures.configure_pillow()
-    target = into or os.path.join(journal.root, RECOMPOSED)
-    try:
-        os.makedirs(target, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"--into {target}: cannot be made: {error.strerror}") from error
-    publisher = Publisher(target, durable=False)
+    target = _Target(journal, into or os.path.join(journal.root, RECOMPOSED), recipe.format)
     progress = Progress(verbosity=verbosity)
     tally = Tally()
     workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers, thread_name_prefix="compose") as pool:
-        for outcome in _in_order(pool, journal, recipe, publisher, 2 * workers):
-            tally.add(outcome)
-            progress.add(outcome, tally)
-            if json:
-                print(json_line(outcome.record()))  # noqa: T201
-    progress.close()
-    progress.say(f"{tally.counts()}, in {target}")
+    try:
+        with ThreadPoolExecutor(workers, thread_name_prefix="compose") as pool:
+            target.prepare(pool, 2 * workers)
+            work = partial(_recomposed, recipe, target)
+            for outcome in _in_order(pool, work, target.photos(), 2 * workers):
+                tally.add(outcome)
+                progress.add(outcome, tally)
+                if json:
+                    streams.write_line(json_line(outcome.record()))
+    finally:
+        progress.close()
+        if tally.total:
+            progress.say(f"{tally.counts()}, in {target.folder}")
+    if not tally.total:
+        progress.say(f"nothing to do: no photo in {journal.root} is done")
     return tally.exit_code()
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, journal: Journal, recipe: Recipe, publisher: Publisher, ahead: int
-) -> Iterator[Outcome]:
+    pool: ThreadPoolExecutor, work: Callable[[A], B], items: Iterable[A], ahead: int
+) -> Iterator[B]:
     """Results as they come to their turn; only a few are under way at a time."""
-    waiting = []
-    for outcome in journal.outcomes(Status.DONE.value, absolute=True):
-        waiting.append(pool.submit(_recomposed, journal.root, outcome, recipe, publisher))
+    waiting: deque[Future[B]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
         if len(waiting) >= ahead:
-            yield waiting.pop(0).result()
-    for future in waiting:
-        yield future.result()
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
-def _recomposed(root: str, outcome: Outcome, recipe: Recipe, publisher: Publisher) -> Outcome:
+class _Target:
+    """The folder that recomposed cutouts go to, where nothing is replaced but earlier ones."""
+
+    def __init__(self, journal: Journal, folder: str, format: str) -> None:  # noqa: A002 - its name
+        self.folder = folder
+        self._journal = journal
+        self._format = format
+        self._publisher = Publisher(folder, durable=False)
+        self._sources: frozenset[tuple[int, int]] = frozenset()
+        self._written: set[tuple[int, int]] = set()
+
+    def photos(self) -> Iterator[Outcome]:
+        """Every photo that has a mask or a cutout."""
+        return self._journal.outcomes(Status.DONE.value, absolute=True)
+
+    def prepare(self, pool: ThreadPoolExecutor, ahead: int) -> None:
+        """Look at every place that will be written to, and then make the folder.
+
+        Raises:
+            UsageError: photos, masks or cutouts would be replaced or added to.
+            OutputError: another file would be, or the folder cannot be made.
+        """
+        self._check_folder(self.folder)
+        if os.path.isdir(self.folder):
+            self._sources = frozenset(_identities(self._journal))
+            for _ in _in_order(pool, self._check, self._places(), ahead):
+                pass
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder} cannot be made: {error.strerror}; "
+                "choose another folder with --into DIR"
+            ) from error
+
+    def publish(self, outcome: Outcome, data: bytes) -> str:
+        """Write one photo's new cutout; where it is.
+
+        Raises:
+            PhotoError: something stands there that is not to be replaced.
+            OutputError: the disk does not take it.
+        """
+        name = self._name(outcome)
+        path = self._publisher.path("", name)
+        try:
+            there = ownership.seen(path)
+            if there is not None and _identity(there) in self._written:
+                raise PhotoError(NAME_TAKEN, f"{path} is another photo's: the names are one here")
+            self._check(path)
+        except (UsageError, OutputError) as error:  # it came to be there only now
+            raise PhotoError(NAME_TAKEN, str(error)) from error
+        self._publisher.publish("", name, data, may_replace=always)
+        self._written.add(_identity(os.lstat(path)))
+        return path
+
+    def _places(self) -> Iterator[str]:
+        last = self.folder
+        for outcome in self.photos():
+            path = self._publisher.path("", self._name(outcome))
+            if (folder := os.path.dirname(path)) != last:
+                self._check_folder(folder)
+                last = folder
+            yield path
+
+    def _name(self, outcome: Outcome) -> str:
+        return _name(self._journal.root, outcome).removesuffix(SUFFIX) + "." + self._format
+
+    def _check_folder(self, folder: str) -> None:
+        guarded = ownership.results_folder_above(folder, self._journal.root)
+        if guarded is not None:
+            raise UsageError(
+                f"--into {self.folder}: only hbseg segment writes to {guarded}; "
+                "choose another folder"
+            )
+
+    def _check(self, path: str) -> None:
+        with contextlib.suppress(OSError):
+            if _identity(os.stat(path)) in self._sources:
+                raise UsageError(
+                    f"--into {self.folder}: {path} is one of the photos; choose another folder"
+                )
+        ownership.check_replaceable(path, SEAL, "move it away, or choose another --into DIR")
+
+
+def _identities(journal: Journal) -> Iterator[tuple[int, int]]:
+    """The files that the photos of a journal lie in, whatever leads to them."""
+    for outcome in journal.outcomes(absolute=True):
+        with contextlib.suppress(OSError, ValueError):  # gone, or no file
+            yield _identity(os.stat(outcome.source))
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _recomposed(recipe: Recipe, target: _Target, outcome: Outcome) -> Outcome:
     try:
         picture = _source(outcome)
-        mask = _mask(outcome, picture)
-        image = compose_one(picture.pixels(), mask, recipe)
-        profile = pictures.rgb_profile(picture)
-        name = _name(root, outcome).removesuffix(SUFFIX) + "." + recipe.format
-        publisher.publish("", name, encoded(image, recipe, profile), may_replace=always)
+        data = _composed(recipe, picture, _mask(outcome, picture))
+        path = target.publish(outcome, data)
     except PhotoError as error:
         return replace(outcome, status=Status.FAILED, code=error.code, message=error.message)
-    return replace(outcome, cutout=publisher.path("", name), attempts=0)
+    return replace(outcome, cutout=path, attempts=0)
+
+
+def _composed(recipe: Recipe, picture: Picture, mask: Image.Image) -> bytes:
+    image = compose_one(picture.pixels(), mask, recipe)
+    longest = _LONGEST_SIDE.get(recipe.format)
+    if longest is not None and max(image.size) > longest:
+        raise PhotoError(
+            TOO_LARGE,
+            f"a {recipe.format} has at most {longest:,} pixels a side, and this cutout has "
+            f"{image.width} x {image.height}; give --size or another --format",
+        )
+    return encoded(image, recipe, pictures.rgb_profile(picture))
 
 
 def _name(root: str, outcome: Outcome) -> str:

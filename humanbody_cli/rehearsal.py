@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from humanbody_cli import batch, database, reading
-from humanbody_cli.errors import PhotoError
+from humanbody_cli import batch, database, reading, streams
+from humanbody_cli.errors import HbsegError, PhotoError
 from humanbody_cli.journal import Journal, chunked, key_of
 from humanbody_cli.outcomes import Outcome, Status, json_line
-from humanbody_cli.photos import Photo, Walk, find
+from humanbody_cli.photos import Photo, Walk, check_inputs, find
 from humanbody_cli.pictures import configure_pillow
 from humanbody_cli.progress import Progress, duration
 from humanbody_cli.quota.learning import EDGE
@@ -32,7 +32,13 @@ _LOCAL_SECONDS = 0.06
 
 
 def check(inputs: InputSettings, rules: Rules, *, json: bool, verbosity: int) -> int:
-    """Pre-validate every photo; the exit code."""
+    """Pre-validate every photo; the exit code.
+
+    Raises:
+        UsageError: an input is not there, or a list cannot be read (any further).
+        StdoutError: nobody reads the records any more.
+    """
+    check_inputs(inputs)
     progress = Progress(verbosity=verbosity)
     tally = Tally()
     walk = Walk()
@@ -41,32 +47,57 @@ def check(inputs: InputSettings, rules: Rules, *, json: bool, verbosity: int) ->
         tally.add(outcome)
         progress.add(outcome, tally)
         if json:
-            print(json_line(outcome.record()))  # noqa: T201
+            streams.write_line(json_line(outcome.record()))
 
-    _each(find(inputs, walk), rules, deliver)
+    failure: HbsegError | None = None
+    try:
+        _each(find(inputs, walk), rules, deliver)
+    except HbsegError as error:
+        failure = error
     progress.close()
-    others = f"; {walk.skipped:,} other files passed over" if walk.skipped else ""
-    sound, rejected = tally.finished[Status.PENDING], tally.finished[Status.REJECTED]
-    progress.say(f"{sound:,} sound, {rejected:,} rejected{others}")
+    if failure is None or tally.total:
+        others = f"; {walk.skipped:,} other files passed over" if walk.skipped else ""
+        sound, rejected = tally.finished[Status.PENDING], tally.finished[Status.REJECTED]
+        progress.say(f"{sound:,} sound, {rejected:,} rejected{others}")
+    if failure is not None:
+        raise failure
     return tally.exit_code()
 
 
 def _each(photos: Iterator[Photo], rules: Rules, deliver: Callable[[Outcome], None]) -> None:
-    """Examine photos on every core."""
+    """Examine photos on every core; ``deliver`` gets each outcome as it comes.
+
+    Raises:
+        HbsegError: what ended the stream of photos, once all that came before it are delivered; or
+            what ``deliver`` raised.
+    """
     configure_pillow()
     cores = os.cpu_count() or 1
+    stop = Stop()
+    broken: list[HbsegError] = []
 
     async def work() -> None:
-        pool = ThreadPoolExecutor(cores, thread_name_prefix="check")
         loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(cores, thread_name_prefix="check") as pool:
 
-        async def process(photo: Photo) -> Outcome:
-            return await loop.run_in_executor(pool, _examined, photo, rules)
+            async def process(photo: Photo) -> Outcome:
+                return await loop.run_in_executor(pool, _examined, photo, rules)
 
-        await batch.run(photos, process, lambda: 2 * cores, Stop(), deliver)
-        pool.shutdown()
+            sound = _until_broken(photos, broken)
+            await batch.run(sound, process, lambda: 2 * cores, stop, deliver)
 
     asyncio.run(work())
+    for reason in (stop.reason, *broken):
+        if reason is not None:
+            raise reason
+
+
+def _until_broken(photos: Iterator[Photo], broken: list[HbsegError]) -> Iterator[Photo]:
+    """The photos up to an error, which is put down: it must not take along those read with it."""
+    try:
+        yield from photos
+    except HbsegError as error:
+        broken.append(error)
 
 
 def _examined(photo: Photo, rules: Rules) -> Outcome:

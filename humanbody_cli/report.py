@@ -13,15 +13,19 @@ from collections.abc import Iterator
 from itertools import islice
 from urllib.parse import quote
 
+from humanbody_cli import ownership, seals
 from humanbody_cli.errors import output_error
 from humanbody_cli.journal import Journal
 from humanbody_cli.outcomes import Outcome, Status
-from humanbody_cli.progress import shown
 from humanbody_cli.publish import Publisher, always
 from humanbody_cli.status import counts
+from humanbody_cli.streams import shown
 from humanbody_cli.tally import DOUBTFUL
 
 PHOTOS_A_PAGE = 240
+
+SEAL = "report"
+"""The kind of seal that pages bear."""
 
 _STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8882;--warn:#b45309}
@@ -48,20 +52,21 @@ def write(journal: Journal) -> list[str]:
     """Write the page or pages; their paths, the first to be opened first.
 
     Raises:
-        OutputError: they cannot be written.
+        OutputError: they cannot be written, or a file that is no report of ours is in the way.
     """
     root = journal.root
     figures = counts(journal)
     pages = max(1, -(-figures[Status.DONE.value] // PHOTOS_A_PAGE))
+    paths = [os.path.join(root, _file(page)) for page in range(1, pages + 1)]
+    for path in paths:
+        ownership.check_replaceable(path, SEAL, "move it away")
     done = _by_doubt(journal)
     publisher = Publisher(root, durable=False)
-    paths = []
     for page in range(1, pages + 1):
         photos = list(islice(done, PHOTOS_A_PAGE))
         text = _page(journal, figures, photos, page, pages)
-        page_bytes = text.encode("utf-8", "replace")
-        publisher.publish("", _file(page), page_bytes, may_replace=always)
-        paths.append(os.path.join(root, _file(page)))
+        data = seals.sealed(text.encode("utf-8", "replace"), SEAL)
+        publisher.publish("", _file(page), data, may_replace=always)
     _remove_old(root, pages)
     return paths
 
@@ -69,7 +74,7 @@ def write(journal: Journal) -> list[str]:
 def _remove_old(root: str, pages: int) -> None:
     """Pages of an earlier, longer report."""
     page = pages + 1
-    while os.path.exists(path := os.path.join(root, _file(page))):
+    while ownership.is_own(path := os.path.join(root, _file(page)), SEAL):
         try:
             os.unlink(path)
         except OSError as error:
@@ -100,7 +105,8 @@ def _page(
     body = "".join(_figure(journal.root, outcome) for outcome in photos)
     left_out = _left_out(journal) if page == 1 else ""
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<!doctype html>\n<!-- {seals.blank(SEAL)} -->\n"
+        '<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
         f"<title>hbseg: {heading}</title><style>{_STYLE}</style></head><body>"
         f"<h1>{heading}</h1><p>{figures['calls']} calls. "

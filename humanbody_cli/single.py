@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import contextlib
+import os
+import stat
+from itertools import islice
 
-from humanbody_cli import reading, results, uploads
+from humanbody_cli import reading, results, streams, uploads
 from humanbody_cli.assembly import api_engine, local_engine
 from humanbody_cli.errors import PhotoError, Stopped, UsageError
 from humanbody_cli.photos import Kind, Photo, Walk, find
 from humanbody_cli.pictures import configure_pillow
+from humanbody_cli.progress import Progress
 from humanbody_cli.reading import Rules
 from humanbody_cli.run import chosen_engine, engine_line, engine_name
 from humanbody_cli.settings import EngineChoice, RunSettings
@@ -20,26 +24,36 @@ def to_stdout(settings: RunSettings) -> int:
     """Segment exactly one photo and write its cutout (its mask with ``--no-cutout``) to stdout.
 
     Raises:
-        UsageError: there is not exactly one input.
-        FatalError: the engine refuses.
+        UsageError: there is not exactly one input, or stdout is that input.
+        FatalError: the engine refuses, or stdout cannot be written.
     """
-    photos = list(find(settings.inputs, Walk()))[:2]
+    photos = list(islice(find(settings.inputs, Walk()), 2))
     if len(photos) != 1:
         raise UsageError("-o - takes exactly one photo; give -o FOLDER for several")
+    _check_stdout(photos[0])
     configure_pillow()
-    if settings.verbosity >= 0:
-        print(engine_line(settings), file=sys.stderr)  # noqa: T201
+    progress = Progress(verbosity=settings.verbosity, terminal=False)
+    progress.say(engine_line(settings))
     stop = Stop()
     try:
         data = asyncio.run(_made(settings, photos[0], stop))
     except PhotoError as error:
-        print(f"hbseg: {photos[0].source}: {error.code}: {error.message}", file=sys.stderr)  # noqa: T201
+        line = f"hbseg: {photos[0].source}: {error.code}: {error.message}"
+        progress.say(line, level=-1)
         return error.exit_code
     except Stopped as error:
         raise (stop.reason or error) from None
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    streams.write_data(data)
     return 0
+
+
+def _check_stdout(photo: Photo) -> None:
+    """``hbseg segment a.jpg -o - >> a.jpg`` would write into the photo."""
+    with contextlib.suppress(OSError):
+        out = os.fstat(1)
+        source = os.fstat(0) if photo.kind is Kind.STDIN else os.stat(photo.source)
+        if stat.S_ISREG(out.st_mode) and os.path.samestat(out, source):
+            raise UsageError(f"{photo.source} is stdout too; redirect stdout to another file")
 
 
 async def _made(settings: RunSettings, photo: Photo, stop: Stop) -> bytes:
@@ -51,8 +65,6 @@ async def _made(settings: RunSettings, photo: Photo, stop: Stop) -> bytes:
     )
     rules = Rules(settings.wanted.fit, keep_pixels=local, credentials=settings.api.credentials)
     try:
-        if photo.kind is Kind.TROUBLE:
-            raise UsageError(f"{photo.source}: {photo.trouble}")
         picture = reading.examine(photo, rules)
         upload = uploads.prepare(picture, fit=settings.wanted.fit)
         ask = results.ask_for(settings.wanted, picture, upload)

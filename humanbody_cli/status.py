@@ -6,9 +6,10 @@ import sys
 from collections import Counter
 from typing import Any
 
+from humanbody_cli import streams
 from humanbody_cli.journal import Journal
 from humanbody_cli.outcomes import Status, json_line
-from humanbody_cli.progress import shown
+from humanbody_cli.streams import shown
 
 
 def counts(journal: Journal) -> dict[str, Any]:
@@ -46,13 +47,16 @@ def print_json(journal: Journal) -> None:
     out.write("\n]}\n")
 
 
-def print_failed(journal: Journal, *, nul: bool) -> None:
-    """Sources that were rejected or failed, one a line, for ``--from-file``."""
+def print_failed(journal: Journal, *, nul: bool, json: bool) -> None:
+    """Photos that were rejected or failed: their sources for ``--from-file``, one a line, or their
+    records. A terminal gets names that are safe to show; a pipe gets them as they are."""
     end = b"\0" if nul else b"\n"
+    to_person = sys.stdout.isatty() and not nul
     for status in (Status.REJECTED, Status.FAILED):
         for outcome in journal.outcomes(status.value):
-            source = outcome.source.encode("utf-8", "surrogateescape")
-            sys.stdout.buffer.write(source + end)
+            source = shown(outcome.source) if to_person else outcome.source
+            line = json_line(outcome.record()) if json else source
+            streams.write_data(line.encode("utf-8", "surrogateescape") + end)
 
 
 def print_counts(journal: Journal) -> None:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from humanbody_cli.outcomes import Outcome, Status
-from humanbody_cli.progress import Progress, Stopwatch, duration, shown
+from humanbody_cli.progress import Progress, Stopwatch, duration
+from humanbody_cli.streams import shown
 from humanbody_cli.tally import Tally
 
 DONE = Outcome("a.jpg", Status.DONE, elapsed=12, doubt=0.123)

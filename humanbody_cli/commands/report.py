@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 
@@ -13,12 +15,12 @@ def command(out: str) -> int:
     OUT/report.html needs no server: open it in a browser. Doubtful masks come first. The page's
     path is printed.
     """
-    from humanbody_cli import report
+    from humanbody_cli import report, streams
     from humanbody_cli.journal import Journal
 
     journal = Journal(out, read_only=True)
     try:
-        click.echo(report.write(journal)[0])
+        streams.write_data(os.fsencode(report.write(journal)[0]) + b"\n")
     finally:
         journal.close()
     return 0
