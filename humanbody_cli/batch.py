@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
@@ -90,6 +90,21 @@ async def run(
     await crowd.run()
     if crowd.bugs:
         raise crowd.bugs[0]
+
+
+def run_loop(work: Coroutine[Any, Any, None]) -> None:
+    """``asyncio.run`` that does not wait for the default executor: a name lookup may hold one of
+    its threads for a minute after everything else has ended."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(work)
+    finally:
+        rest = asyncio.all_tasks(loop)
+        for task in rest:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
 
 
 class _Crowd(Generic[T]):

@@ -7,13 +7,12 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from humanbody_cli import batch
 from humanbody_cli.errors import HbsegError, Interrupted
-from humanbody_cli.intake import Due
+from humanbody_cli.journal import Due
 from humanbody_cli.outcomes import Outcome
 from humanbody_cli.pipeline import Pipeline
 from humanbody_cli.stopping import Stop, caught_signals
@@ -46,22 +45,7 @@ def drive(
     ending: Ending,
 ) -> None:
     """Run every photo through the pipeline, until there are no more or the run is stopped."""
-    run_loop(_drive(photos, pipeline, stop, deliver, ending))
-
-
-def run_loop(work: Coroutine[Any, Any, None]) -> None:
-    """``asyncio.run`` that does not wait for the default executor: a name lookup may hold one of
-    its threads for a minute after everything else has ended."""
-    loop = asyncio.new_event_loop()
-    try:
-        loop.run_until_complete(work)
-    finally:
-        rest = asyncio.all_tasks(loop)
-        for task in rest:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
+    batch.run_loop(_drive(photos, pipeline, stop, deliver, ending))
 
 
 async def _drive(

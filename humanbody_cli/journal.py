@@ -127,30 +127,20 @@ class Finished:
 class Journal:
     """The journal of one output folder. One writer (the run that holds the lock), any thread."""
 
-    def __init__(self, root: str, *, read_only: bool = False) -> None:
-        self._begin(root)
-        with database.translated(self.path):
-            if read_only:
-                self._db = database.open_to_read(self.path)
-            else:
-                self._db, self.rebuilt_from = database.open_to_write(self.path)
-
-    def _begin(self, root: str) -> None:
+    def __init__(self, root: str, *, read_only: bool = False, in_memory: bool = False) -> None:
         self.root = root
         self.path = database.path_in(root)
         self.rebuilt_from: str | None = None
         self.run = 0
-        self._db: sqlite3.Connection
         self._under_way: set[bytes] = set()
         self._guard = threading.RLock()
-
-    @classmethod
-    def empty(cls, root: str) -> Journal:
-        """The journal of a folder that no run has written to, in memory."""
-        journal = cls.__new__(cls)
-        journal._begin(root)
-        journal._db = database.open_in_memory()
-        return journal
+        with database.translated(self.path):
+            if in_memory:  # for a folder that no run has written to
+                self._db = database.open_in_memory()
+            elif read_only:
+                self._db = database.open_to_read(self.path)
+            else:
+                self._db, self.rebuilt_from = database.open_to_write(self.path)
 
     def set_aside(self) -> None:
         """Keep the damaged file under another name; the next run begins a new one."""
@@ -305,16 +295,11 @@ class Journal:
         changes, its files are renamed before its row: a row without files is looked for again, but
         files without a row might be overwritten.
         """
-        due: list[Due] = []
         with self._guard, database.translated(self.path), self._transaction():
             rows = self.known([key_of(photo) for photo in photos])
-            for photo in photos:
-                due.append(self._expect(photo, rows, files, order))
-        return due
+            return [self._expect(photo, rows, files, order) for photo in photos]
 
-    def _expect(
-        self, photo: Photo, rows: dict[bytes, Known], files: Files, order: Order
-    ) -> Due:
+    def _expect(self, photo: Photo, rows: dict[bytes, Known], files: Files, order: Order) -> Due:
         key = key_of(photo)
         name = self._name_for(photo, rows, files, order)
         known = rows.get(key)
@@ -331,9 +316,7 @@ class Journal:
         self._under_way.add(key)
         return Due(photo._replace(name=name), known)
 
-    def _name_for(
-        self, photo: Photo, rows: dict[bytes, Known], files: Files, order: Order
-    ) -> str:
+    def _name_for(self, photo: Photo, rows: dict[bytes, Known], files: Files, order: Order) -> str:
         """The output name of a photo, free for it once this returns."""
         key = key_of(photo)
         if photo.keeps_name and key in rows:
@@ -365,17 +348,13 @@ class Journal:
                 return name
             identity += SUFFIX
 
-    def _inherit(
-        self, owner: Known, key: bytes, rows: dict[bytes, Known], files: Files
-    ) -> None:
+    def _inherit(self, owner: Known, key: bytes, rows: dict[bytes, Known], files: Files) -> None:
         """A photo takes the place of one that is gone; what is known of those bytes stays known."""
         if key in rows:
             for kind in (MASKS, CUTOUTS):
                 if owner.sha256 is not None:
                     ours = has_size(owner.size_of(kind))
-                    files.set_aside(
-                        kind, os.fsdecode(owner.name), owner.sha256, may_replace=ours
-                    )
+                    files.set_aside(kind, os.fsdecode(owner.name), owner.sha256, may_replace=ours)
             self._db.execute("DELETE FROM photos WHERE key = ?", (owner.key,))
         else:
             self._db.execute("UPDATE photos SET key = ? WHERE key = ?", (key, owner.key))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from humanbody_cli import database, intake, reading, streams, uploads
+from humanbody_cli.check import each
 from humanbody_cli.engines.choice import check_installed, shape_of, uses_api
 from humanbody_cli.errors import PhotoError
 from humanbody_cli.journal import Due, Journal, chunked
@@ -24,7 +25,6 @@ from humanbody_cli.publish import Publisher
 from humanbody_cli.quota.learning import EDGE
 from humanbody_cli.reading import Rules
 from humanbody_cli.receipts import kept_in
-from humanbody_cli.rehearsal import each
 from humanbody_cli.reuse import Reuse
 from humanbody_cli.run import selection_for
 from humanbody_cli.selection import Selection
@@ -80,7 +80,8 @@ def plan(settings: RunSettings) -> int:
     """
     check_installed(settings)
     root = str(settings.output.folder)
-    journal = Journal(root, read_only=True) if _has_journal(root) else Journal.empty(root)
+    has_journal = os.path.exists(database.path_in(root))
+    journal = Journal(root, read_only=has_journal, in_memory=not has_journal)
     try:
         planned = _Planner(settings, journal).planned()
     finally:
@@ -91,10 +92,6 @@ def plan(settings: RunSettings) -> int:
         _tell(planned, settings)
     rejects = planned.rejected or planned.settled["rejected"] or planned.settled["failed"]
     return PHOTOS_LEFT_OUT if rejects else 0
-
-
-def _has_journal(root: str) -> bool:
-    return os.path.exists(database.path_in(root))
 
 
 class _Planner:

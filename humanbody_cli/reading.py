@@ -52,7 +52,16 @@ def examine(photo: Photo, rules: Rules) -> Picture:
     Raises:
         PhotoError: rejected, with the API's own error name where one fits.
     """
-    data, size = read(photo, rules.most_bytes)
+    return check(*read(photo, rules.most_bytes), rules)
+
+
+def check(data: bytes, size: int, rules: Rules) -> Picture:
+    """Hold a photo's bytes against the limits; ``data`` may be the beginning of a file of ``size``
+    bytes that is too large to be read.
+
+    Raises:
+        PhotoError: rejected, with the API's own error name where one fits.
+    """
     picture = _header(data, size)
     if rules.fit:
         if size > MAX_FIT_BYTES:

@@ -88,9 +88,7 @@ class Reuse:
                     transient=bool(failed.transient),
                 )
 
-    def _from_row(
-        self, known: Known, photo: Photo, picture: Picture, sha256: str
-    ) -> Found | None:
+    def _from_row(self, known: Known, photo: Photo, picture: Picture, sha256: str) -> Found | None:
         """The results of a photo with the same bytes, as they are or with a cutout to compose."""
         wanted = self.shape.wanted
         name = os.fsdecode(known.name)
@@ -198,9 +196,9 @@ class Reuse:
         for path, in_place in self._places(kind, photo, sha256):
             data = _content(path)
             inside = proof.read(data) if data is not None else None
-            if data is not None and inside is not None:
-                if inside.sha256 == sha256 and inside.made == made:
-                    return _Proved(data, inside.doubt, in_place)
+            fits = inside is not None and (inside.sha256, inside.made) == (sha256, made)
+            if data is not None and inside is not None and fits:
+                return _Proved(data, inside.doubt, in_place)
         return None
 
     def _places(self, kind: str, photo: Photo, sha256: str) -> Iterator[tuple[str, bool]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,8 +23,8 @@ from humanbody_cli.journal import CHUNK, Due, Journal, chunked
 from humanbody_cli.lock import OutputLock
 from humanbody_cli.outcomes import Outcome, json_line
 from humanbody_cli.photos import STATE, Walk, check_inputs, find, is_piped, walk_order
-from humanbody_cli.progress import Progress, Stopwatch, duration
 from humanbody_cli.pictures import readers
+from humanbody_cli.progress import Progress, Stopwatch, duration
 from humanbody_cli.protocol.requests import request_size
 from humanbody_cli.publish import Disk, Publisher
 from humanbody_cli.selection import Selection, Shape

@@ -50,7 +50,6 @@ class Timeouts:
         """All three from one figure: nothing takes longer than the user allows."""
         return cls(min(10.0, seconds), min(30.0, seconds), seconds)
 
-
     @property
     def whole_attempt(self) -> float:
         """The longest that one attempt takes, however slowly the server answers."""

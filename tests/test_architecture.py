@@ -17,7 +17,7 @@ FLOORS: list[set[str]] = [
     {"commands"},
     {"options", "server.serve"},
     {"single", "plan", "report", "recompose", "server"},
-    {"run", "rehearsal", "status"},
+    {"run", "check", "status"},
     {"assembly", "drive"},
     {"batch", "progress", "intake"},
     {"pipeline", "tally"},
