@@ -88,7 +88,7 @@ class Selection:
     def may_stand(self, photo: Photo, row: Done) -> bool:
         """Whether a done row is this photo's by all but its files: these are `looks`' matter."""
         _, name, _, mtime, _, _ = row
-        _, key, wanted, _, _, kind, _ = photo
+        _, key, wanted, _, _, kind, *_ = photo
         # An address has no time, a file always has one.
         if self.force or not (mtime != -1 if kind is _FILE else kind is _URL and mtime == -1):
             return False
