@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import stat
-import sys
 from dataclasses import dataclass
 
 from humanbody_cli import pictures
@@ -91,8 +90,7 @@ def read(photo: Photo, most: int) -> tuple[bytes, int]:
     if photo.kind is Kind.TROUBLE:
         raise PhotoError(UNREADABLE, photo.trouble, rejected=True, transient=True)
     if photo.kind is Kind.STDIN:
-        data = sys.stdin.buffer.read(most + 1)
-        return data, len(data)
+        return photo.data, len(photo.data)
     if photo.kind is Kind.URL:
         return _download(photo.source, most)
     try:

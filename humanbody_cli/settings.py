@@ -130,12 +130,18 @@ class Shard:
 
 @dataclass(frozen=True)
 class InputSettings:
-    """Where photos come from: what was named, and lists of names."""
+    """Where photos come from: what was named, and lists of names.
+
+    ``base`` is the folder below which a list's names keep their path in the output, ``None`` where
+    they are to be read for what they have in common. ``name`` is what the photo on stdin is called.
+    """
 
     inputs: tuple[str, ...] = ()
     from_file: str | None = None
     nul: bool = False
     shard: Shard = Shard()
+    base: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
