@@ -31,6 +31,7 @@ from making import (
     srgb_profile,
     stored,
 )
+from mutations import heic
 from PIL import Image, PngImagePlugin
 
 from humanbody_cli import pictures
@@ -450,6 +451,41 @@ def test_a_file_too_large_for_fit_is_not_told_to_use_fit():
     assert caught.value.code == "IMAGE_FILE_TOO_LARGE"
     assert "use --fit" not in caught.value.message
     pictures.check_fit_size(pictures.MAX_FIT_BYTES)
+
+
+def _box_of(data: bytes, name: bytes) -> int:
+    """Where the payload of a HEIF's or AVIF's last box of this name begins."""
+    return data.rindex(name) + len(name)
+
+
+@pytest.mark.parametrize("rules", [Rules(), FIT, Rules(fit=True, keep_pixels=True)])
+@pytest.mark.parametrize("kind", ["AVIF", "HEIC"])
+def test_damaged_pixels_of_modern_formats_are_rejected(checked, kind, rules):
+    """Broken AVIF and HEIC, in their headers or their pixels, are this photo's rejection."""
+    if kind == "HEIC":
+        pytest.importorskip("pillow_heif")
+    data = heic(noise((128, 96))) if kind == "HEIC" else saved(noise((128, 96)), "AVIF")
+    pixels = _box_of(data, b"mdat")
+    for damaged in (
+        data[:pixels] + b"\xff" * (len(data) - pixels),
+        data[:pixels] + bytes(len(data) - pixels),
+        data[: len(data) // 2],
+        data[:40] + bytes(60) + data[100:],
+    ):
+        assert checked(damaged, rules) == FORMAT
+
+
+def test_a_preview_never_stands_for_the_pixels(checked):
+    """A HEIC whose pixels are damaged is rejected though the preview inside it is sound."""
+    heif = pytest.importorskip("pillow_heif")
+    file = heif.from_pillow(noise((400, 300)))
+    buffer = io.BytesIO()
+    file.save(buffer, quality=60, thumbnails=[100])
+    data = buffer.getvalue()
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.info["thumbnails"]
+    pixels = _box_of(data, b"mdat")  # the picture's own come first
+    assert checked(data[:pixels] + b"\xff" * 400 + data[pixels + 400 :], FIT) == FORMAT
 
 
 def test_animated_gifs_give_their_first_frame():
