@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 
 from humanbody_cli.journal import Done, Due, Files, Journal, Known, Order, key_of
 from humanbody_cli.lookout import Lookout, Looks
+from humanbody_cli.paths import to_bytes
 from humanbody_cli.photos import Photo
 from humanbody_cli.selection import Selection
 
@@ -77,7 +77,7 @@ def _not_done(
         ]
         looks.ask(
             [
-                row if ".." not in photo.source else (os.fsencode(photo.source), *row[1:])
+                row if ".." not in photo.source else (to_bytes(photo.source), *row[1:])
                 for photo, row in zip(chunk, rows, strict=True)
                 if row is not None
             ]

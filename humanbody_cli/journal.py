@@ -21,6 +21,7 @@ from humanbody_cli import database
 from humanbody_cli.errors import PhotoError
 from humanbody_cli.names import SUFFIX, marked
 from humanbody_cli.outcomes import Outcome, Status
+from humanbody_cli.paths import to_bytes, to_text
 from humanbody_cli.photos import Photo
 from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, has_size
 
@@ -33,7 +34,7 @@ CHUNK = 500
 
 def key_of(photo: Photo) -> bytes:
     """What a photo is known by in the journal: its path's own bytes, whether text or not."""
-    return photo.key.encode("utf-8", "surrogateescape")
+    return to_bytes(photo.key)
 
 
 class Known(NamedTuple):
@@ -162,7 +163,7 @@ class Journal:
         with self._guard, database.translated(self.path):
             crashed = self._db.execute("SELECT 1 FROM runs WHERE ended IS NULL").fetchone()
             pending = "SELECT name FROM photos WHERE status = 'pending'"
-            names = [os.fsdecode(row[0]) for row in self._db.execute(pending)] if crashed else []
+            names = [to_text(row[0]) for row in self._db.execute(pending)] if crashed else []
             self._db.execute("UPDATE runs SET ended = started WHERE ended IS NULL")
             cursor = self._db.execute(
                 "INSERT INTO runs (started, engine) VALUES (?, ?)", (time.time(), engine)
@@ -275,9 +276,9 @@ class Journal:
 
     def _outcome(self, row: Sequence[Any]) -> Outcome:
         fields = dict(zip(_RECORD.split(", "), row, strict=True))
-        name = os.fsdecode(fields.pop("name"))
+        name = to_text(fields.pop("name"))
         mask, cutout = fields.pop("mask_size"), fields.pop("cutout_size")
-        fields["source"] = os.fsdecode(fields["source"])
+        fields["source"] = to_text(fields["source"])
         fields["status"] = Status(fields["status"])
         fields["transient"] = bool(fields["transient"])
         return Outcome(
@@ -303,15 +304,15 @@ class Journal:
         key = key_of(photo)
         name = self._name_for(photo, rows, files, order)
         known = rows.get(key)
-        if known is not None and os.fsdecode(known.name) != name:
-            name = _renamed(files, os.fsdecode(known.name), name)
+        if known is not None and to_text(known.name) != name:
+            name = _renamed(files, to_text(known.name), name)
         if known is not None:
-            known = rows[key] = known._replace(name=os.fsencode(name))
+            known = rows[key] = known._replace(name=to_bytes(name))
         self._db.execute(
             "INSERT INTO photos (key, source, name, size, mtime, status) "
             "VALUES (?, ?, ?, -1, -1, 'pending') ON CONFLICT (key) DO UPDATE SET "
             "status = 'pending', name = excluded.name, source = excluded.source",
-            (key, os.fsencode(photo.source), os.fsencode(name)),
+            (key, to_bytes(photo.source), to_bytes(name)),
         )
         self._under_way.add(key)
         return Due(photo._replace(name=name), known)
@@ -320,7 +321,7 @@ class Journal:
         """The output name of a photo, free for it once this returns."""
         key = key_of(photo)
         if photo.keeps_name and key in rows:
-            return os.fsdecode(rows[key].name)
+            return to_text(rows[key].name)
         owner = self._owner(photo.name)
         if owner is None or owner.key == key:
             return photo.name
@@ -336,7 +337,7 @@ class Journal:
 
     def _owner(self, name: str) -> Known | None:
         query = f"SELECT {_KNOWN} FROM photos WHERE name = ?"  # noqa: S608 - field names only
-        row = self._db.execute(query, (os.fsencode(name),)).fetchone()
+        row = self._db.execute(query, (to_bytes(name),)).fetchone()
         return None if row is None else Known._make(row)
 
     def _free_name(self, wanted: str, key: str) -> str:
@@ -344,7 +345,7 @@ class Journal:
         while True:
             name = marked(name, identity)
             owner = self._owner(name)
-            if owner is None or os.fsdecode(owner.key) == key:
+            if owner is None or to_text(owner.key) == key:
                 return name
             identity += SUFFIX
 
@@ -354,7 +355,7 @@ class Journal:
             for kind in (MASKS, CUTOUTS):
                 if owner.sha256 is not None:
                     ours = has_size(owner.size_of(kind))
-                    files.set_aside(kind, os.fsdecode(owner.name), owner.sha256, may_replace=ours)
+                    files.set_aside(kind, to_text(owner.name), owner.sha256, may_replace=ours)
             self._db.execute("DELETE FROM photos WHERE key = ?", (owner.key,))
         else:
             self._db.execute("UPDATE photos SET key = ? WHERE key = ?", (key, owner.key))
@@ -363,8 +364,8 @@ class Journal:
 
     def _evict(self, owner: Known, rows: dict[bytes, Known], files: Files) -> None:
         """A photo that this run meets later, or not at all, makes room with its files."""
-        key, old = os.fsdecode(owner.key), os.fsdecode(owner.name)
-        name = os.fsencode(_renamed(files, old, self._free_name(old, key)))
+        key, old = to_text(owner.key), to_text(owner.name)
+        name = to_bytes(_renamed(files, old, self._free_name(old, key)))
         self._db.execute("UPDATE photos SET name = ? WHERE key = ?", (name, owner.key))
         if owner.key in rows:
             rows[owner.key] = rows[owner.key]._replace(name=name)
@@ -375,8 +376,8 @@ class Journal:
         self._under_way.discard(key_of(photo))
         values = {
             "key": key_of(photo),
-            "source": os.fsencode(photo.source),
-            "name": os.fsencode(photo.name),
+            "source": to_bytes(photo.source),
+            "name": to_bytes(photo.name),
             "size": photo.size,
             "mtime": photo.mtime,
             "shape": finished.shape,
@@ -473,7 +474,7 @@ def _is_successor(photo: Photo, owner: Known) -> bool:
 def _is_met_later(owner: bytes, photo: Photo, order: Order) -> bool:
     """Whether this run's walk comes to the owner of a name after the photo that wants it: then the
     first one met has the name, and every further run finds both where they are."""
-    theirs, ours = order(os.fsdecode(owner)), order(photo.key)
+    theirs, ours = order(to_text(owner)), order(photo.key)
     return theirs is not None and ours is not None and theirs > ours
 
 

@@ -7,7 +7,6 @@ up is proved to be made of these very bytes: by its row and its size, and by the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -16,6 +15,7 @@ from humanbody_cli.compose import Mask
 from humanbody_cli.errors import PhotoError
 from humanbody_cli.journal import Journal, Known
 from humanbody_cli.names import marked
+from humanbody_cli.paths import to_text
 from humanbody_cli.photos import Photo
 from humanbody_cli.pictures import Picture
 from humanbody_cli.publish import CUTOUTS, MASKS, Publisher
@@ -91,7 +91,7 @@ class Reuse:
     def _from_row(self, known: Known, photo: Photo, picture: Picture, sha256: str) -> Found | None:
         """The results of a photo with the same bytes, as they are or with a cutout to compose."""
         wanted = self.shape.wanted
-        name = os.fsdecode(known.name)
+        name = to_text(known.name)
         mask = self._recorded(MASKS, known, known.mask_size, sha256)
         cutout = None
         if known.shape in self.shape.cutouts_from:
@@ -149,7 +149,7 @@ class Reuse:
 
         Files of earlier versions hold no proof: their row and their size have to do.
         """
-        data = _content(self.publisher.path(kind, os.fsdecode(known.name)))
+        data = _content(self.publisher.path(kind, to_text(known.name)))
         if size is None or data is None or len(data) != size:
             return None
         if not proof.is_present(data):

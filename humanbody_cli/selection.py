@@ -11,6 +11,7 @@ from itertools import product
 from humanbody_cli.journal import Done, Known
 from humanbody_cli.lookout import OwnLooks
 from humanbody_cli.names import digest, marked
+from humanbody_cli.paths import to_bytes
 from humanbody_cli.photos import Kind, Photo
 from humanbody_cli.publish import CUTOUTS, MASKS
 from humanbody_cli.settings import Edges, Metadata, Wanted
@@ -160,15 +161,11 @@ class Selection:
         if photo.keeps_name:
             return True
         wanted = photo.name
-        return name == wanted.encode("utf-8", "surrogateescape") or name == os.fsencode(
-            marked(wanted, photo.key)
-        )
+        return name == to_bytes(wanted) or name == to_bytes(marked(wanted, photo.key))
 
     @cached_property
     def looks(self) -> OwnLooks:
         """Looks at the files that are wanted."""
         wanted = self.shape.wanted
-        masks, cutouts = (
-            os.fsencode(os.path.join(self.root, kind, "")) for kind in (MASKS, CUTOUTS)
-        )
+        masks, cutouts = (to_bytes(os.path.join(self.root, kind, "")) for kind in (MASKS, CUTOUTS))
         return OwnLooks(masks if wanted.mask else None, cutouts if wanted.cutout else None)

@@ -28,7 +28,7 @@ FLOORS: list[set[str]] = [
     {"journal", "compose", "reading", "uploads", "lock", "receipts", "ownership"},
     {"publish", "pictures", "mattes", "database"},
     {"proof", "seals"},
-    {"photos", "quota", "png"},
+    {"photos", "quota", "png", "jpeg", "decoding"},
     {"inputs", "tree"},
     {"names", "outcomes", "stopping", "streams", "lists"},
     {"settings", "paths"},
