@@ -23,7 +23,7 @@ from humanbody_cli.names import SUFFIX, marked
 from humanbody_cli.outcomes import Outcome, Status
 from humanbody_cli.paths import to_bytes, to_text
 from humanbody_cli.photos import Photo
-from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, has_size
+from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, recorded
 
 _LARGE = 700
 """Pages of a journal of about 5,000 photos."""
@@ -170,6 +170,12 @@ class Journal:
             )
             self.run = cursor.lastrowid or 0
             return names
+
+    def next_run(self) -> int:
+        """The number of the run that would begin now."""
+        with self._guard, database.translated(self.path):
+            last = self._db.execute("SELECT MAX(run) FROM runs").fetchone()[0]
+            return int(last or 0) + 1
 
     def end_run(self, *, calls: int, done: int, exit_code: int) -> None:
         """Note that the run ended by itself."""
@@ -354,7 +360,7 @@ class Journal:
         if key in rows:
             for kind in (MASKS, CUTOUTS):
                 if owner.sha256 is not None:
-                    ours = has_size(owner.size_of(kind))
+                    ours = recorded(owner.size_of(kind))
                     files.set_aside(kind, to_text(owner.name), owner.sha256, may_replace=ours)
             self._db.execute("DELETE FROM photos WHERE key = ?", (owner.key,))
         else:

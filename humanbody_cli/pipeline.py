@@ -21,7 +21,7 @@ from humanbody_cli.outcomes import Outcome, Status
 from humanbody_cli.photos import Kind, Photo
 from humanbody_cli.pictures import Picture
 from humanbody_cli.proof import Proof
-from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, Publisher, Reservation, has_size
+from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, Publisher, Reservation, recorded
 from humanbody_cli.reading import Rules
 from humanbody_cli.receipts import Receipt, Receipts, room_for
 from humanbody_cli.results import Results
@@ -68,11 +68,7 @@ class Pipeline:
         """
         way = _Way(due, time.monotonic())
         try:
-            picture = await self._in(self._work, self._read, way)
-            async with self._one_at_a_time(way.digest):
-                return await self._make(way, picture)
-        except PhotoError as error:
-            return await self._in(self._disk, self._give_up, way, error)
+            return await self._done(way)
         except (FatalError, Stopped) as error:
             if error.attempts:
                 with contextlib.suppress(FatalError):
@@ -80,6 +76,18 @@ class Pipeline:
             raise
         finally:
             way.release()
+
+    async def _done(self, way: _Way) -> Outcome:
+        try:
+            picture = await self._in(self._work, self._read, way)
+        except PhotoError as error:
+            return await self._in(self._disk, self._give_up, way, error)
+        # A failure is written down within the turn too: the next copy shares it.
+        async with self._one_at_a_time(way.digest):
+            try:
+                return await self._make(way, picture)
+            except PhotoError as error:
+                return await self._in(self._disk, self._give_up, way, error)
 
     def _read(self, way: _Way) -> Picture:
         """The photo read and checked. What was made of earlier bytes goes first: whatever becomes
@@ -182,7 +190,10 @@ class Pipeline:
             return None
         size = known.size_of(kind)
         path = self.publisher.path(kind, way.photo.name)
-        return size if size is not None and has_size(size)(path) else None
+        with contextlib.suppress(OSError):
+            if size is not None and os.stat(path).st_size == size:
+                return size
+        return None
 
     def _give_up(self, way: _Way, error: PhotoError) -> Outcome:
         """A photo without results of its own. Those that it had before stay, unless they were made
@@ -296,7 +307,7 @@ class _Way:
     def ours(self, kind: str) -> MayReplace:
         """Knows the file at this photo's name as published by us: its row has the size of it."""
         known = self.known
-        return has_size(known.size_of(kind) if known is not None else None)
+        return recorded(known.size_of(kind) if known is not None else None)
 
     def done(self, made: Results, publisher: Publisher) -> Outcome:
         name = self.photo.name

@@ -154,11 +154,16 @@ def _fallocate() -> Callable[[int, int], int]:
     return lambda file, size: ctypes.get_errno() if call(file, _KEEP_SIZE, 0, size) else 0
 
 
-def has_size(size: int | None) -> MayReplace:
-    """Knows a file as our own by the size in bytes that the journal has of it."""
+def recorded(size: int | None) -> MayReplace:
+    """Knows a file as our own by the size in bytes that the journal has of it.
+
+    A file that was damaged since is no picture of anybody's, and ours to make anew.
+    """
 
     def check(path: str) -> bool:
-        return size is not None and os.stat(path).st_size == size
+        if size is None:
+            return False
+        return os.stat(path).st_size == size or _is_damaged(_content(path))
 
     return check
 
@@ -393,10 +398,12 @@ class Publisher:
                 return False
             if may_replace is not None and may_replace(path):
                 return True
+            if os.stat(path).st_size == 0:  # as a power cut leaves it; there is nothing to lose
+                return True
             if proof.peek(path) is None:
                 return False
-            with open(path, "rb") as file:
-                return proof.read(file.read()) is not None
+            data = _content(path)
+            return proof.read(data) is not None or _is_damaged(data)
         except FileNotFoundError:
             return False
 
@@ -443,6 +450,28 @@ class Publisher:
 
 def _room(size: tuple[int, int]) -> int:
     return size[0] * size[1] * _A_PIXEL
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+_PICTURES = (b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"BM")
+"""How files of other formats begin: JPEG, GIF, WebP, TIFF, BMP."""
+
+
+def _is_damaged(data: bytes) -> bool:
+    """Whether a file at the name of a published PNG is no whole picture."""
+    from humanbody_cli import png  # as above
+
+    if data.startswith(_PICTURES) or data[4:8] == b"ftyp":
+        return False
+    try:
+        png.verify(data)
+    except png.BrokenPng:
+        return True
+    return False
 
 
 def _is_file(path: str) -> bool:

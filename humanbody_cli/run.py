@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from humanbody_cli import __version__, intake, receipts, streams
+from humanbody_cli.decoding import readers
 from humanbody_cli.engines.choice import check_installed, engine_line, shape_of, uses_api
 from humanbody_cli.errors import (
     FatalError,
@@ -23,7 +24,6 @@ from humanbody_cli.journal import CHUNK, Due, Journal, chunked
 from humanbody_cli.lock import OutputLock
 from humanbody_cli.outcomes import Outcome, json_line
 from humanbody_cli.photos import STATE, Walk, check_inputs, find, is_piped, walk_order
-from humanbody_cli.pictures import readers
 from humanbody_cli.progress import Progress, Stopwatch, duration
 from humanbody_cli.protocol.requests import request_size
 from humanbody_cli.publish import Disk, Publisher
