@@ -13,6 +13,7 @@ import contextlib
 import errno
 import functools
 import os
+import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -366,6 +367,14 @@ class Publisher:
             with contextlib.suppress(OSError):
                 self._disk.unlink(temporary_path(self.path(kind, name)))
 
+    def discard_leftovers(self) -> None:
+        """The same wherever one lies: no journal tells which photos were under way."""
+        for kind in (MASKS, CUTOUTS):
+            for folder, _, names in os.walk(os.path.join(self.root, kind)):
+                for name in filter(_IS_TEMPORARY, names):
+                    with contextlib.suppress(OSError):
+                        self._disk.unlink(os.path.join(folder, name))
+
     def _aside(self, kind: str, sha256: str) -> str:
         return os.path.join(self.root, STATE, ASIDE, f"{sha256}.{kind}.png")
 
@@ -529,6 +538,9 @@ def write_all(disk: Disk, file: int, data: bytes) -> None:
         if taken <= 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         rest = rest[taken:]
+
+
+_IS_TEMPORARY = re.compile(re.escape(STATE) + r"-[0-9a-f]{16}\.tmp").fullmatch
 
 
 def temporary_path(path: str) -> str:

@@ -103,6 +103,7 @@ class _Run:
         self.walk.avoid(self.root)
         code = 1
         try:
+            self._tidy()
             due = self._due()
             first = next(due, None)
             self.has_begun = True
@@ -125,6 +126,13 @@ class _Run:
             self.journal.set_aside()
         self._summarise()
         return code
+
+    def _tidy(self) -> None:
+        """Remove what a killed run has left half written, before any output name changes."""
+        if self.journal.is_new or self.journal.rebuilt_from:
+            self.publisher.discard_leftovers()
+        for name in self.journal.half_done():
+            self.publisher.discard_leftover(name)
 
     def _due(self) -> Iterator[Due]:
         photos = find(self.settings.inputs, self.walk)
@@ -152,13 +160,11 @@ class _Run:
         from humanbody_cli import batch, drive
         from humanbody_cli.assembly import assemble
 
-        leftovers = self.journal.begin_run(self.shape.engine)
+        self.journal.begin_run(self.shape.engine)
         self.gate, pipeline = assemble(
             self.settings, self.selection, self.journal, self.publisher, self.stop, self.disk
         )
         self.progress.say(engine_line(self.settings))
-        for name in leftovers:
-            self.publisher.discard_leftover(name)
         # Names that come through a pipe are done as they come, and may never end.
         piped = is_piped(self.settings.inputs)
         drive.drive(
