@@ -97,7 +97,7 @@ def test_find_s_output_is_the_folder(here: Path) -> None:
     """``find photos`` lists folders, what is in them and more: each photo is met once, under the
     name that ``photos`` alone gives it."""
     fill(here, "photos/a.jpg", "photos/sub/b.jpg", "photos/sub/deep/c.jpg", "photos/sub/deep/d.jpg")
-    names = [path for path in sorted(Path("photos").rglob("*"))]
+    names = sorted(Path("photos").rglob("*"))
     listed = found(from_file=written(here / "list", "photos", *names, "./photos/a.jpg"))
     alone = found("photos")
     assert [(p.key, p.name) for p in listed] == [(p.key, p.name) for p in alone]
@@ -117,10 +117,8 @@ def test_a_path_back_through_a_link_is_another_photo(here: Path, by_list: bool) 
     fill(here, "x.jpg", "real/x.jpg", "real/deep/y.jpg", "real/photos/z.jpg", "photos/z.jpg")
     (here / "link").symlink_to("real/deep")
     inputs = ("x.jpg", "link/../x.jpg", "link/../photos", "photos")
-    if by_list:
-        photos = found(from_file=written(here / "list", *inputs))
-    else:
-        photos = found(*inputs)
+    listed = written(here / "list", *inputs)
+    photos = found(from_file=listed) if by_list else found(*inputs)
     keys = [
         str(here / name) for name in ("x.jpg", "real/x.jpg", "real/photos/z.jpg", "photos/z.jpg")
     ]

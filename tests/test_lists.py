@@ -172,7 +172,7 @@ def test_stdin_that_does_not_block(hbseg: Hbseg, tmp_path: Path, what: str) -> N
 def test_a_dash_in_a_list_on_stdin_is_a_record(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """stdin is the list, and cannot be a photo: the line is named, and no name behind it is lost."""
+    """stdin is the list, and cannot be a photo: the line is named, and no other name is lost."""
     photo(tmp_path / "a.jpg")
     path = tmp_path / "list"
     path.write_text(f"\n{tmp_path}/a.jpg\n-\n{tmp_path}/b.jpg\n")
@@ -239,16 +239,19 @@ def test_a_list_that_breaks_off_is_named(tmp_path: Path) -> None:
         list(listed(str(tmp_path), nul=False))
 
 
-def test_parts_of_a_piped_list_are_a_partition(tmp_path: Path) -> None:
+def test_parts_of_a_piped_list_are_a_partition(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Several machines read the list each at its own pace, and each photo is in one part."""
     names = [str(photo(tmp_path / f"{n % 3}/{n}.jpg")) for n in range(12)]
+    monkeypatch.setattr("humanbody_cli.lists.Limits", lambda: Limits(silence=0.01))
     parts = []
     for index in (1, 2, 3):
         read, write = os.pipe()
         settings = InputSettings(from_file=f"/dev/fd/{read}", shard=Shard(index, 3))
         os.write(write, f"{names[0]}\n".encode())
         rest = ("\n".join(names[1:]).encode(), write)
-        late = threading.Timer(0.7, lambda data, end: (os.write(end, data), os.close(end)), rest)
+        late = threading.Timer(0.1, lambda data, end: (os.write(end, data), os.close(end)), rest)
         late.start()
         parts.append([one.key for one in find(settings, Walk())])
         late.join()

@@ -201,10 +201,8 @@ kind, count = sys.argv[1], 40_000
 names = [f"{number}.jpg" for number in range(count)]
 if kind == "non-ascii":
     names.append("\u00e9.jpg")
-elif kind == "crowded":
-    names += [f"{number}.png" for number in range(count)]
 elif kind == "case":
-    names += [f"a{number}.jpg" for number in range(count)] + [f"A{number}.jpg" for number in range(count)]
+    names += [f"{letter}{number}.jpg" for letter in "aA" for number in range(count)]
 name_of = namer(names, ["folder", "0.png"] if kind == "folder" else [])
 print(len(set(map(name_of, names))) == len(names))
 """
