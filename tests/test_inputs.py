@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from humanbody_cli.inputs import arranged
 from humanbody_cli.names import folded
 from humanbody_cli.paths import absolute
 from humanbody_cli.photos import Kind, Photo, Walk, find, walk_order
@@ -207,6 +208,25 @@ def test_a_list_keeps_the_tree(here: Path) -> None:
     assert names_in(from_file=listed) == ["a/x.png", "b/x.png", "b/c/x.png"]
     assert names_in(from_file=listed, base="in/b/..") == ["a/x.png", "b/x.png", "b/c/x.png"]
     assert names_in(from_file=listed, base=".") == ["in/a/x.png", "in/b/x.png", "in/b/c/x.png"]
+
+
+def test_a_base_by_way_of_a_link_is_the_same_base(here: Path) -> None:
+    """``--base "$PWD"`` below a link to a folder: the names need not lead through that link."""
+    fill(here, "real/a/x.jpg")
+    (here / "link").symlink_to("real")
+    listed = written(here / "list", "real/a/x.jpg", "link/a/x.jpg")
+    assert names_in(from_file=listed, base="link")[0] == "a/x.png"
+
+
+def test_few_photos_are_written_down(here: Path) -> None:
+    """A file named beside its folder does not make the run remember every photo of the folder."""
+    fill(here, "photos/sub/a.jpg", "photos/b.jpg", "photos/c.jpg")
+    for inputs, count in ((("photos", "photos/b.jpg"), 1), (("photos", "photos/sub"), 1)):
+        met = arranged(inputs, pytest.fail).met(listed=False)
+        assert met is not None
+        assert len(list(Walk().folder("photos", "", met))) == 3
+        assert len(met._photos) == count
+    assert arranged(["photos"], pytest.fail).met(listed=False) is None
 
 
 def test_names_outside_the_base_keep_their_whole_path(here: Path) -> None:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import Hbseg, files, photo
+from fake_api import FakeApi
 
 from humanbody_cli.errors import PhotoError
 from humanbody_cli.photos import Kind, Photo, Walk, find, single
@@ -112,3 +114,33 @@ def test_the_key_in_a_journal_is_no_file() -> None:
     """What a journal knows as ``-:`` and a digest came through stdin and is not looked for."""
     assert single("-:" + "0" * 64).kind is Kind.STDIN
     assert single("-:0").kind is Kind.TROUBLE
+
+
+def test_photos_of_several_runs_stand_side_by_side(
+    paid: Hbseg, api: FakeApi, tmp_path: Path
+) -> None:
+    """Each under its own name and its folder; the first again costs no call."""
+    one, two = (photo(tmp_path / f"{n}.jpg", seed=n).read_bytes() for n in (1, 2))
+    where = ("-o", "out", "--endpoint", api.url, "--qps", 200)
+    for data, name in ((one, "trip/a.jpg"), (two, "trip/b.jpg"), (one, "trip/a.jpg")):
+        ended = paid("segment", "-", "--name", name, *where, stdin=data)
+        assert ended.code == 0, ended.err
+    assert len(api.stats.calls) == 2
+    cutouts = [name for name in files(tmp_path / "out") if name.startswith("cutouts")]
+    assert cutouts == ["cutouts/trip/a.png", "cutouts/trip/b.png"]
+
+
+def test_names_through_find_keep_their_tree(paid: Hbseg, api: FakeApi, tmp_path: Path) -> None:
+    """``find -print0 | hbseg segment --from-file - -0``: each result under its photo's path, and
+    nothing is done twice."""
+    for index, name in enumerate(("a/x.jpg", "b/x.jpg", "b/c/x.jpg")):
+        photo(tmp_path / "photos" / name, seed=index)
+    names = [str(path.relative_to(tmp_path)) for path in sorted((tmp_path / "photos").rglob("*"))]
+    listed = "\0".join(["photos", *names, ""]).encode()
+    where = ("-o", "out", "--endpoint", api.url, "--qps", 200)
+    for _ in range(2):
+        ended = paid("segment", "--from-file", "-", "-0", *where, stdin=listed)
+        assert ended.code == 0, ended.err
+    assert len(api.stats.calls) == 3
+    cutouts = [name for name in files(tmp_path / "out") if name.startswith("cutouts")]
+    assert cutouts == ["cutouts/a/x.png", "cutouts/b/c/x.png", "cutouts/b/x.png"]
