@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import NamedTuple
 
-from humanbody_cli.names import folder_names, root_names, short_digest
+from humanbody_cli.digests import Digests
+from humanbody_cli.names import folder_names, root_names
 from humanbody_cli.paths import absolute
 
 STDIN = "-"
@@ -162,28 +163,26 @@ class Met:
 
     folders: tuple[str, ...] = ("",)
     files: frozenset[str] = frozenset()
-    _photos: set[bytes] = field(default_factory=set)
-    _folders: set[bytes] = field(default_factory=set)
+    _photos: Digests = field(default_factory=Digests)
+    _folders: Digests = field(default_factory=Digests)
 
     def is_new(self, key: str) -> bool:
         """Whether a photo is met for the first time. It counts as met from now on."""
         if not key.startswith(self.folders) and key not in self.files:
             return True
-        before = len(self._photos)
-        self._photos.add(short_digest(key))
-        return len(self._photos) > before
+        return self._photos.add(key)
 
     def has_met(self, key: str) -> bool:
         """Whether a photo was met."""
-        return short_digest(key) in self._photos
+        return key in self._photos
 
     def walks(self, folder: str) -> None:
         """Note that all that is in a folder is being walked."""
-        self._folders.add(short_digest(folder))
+        self._folders.add(folder)
 
     def has_walked(self, folder: str) -> bool:
         """Whether a folder was walked whole."""
-        return short_digest(folder) in self._folders
+        return folder in self._folders
 
 
 class Common:

@@ -33,7 +33,7 @@ from humanbody_cli.inputs import (
     relative,
 )
 from humanbody_cli.lists import listed as listed  # noqa: PLC0414 - part of what this offers
-from humanbody_cli.names import SUFFIX, Claims, beside, folded, folder_names, namer, shortened
+from humanbody_cli.names import SUFFIX, Claims, beside, folded, namer, plain_name, shortened
 from humanbody_cli.paths import NO_TIME, absolute, mtime_of, to_bytes, to_text
 from humanbody_cli.settings import InputSettings, Shard
 from humanbody_cli.tree import STATE as STATE  # noqa: PLC0414 - likewise
@@ -456,4 +456,4 @@ def _at_address(url: str) -> Photo:
 
 
 def _plain(base: str) -> str:
-    return folder_names([base])[base]
+    return shortened(plain_name(base))

@@ -30,7 +30,7 @@ FLOORS: list[set[str]] = [
     {"photos", "quota", "png"},
     {"inputs", "tree"},
     {"names", "outcomes", "stopping", "lists"},
-    {"settings", "paths"},
+    {"settings", "paths", "digests"},
     {"protocol"},
     {"errors"},
     {"models"},
