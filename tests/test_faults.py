@@ -15,7 +15,6 @@ from PIL import Image
 from humanbody_cli import run
 from humanbody_cli.publish import RealDisk
 
-
 TIDYING = {"unlink", "truncate"}
 """Calls after which nothing is missing: what they leave goes with a later run."""
 
