@@ -20,7 +20,7 @@ from humanbody_cli.outcomes import Outcome, Status
 from humanbody_cli.photos import Photo
 from humanbody_cli.pictures import Picture
 from humanbody_cli.proof import Proof
-from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, Publisher, Reservation, has_size
+from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, Publisher, Reservation, published
 from humanbody_cli.reading import Rules
 from humanbody_cli.receipts import Receipt, Receipts, room_for
 from humanbody_cli.results import Results
@@ -29,6 +29,9 @@ from humanbody_cli.selection import Shape
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_LOOK_AGAIN = 0.05
+"""Seconds between looks for room on a disk that photos under way may fill."""
 
 _DISK_THREADS = 8
 """An fsync keeps a thread for up to 15 ms; publishing must not keep the processors' threads."""
@@ -87,6 +90,9 @@ class Pipeline:
         ready = await self._in(self._work, self._prepare, way, picture, sha256)
         if isinstance(ready, Results):
             return await self._in(self._disk, self._publish, way, ready)
+        # Not an event: other programs make room too.
+        while not await self._in(self._work, self._take_room, way, picture, ready):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_AGAIN)
         ask = results.ask_for(wanted, picture, ready)
         found = await self.engine.segment(ready, ask, way.receipt)
         make = partial(results.make, wanted, picture, ready, found, self.engine.name)
@@ -106,18 +112,28 @@ class Pipeline:
         for kind in (MASKS, CUTOUTS):
             if self._wants(kind):
                 may_replace = self._may_replace(photo, kind)
-                self.publisher.make_ready(kind, photo.name, picture.size, may_replace=may_replace)
-        way.reservation = self.publisher.reserve(picture.size)
+                self.publisher.make_ready(kind, photo.name, may_replace=may_replace)
         upload = uploads.prepare(picture, fit=self.shape.wanted.fit)
         if self.receipts is not None:
             assert way.receipt is not None
             if upload.picture is not picture:
                 way.receipt.release()
                 way.receipt = self.receipts.of(reading.digest(upload.picture))
-            way.receipt.reserve(room_for(upload.size))
         if not self.rules.keep_pixels:
             picture.forget_pixels()
         return upload
+
+    def _take_room(self, way: _Way, picture: Picture, upload: uploads.Upload) -> bool:
+        """Room for the answer and the results; whether photos under way leave any."""
+        answer = room_for(upload.size) if way.receipt is not None else 0
+        if way.receipt is not None and way.receipt.is_there:
+            answer = 0
+        way.reservation = self.publisher.reserve(picture.size, at_once=answer)
+        if way.reservation is None:
+            return False
+        if way.receipt is not None:
+            way.receipt.reserve(room_for(upload.size))
+        return True
 
     def _wants(self, kind: str) -> bool:
         return self.shape.wanted.mask if kind == MASKS else self.shape.wanted.cutout
@@ -125,8 +141,8 @@ class Pipeline:
     def _may_replace(self, photo: Photo, kind: str) -> MayReplace:
         known = self.journal.known([key_of(photo)]).get(key_of(photo))
         if known is None or os.fsdecode(known.name) != photo.name:
-            return has_size(None)
-        return has_size(known.mask_size if kind == MASKS else known.cutout_size)
+            return published(None)
+        return published(known.mask_size if kind == MASKS else known.cutout_size)
 
     def _publish(self, way: _Way, made: Results) -> Outcome:
         """Mask, then cutout, then the row: the row is the mark that both are there."""
@@ -153,7 +169,10 @@ class Pipeline:
         return outcome
 
     def _put(self, way: _Way, kind: str, data: bytes, doubt: float | None) -> bytes:
-        photo, made = way.photo, str(Shape(self.engine.name, self.shape.wanted))
+        photo = way.photo
+        made = (
+            self.engine.name if kind == MASKS else str(Shape(self.engine.name, self.shape.wanted))
+        )
         data = proof.attach(data, Proof(str(way.sha256), made, doubt))
         self.publisher.publish(kind, photo.name, data, may_replace=self._may_replace(photo, kind))
         return data

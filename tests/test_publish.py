@@ -13,20 +13,20 @@ from pathlib import Path
 import pytest
 from conftest import Hbseg, files
 from fake_api import FakeApi
-from making import noise, png
+from making import chunk, noise, png
 from test_faults import FailingDisk
 
 from humanbody_cli import proof, publish
 from humanbody_cli.errors import OutputError, PhotoError
 from humanbody_cli.proof import Proof
-from humanbody_cli.publish import CUTOUTS, MASKS, Publisher, RealDisk, has_size
+from humanbody_cli.publish import CUTOUTS, MASKS, Publisher, RealDisk, published
 
 SHA = "5" * 64
 PLAIN = png(noise((16, 16)))
 OURS = proof.attach(PLAIN, Proof(SHA, "api hard"))
 OTHER = proof.attach(PLAIN, Proof("6" * 64, "api hard"))
+EDITED = OURS[:-12] + chunk(b"tEXt", b"Comment\0edited") + OURS[-12:]
 NAME = "a/b.png"
-SIZE = (16, 16)
 
 
 @pytest.fixture
@@ -52,10 +52,7 @@ def _link(path: Path) -> None:
 FOREIGN: dict[str, Callable[[Path], object]] = {
     "a file": lambda path: path.write_bytes(b"mine"),
     "a PNG": lambda path: path.write_bytes(PLAIN),
-    "one of ours, edited by a tool that keeps every chunk": lambda path: path.write_bytes(
-        OURS + b"edited"
-    ),
-    "an empty file": lambda path: path.write_bytes(b""),
+    "one of ours, edited by a tool that keeps every chunk": lambda path: path.write_bytes(EDITED),
     "a link": _link,
     "a link to nowhere": lambda path: path.symlink_to("nowhere"),
     "a folder": lambda path: path.mkdir(),
@@ -83,7 +80,7 @@ def test_what_hbseg_did_not_write_stays(publisher: Publisher, kind: str) -> None
     _file(publisher, OURS, "other.png")
     before = _state(Path(publisher.root))
     for act in (
-        lambda: publisher.make_ready(CUTOUTS, NAME, SIZE),
+        lambda: publisher.make_ready(CUTOUTS, NAME),
         lambda: publisher.publish(CUTOUTS, NAME, OTHER),
         lambda: publisher.move(CUTOUTS, "other.png", NAME),
     ):
@@ -108,17 +105,30 @@ def test_no_knowledge_makes_a_link_ours(publisher: Publisher, kind: str) -> None
 def test_our_own_file_is_replaced(publisher: Publisher) -> None:
     """Its proof is enough, with no row that tells of it; without a proof the row's size is."""
     path = _file(publisher, OURS)
-    publisher.make_ready(CUTOUTS, NAME, SIZE)
+    publisher.make_ready(CUTOUTS, NAME)
     publisher.publish(CUTOUTS, NAME, OTHER)
     assert path.read_bytes() == OTHER
     path.write_bytes(PLAIN)
-    known = has_size(len(PLAIN))
-    publisher.make_ready(CUTOUTS, NAME, SIZE, may_replace=known)
+    known = published(len(PLAIN))
+    publisher.make_ready(CUTOUTS, NAME, may_replace=known)
     publisher.publish(CUTOUTS, NAME, OURS, may_replace=known)
     assert path.read_bytes() == OURS
-    path.write_bytes(PLAIN + b"changed")
+    path.write_bytes(EDITED)
     with pytest.raises(PhotoError):
         publisher.publish(CUTOUTS, NAME, OURS, may_replace=known)
+
+
+@pytest.mark.parametrize("damaged", [OURS[:-20], OURS[:300] + bytes(len(OURS) - 300), b""])
+def test_a_damaged_file_of_ours_is_replaced(publisher: Publisher, damaged: bytes) -> None:
+    """A power cut or a bad disk made it; nobody's work is lost. Where the journal has a result at
+    this name, whatever is no PNG is that result."""
+    path = _file(publisher, damaged)
+    publisher.publish(CUTOUTS, NAME, OTHER)
+    path.write_bytes(b"short")
+    with pytest.raises(PhotoError):
+        publisher.publish(CUTOUTS, NAME, OTHER)
+    publisher.publish(CUTOUTS, NAME, OTHER, may_replace=published(1000))
+    assert path.read_bytes() == OTHER
 
 
 @pytest.mark.parametrize("link", [False, True])
@@ -153,7 +163,7 @@ def test_a_users_file_survives_a_run(paid: Hbseg, api: FakeApi, photos: Path, li
 
 def test_a_file_that_comes_while_the_photo_is_paid_for_stays(publisher: Publisher) -> None:
     """The look is taken once more, right before the name is given."""
-    publisher.make_ready(CUTOUTS, NAME, SIZE)
+    publisher.make_ready(CUTOUTS, NAME)
     path = _file(publisher, b"mine")
     with pytest.raises(PhotoError):
         publisher.publish(CUTOUTS, NAME, OURS)
@@ -176,7 +186,7 @@ def test_moving_takes_a_file_along(publisher: Publisher) -> None:
 
 def test_withdrawing(publisher: Publisher) -> None:
     """A file of ours goes, by its proof or by what is known; what is gone already is no error."""
-    for content, known in ((OURS, None), (PLAIN, has_size(len(PLAIN)))):
+    for content, known in ((OURS, None), (PLAIN, published(len(PLAIN)))):
         path = _file(publisher, content)
         assert publisher.withdraw(CUTOUTS, NAME, may_replace=known)
         assert not path.exists()
@@ -221,7 +231,7 @@ def test_results_on_another_disk_go_aside_too(tmp_path: Path) -> None:
 
 
 ACTS: dict[str, Callable[[Publisher], object]] = {
-    "make_ready": lambda publisher: publisher.make_ready(CUTOUTS, "x/y/z.png", SIZE),
+    "make_ready": lambda publisher: publisher.make_ready(CUTOUTS, "x/y/z.png"),
     "publish": lambda publisher: publisher.publish(CUTOUTS, NAME, OTHER),
     "move": lambda publisher: publisher.move(CUTOUTS, NAME, "x/y/z.png"),
     "withdraw": lambda publisher: publisher.withdraw(CUTOUTS, NAME),
@@ -277,22 +287,39 @@ def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_photos_under_way_share_what_is_free(publisher: Publisher, free: list[int]) -> None:
-    """What one has reserved another does not see, until it is released; once is enough."""
-    free[0] = 2 * 6 * 100 * 100
-    with publisher.reserve((100, 100)):
+    """What one has reserved another waits for, until it is released, once however often; what does
+    not fit with nothing else under way never will."""
+    photo = 3 * 100 * 100
+    free[0] = 2 * photo
+    first = publisher.reserve((100, 100))
+    assert first is not None
+    with first:
+        assert publisher.reserve((100, 100), at_once=1) is None
         second = publisher.reserve((100, 100))
-        for act in (
-            lambda: publisher.reserve((1, 1)),
-            lambda: publisher.make_ready(CUTOUTS, NAME, (1, 1)),
-        ):
-            with pytest.raises(OutputError, match="disk is full"):
-                act()
+        assert second is not None
+        assert publisher.reserve((1, 1)) is None
         second.release()
         second.release()
-        publisher.make_ready(CUTOUTS, NAME, (100, 100))
-        with pytest.raises(OutputError, match="disk is full"):
-            publisher.reserve((101, 100))
-    publisher.reserve((200, 100))
+        free[0] -= photo // 2
+        assert publisher.reserve((100, 100)) is None
+        assert publisher.reserve((100, 50)) is not None
+        free[0] = 0
+        assert publisher.reserve((1, 1)) is None
+    free[0] = 10 * photo
+    whole = publisher.reserve((100, 100), at_once=8 * photo)
+    assert whole is not None
+    whole.release()
+
+
+def test_a_photo_that_does_not_fit_ends_the_run(publisher: Publisher, free: list[int]) -> None:
+    """The message names the folder, what is free and what is needed."""
+    free[0] = 20_000_000
+    said = r"disk is full: 20 MB are free, and a photo of 4000 x 3000 pixels may need 36 MB; free"
+    with pytest.raises(OutputError, match=said):
+        publisher.reserve((4000, 3000))
+    assert publisher.reserve((2000, 3000)) is not None
+    with pytest.raises(OutputError, match="disk is full"):
+        Publisher(publisher.root, durable=False).reserve((1, 1), at_once=20_000_001)
 
 
 def test_a_folder_that_offers_no_fsync(tmp_path: Path) -> None:
