@@ -75,8 +75,8 @@ class Disk(Protocol):
     def unlink(self, path: str) -> None:
         """Remove a file."""
 
-    def truncate(self, file: int | str, size: int) -> None:
-        """Cut a file, by its descriptor or path, and give back all room behind its end."""
+    def truncate(self, path: str, size: int) -> None:
+        """Cut a file, and give back all room behind its end."""
 
     def sync_folder(self, path: str) -> None:
         """Wait until a folder's names are on the disk, where the file system offers that."""
@@ -121,9 +121,9 @@ class RealDisk:
         """See `Disk`."""
         os.unlink(path)
 
-    def truncate(self, file: int | str, size: int) -> None:
+    def truncate(self, path: str, size: int) -> None:
         """See `Disk`."""
-        os.truncate(file, size)
+        os.truncate(path, size)
 
     def sync_folder(self, path: str) -> None:
         """See `Disk`. A folder that may be written but not read cannot be opened for it."""

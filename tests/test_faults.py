@@ -63,9 +63,9 @@ class FailingDisk(RealDisk):
         self._count("unlink")
         super().unlink(path)
 
-    def truncate(self, file: int | str, size: int) -> None:
+    def truncate(self, path: str, size: int) -> None:
         self._count("truncate")
-        super().truncate(file, size)
+        super().truncate(path, size)
 
     def sync_folder(self, path: str) -> None:
         self._count("sync_folder")

@@ -144,7 +144,8 @@ def test_a_users_file_survives_a_run(paid: Hbseg, api: FakeApi, photos: Path, li
             path.symlink_to(mine)
         else:
             path.write_bytes(PLAIN)
-    command = ("segment", photos, "-o", "out", "--engine", "api", "--endpoint", api.url, "--json")
+    command = ("segment", photos, "-o", "out", "--engine", "api", "--endpoint", api.url)
+    command = (*command, "--qps", "500", "--json")
     ended = paid(*command)
     assert ended.code == 3, ended.err
     refused = [one for one in ended.records if one["code"] == "OUTPUT_NAME_TAKEN"]

@@ -309,7 +309,7 @@ def _taken(path: Path) -> int:
 
 def test_the_room_is_real_and_given_back(tmp_path: Path) -> None:
     """Taken on the disk before the answer is there, with no byte in the file that could be taken
-    for one; what the answer did not need is free at once, the rest with it."""
+    for one; what an answer that stays did not need is given back."""
     receipts = Receipts(str(tmp_path))
     receipt = receipts.of("abc")
     receipt.reserve(1 << 20)
@@ -320,6 +320,11 @@ def test_the_room_is_real_and_given_back(tmp_path: Path) -> None:
     assert kept_in(str(tmp_path)) == set()
     receipt.keep(b"answer")
     assert path.read_bytes() == b"abc\nanswer"
+    receipt.release()
+    assert _taken(path) <= 8192
+    receipt = receipts.of("abc")
+    assert receipt.body() == b"answer"
+    receipt.reserve(1 << 20)
     assert _taken(path) <= 8192
     receipt.discard()
     assert (_taken(path) >= 1 << 20, path.stat().st_size) == (True, 0)
