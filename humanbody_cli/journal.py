@@ -23,7 +23,7 @@ from humanbody_cli.names import SUFFIX, marked
 from humanbody_cli.outcomes import Outcome, Status
 from humanbody_cli.paths import to_bytes, to_text
 from humanbody_cli.photos import Photo
-from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, recorded
+from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, published
 
 _LARGE = 700
 """Pages of a journal of about 5,000 photos."""
@@ -363,7 +363,7 @@ class Journal:
         if key in rows:
             for kind in (MASKS, CUTOUTS):
                 if owner.sha256 is not None:
-                    ours = recorded(owner.size_of(kind))
+                    ours = published(owner.size_of(kind))
                     files.set_aside(kind, to_text(owner.name), owner.sha256, may_replace=ours)
             self._db.execute("DELETE FROM photos WHERE key = ?", (owner.key,))
         else:
