@@ -7,7 +7,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,15 +75,12 @@ def _each(photos: Iterator[Photo], rules: Rules, deliver: Callable[[Outcome], No
     stop = Stop()
     broken: list[HbsegError] = []
 
+    async def process(photo: Photo) -> Outcome:
+        # No pool: Ctrl-C must not wait for a thread that waits for stdin or a hung disk.
+        return await batch.in_daemon(lambda: _examined(photo, rules))
+
     async def work() -> None:
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(cores, thread_name_prefix="check") as pool:
-
-            async def process(photo: Photo) -> Outcome:
-                return await loop.run_in_executor(pool, _examined, photo, rules)
-
-            sound = _until_broken(photos, broken)
-            await batch.run(sound, process, lambda: 2 * cores, stop, deliver)
+        await batch.run(_until_broken(photos, broken), process, lambda: cores + 1, stop, deliver)
 
     asyncio.run(work())
     for reason in (stop.reason, *broken):
