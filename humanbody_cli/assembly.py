@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from humanbody_cli.engines.base import Engine
+from humanbody_cli.engines.choice import engine_name, uses_api
 from humanbody_cli.engines.local import LocalEngine, load_segmenter
-from humanbody_cli.errors import FatalError
 from humanbody_cli.journal import Journal
 from humanbody_cli.pictures import configure_pillow
 from humanbody_cli.pipeline import Pipeline
@@ -15,43 +15,43 @@ from humanbody_cli.quota.slots import slots_for
 from humanbody_cli.reading import Rules
 from humanbody_cli.receipts import Receipts
 from humanbody_cli.reuse import Reuse
-from humanbody_cli.selection import Shape
+from humanbody_cli.selection import Selection
 from humanbody_cli.settings import ApiSettings, LocalSettings, RunSettings
 from humanbody_cli.stopping import Stop
 
 
 def assemble(
     settings: RunSettings,
-    shape: Shape,
+    selection: Selection,
     journal: Journal,
+    publisher: Publisher,
     stop: Stop,
     disk: Disk | None = None,
-) -> tuple[Engine, Gate | None, Pipeline]:
-    """Engine, gate (with the API) and pipeline of the run that the journal has begun.
+) -> tuple[Gate | None, Pipeline]:
+    """Gate (with the API) and pipeline of the run that the journal has begun.
 
     Raises:
         FatalError: the engine is not installed or not configured.
     """
     configure_pillow()
+    shape, output = selection.shape, settings.output
     engine: Engine
     gate: Gate | None = None
-    if shape.engine == "api":
+    if uses_api(settings):
         engine, gate = api_engine(settings.api, stop)
     else:
-        engine = local_engine(settings.local, shape.engine)
-    output = settings.output
-    durable = engine.durable if output.durable is None else output.durable
-    root = str(output.folder)
+        engine = local_engine(settings.local, engine_name(settings))
     pipeline = Pipeline(
         engine=engine,
         journal=journal,
-        publisher=Publisher(root, durable=durable, disk=disk),
+        publisher=publisher,
         reuse=Reuse(
             journal,
-            root,
+            publisher,
             shape,
-            since=journal.run if output.force else 0,
-            failures_since=journal.run if output.retry_failed else 0,
+            run=journal.run,
+            force=output.force,
+            retry_failed=output.retry_failed,
         ),
         shape=shape,
         rules=Rules(
@@ -59,23 +59,20 @@ def assemble(
             keep_pixels=gate is None,
             credentials=settings.api.credentials,
         ),
-        receipts=Receipts(root, disk, forget=output.force) if gate is not None else None,
+        checked=selection.checked,
+        receipts=Receipts(publisher.root, disk, forget=output.force) if gate is not None else None,
         threads=settings.local.threads,
     )
-    return engine, gate, pipeline
+    return gate, pipeline
 
 
 def api_engine(settings: ApiSettings, stop: Stop) -> tuple[Engine, Gate]:
     """The API behind its gate.
 
     Raises:
-        FatalError: there is no key.
+        FatalError: the API cannot be called from here at all.
     """
-    if settings.credentials is None:
-        raise FatalError(
-            "--engine api needs a key: set HBSEG_API_KEY and HBSEG_API_SECRET, or give "
-            "--credentials FILE"
-        )
+    assert settings.credentials is not None, "choice.check_installed comes first"
     from humanbody_cli.engines.api import ApiEngine
 
     gate = Gate(

@@ -9,17 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from humanbody_cli.errors import HbsegError, Stopped
 from humanbody_cli.outcomes import Outcome
-from humanbody_cli.photos import Photo
 from humanbody_cli.stopping import Stop
 
 T = TypeVar("T")
-Process = Callable[[Photo], Awaitable[Outcome]]
 
 READ_AHEAD = 32
 """Photos taken from the walk at a time: one hop to its thread for all of them."""
@@ -28,16 +26,16 @@ _LOOK_AGAIN = 0.25
 """Seconds between looks at the capacity, which grows as the run learns."""
 
 
-class Stream:
+class Stream(Generic[T]):
     """A lazy stream of photos, read ahead on a thread that a blocked source cannot hold up."""
 
-    def __init__(self, photos: Iterator[Photo], ahead: int = READ_AHEAD) -> None:
+    def __init__(self, photos: Iterator[T], ahead: int = READ_AHEAD) -> None:
         self._photos = photos
         self._ahead = ahead
-        self._ready: list[Photo] = []
+        self._ready: list[T] = []
         self._ended = False
 
-    async def next(self) -> Photo | None:
+    async def next(self) -> T | None:
         """The next photo, ``None`` after the last."""
         if not self._ready and not self._ended:
             block = await in_daemon(lambda: list(islice(self._photos, self._ahead)))
@@ -75,8 +73,8 @@ async def in_daemon(function: Callable[[], T]) -> T:
 
 
 async def run(
-    photos: Iterator[Photo],
-    process: Process,
+    photos: Iterator[T],
+    process: Callable[[T], Awaitable[Outcome]],
     capacity: Callable[[], int],
     stop: Stop,
     deliver: Callable[[Outcome], None],
@@ -94,13 +92,28 @@ async def run(
         raise crowd.bugs[0]
 
 
-class _Crowd:
+def run_loop(work: Coroutine[Any, Any, None]) -> None:
+    """``asyncio.run`` that does not wait for the default executor: a name lookup may hold one of
+    its threads for a minute after everything else has ended."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(work)
+    finally:
+        rest = asyncio.all_tasks(loop)
+        for task in rest:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+class _Crowd(Generic[T]):
     """The photos under way."""
 
     def __init__(
         self,
-        stream: Stream,
-        process: Process,
+        stream: Stream[T],
+        process: Callable[[T], Awaitable[Outcome]],
         capacity: Callable[[], int],
         stop: Stop,
         deliver: Callable[[Outcome], None],
@@ -112,29 +125,31 @@ class _Crowd:
         self._stop = stop
         self._deliver = deliver
         self._active: set[asyncio.Task[Outcome]] = set()
-        self._landed: list[asyncio.Task[Outcome]] = []
-        self._awake = asyncio.Event()
-        self._stopping = asyncio.ensure_future(stop.wait())
-        self._stopping.add_done_callback(lambda _: self._awake.set())
+        self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stopping = stop.stopped()
 
     async def run(self) -> None:
         """Until there are no more photos and all have landed."""
         more = True
+        self._stopping.add_done_callback(self._wake)
         try:
             while more or self._active:
                 more = more and await self._fill()
                 if self._active:
-                    with contextlib.suppress(asyncio.TimeoutError):
-                        await asyncio.wait_for(self._awake.wait(), _LOOK_AGAIN)
-                    self._awake.clear()
-                self._deliver_landed()
+                    # Not wait_for, which may lose the cancellation at the end of the grace.
+                    await asyncio.wait({self._news}, timeout=_LOOK_AGAIN)
+                    self._news = asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
             for task in self._active:
                 task.cancel()
             await asyncio.gather(*self._active, return_exceptions=True)
             raise
         finally:
-            self._stopping.cancel()
+            self._stopping.remove_done_callback(self._wake)
+
+    def _wake(self, _: object = None) -> None:
+        if not self._news.done():
+            self._news.set_result(None)
 
     async def _fill(self) -> bool:
         """Start photos while there is room; whether there may be more."""
@@ -152,21 +167,19 @@ class _Crowd:
         return not self._stop.is_set and not self.bugs
 
     def _land(self, task: asyncio.Task[Outcome]) -> None:
-        self._landed.append(task)
-        self._awake.set()
-
-    def _deliver_landed(self) -> None:
-        self._active.difference_update(self._landed)
-        while self._landed:
-            task = self._landed.pop(0)
-            error = task.exception()
-            if error is not None:
-                self._judge(error)
-                continue
-            try:
-                self._deliver(task.result())
-            except Exception as failure:  # noqa: BLE001 - calls in flight must land first
-                self._judge(failure)
+        """A photo has ended: its outcome is handed on at once, whatever else is waited for."""
+        self._active.discard(task)
+        self._wake()
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self._judge(error)
+            return
+        try:
+            self._deliver(task.result())
+        except Exception as failure:  # noqa: BLE001 - calls in flight must land first
+            self._judge(failure)
 
     def _judge(self, error: BaseException) -> None:
         """What we raise on purpose ends the run; the rest are bugs."""
@@ -178,12 +191,12 @@ class _Crowd:
             self.bugs.append(error)
 
 
-async def _unless_stopped(stream: Stream, stopping: asyncio.Future[None]) -> Photo | None:
+async def _unless_stopped(stream: Stream[T], stopping: asyncio.Future[None]) -> T | None:
     """The next photo, or ``None`` as soon as the run is to end: its source may never answer."""
     coming = asyncio.ensure_future(stream.next())
     both: set[asyncio.Future[Any]] = {coming, stopping}
-    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    if coming.done():
-        return coming.result()
-    coming.cancel()
-    return None
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        return coming.result() if coming.done() else None
+    finally:
+        coming.cancel()

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
+import threading
+import time
+from typing import NoReturn
 
 import click
 
 from humanbody_cli import __version__, streams
 from humanbody_cli.errors import HbsegError, StdoutError
+
+_LAST_WAIT = 0.5
+"""Seconds that threads have to end by themselves once the command has ended."""
 
 COMMANDS = {
     "segment": "Cut people out of photos.",
@@ -66,9 +73,25 @@ def hbseg() -> None:
 def main() -> None:
     """Run the command; every way out has its exit code."""
     streams.prepare()
-    code = _exit_code()
+    try:
+        code = _exit_code()
+    except Exception:  # noqa: BLE001 - a bug: shown whole, and then the process ends all the same
+        sys.excepthook(*sys.exc_info())
+        code = 1
     with contextlib.suppress(StdoutError):  # a command that failed has said why
         sys.stdout.flush()
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit, also past a thread that is blocked in a read: the interpreter would wait for it."""
+    deadline = time.monotonic() + _LAST_WAIT
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                sys.stderr.flush()
+                os._exit(code)
     sys.exit(code)
 
 

@@ -49,6 +49,13 @@ def path_in(root: str) -> str:
     return os.path.join(root, STATE, FILE)
 
 
+def open_in_memory() -> sqlite3.Connection:
+    """An empty journal that no file holds."""
+    db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    db.executescript(_SCHEMA)
+    return db
+
+
 def open_to_write(path: str) -> tuple[sqlite3.Connection, str | None]:
     """The journal, made or rebuilt where needed; where a damaged one was put, if it was.
 

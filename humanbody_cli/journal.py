@@ -12,16 +12,18 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from humanbody_cli import database
+from humanbody_cli.errors import PhotoError
 from humanbody_cli.names import SUFFIX, marked
 from humanbody_cli.outcomes import Outcome, Status
+from humanbody_cli.paths import to_bytes, to_text
 from humanbody_cli.photos import Photo
-from humanbody_cli.publish import CUTOUTS, MASKS
+from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, has_size
 
 _LARGE = 700
 """Pages of a journal of about 5,000 photos."""
@@ -32,7 +34,7 @@ CHUNK = 500
 
 def key_of(photo: Photo) -> bytes:
     """What a photo is known by in the journal: its path's own bytes, whether text or not."""
-    return photo.key.encode("utf-8", "surrogateescape")
+    return to_bytes(photo.key)
 
 
 class Known(NamedTuple):
@@ -45,13 +47,51 @@ class Known(NamedTuple):
     shape: str | None
     engine: str | None
     status: str
+    code: str | None
     transient: int
     mask_size: int | None
     cutout_size: int | None
     sha256: str | None
     finished: float | None
     checked: str | None
+    run: int | None
 
+    def size_of(self, kind: str) -> int | None:
+        """The size of the published mask or cutout, ``None`` where there is none."""
+        return self.mask_size if kind == MASKS else self.cutout_size
+
+    @property
+    def has_results(self) -> bool:
+        """Whether anything was published for these bytes."""
+        return self.sha256 is not None and (self.mask_size or self.cutout_size) is not None
+
+
+class Due(NamedTuple):
+    """A photo that is to be done, under its final output name, and what was known of it before."""
+
+    photo: Photo
+    known: Known | None
+
+
+class Files(Protocol):
+    """What the journal asks of the published files when an output name changes its owner."""
+
+    def move(self, kind: str, old: str, new: str) -> bool:
+        """Rename a mask or cutout; whether there was one.
+
+        Raises:
+            PhotoError: a file that hbseg did not write is in the way.
+            OutputError: it cannot be renamed.
+        """
+
+    def set_aside(
+        self, kind: str, name: str, sha256: str, *, may_replace: MayReplace | None = None
+    ) -> bool:
+        """Take a published file away from its name and keep it until the run ends."""
+
+
+Order = Callable[[str], "tuple[object, ...] | None"]
+"""The place of a key in the order of this run's walk; ``None`` where the walk cannot meet it."""
 
 Done = tuple[bytes, bytes, int, int, int | None, int | None]
 """Key, output name, size and mtime of the source, size of the mask and of the cutout."""
@@ -70,11 +110,17 @@ _RECORD = (
 
 @dataclass(frozen=True)
 class Finished:
-    """What is written about a photo beside its outcome."""
+    """What is written about a photo beside its outcome.
+
+    ``checked`` names the rules of pre-validation. ``keeps_results`` leaves results of the photo
+    that were published before, and what is known of them, as they are.
+    """
 
     photo: Photo
     outcome: Outcome
     shape: str
+    checked: str
+    keeps_results: bool = False
     mask_size: int | None = None
     cutout_size: int | None = None
 
@@ -82,14 +128,17 @@ class Finished:
 class Journal:
     """The journal of one output folder. One writer (the run that holds the lock), any thread."""
 
-    def __init__(self, root: str, *, read_only: bool = False) -> None:
+    def __init__(self, root: str, *, read_only: bool = False, in_memory: bool = False) -> None:
         self.root = root
         self.path = database.path_in(root)
         self.rebuilt_from: str | None = None
         self.run = 0
+        self._under_way: set[bytes] = set()
         self._guard = threading.RLock()
         with database.translated(self.path):
-            if read_only:
+            if in_memory:  # for a folder that no run has written to
+                self._db = database.open_in_memory()
+            elif read_only:
                 self._db = database.open_to_read(self.path)
             else:
                 self._db, self.rebuilt_from = database.open_to_write(self.path)
@@ -114,7 +163,7 @@ class Journal:
         with self._guard, database.translated(self.path):
             crashed = self._db.execute("SELECT 1 FROM runs WHERE ended IS NULL").fetchone()
             pending = "SELECT name FROM photos WHERE status = 'pending'"
-            names = [os.fsdecode(row[0]) for row in self._db.execute(pending)] if crashed else []
+            names = [to_text(row[0]) for row in self._db.execute(pending)] if crashed else []
             self._db.execute("UPDATE runs SET ended = started WHERE ended IS NULL")
             cursor = self._db.execute(
                 "INSERT INTO runs (started, engine) VALUES (?, ?)", (time.time(), engine)
@@ -163,14 +212,29 @@ class Journal:
             rows = self._db.execute(_DONE_BETWEEN + where, (min(keys), max(keys), *shapes))
             return {row[0]: row for row in rows}
 
-    def same_bytes(self, sha256: str, *, since: int = 0) -> list[Known]:
-        """The rows of photos with these very bytes that came to an end in run ``since`` or later.
+    def engines(self) -> list[str]:
+        """Every engine that a run on this folder has used, as `Shape.engine` names it."""
+        with self._guard, database.translated(self.path):
+            rows = self._db.execute("SELECT DISTINCT engine FROM runs WHERE engine IS NOT NULL")
+            return [str(row[0]) for row in rows]
+
+    def results_of(self, sha256: str, shapes: Collection[str], *, since: int = 0) -> list[Known]:
+        """Some rows with results of these very bytes in one of these shapes, from run ``since`` on.
 
         Among them are photos that were done once and are pending again (touched, moved).
         """
-        query = _FOUND_BY_SHA + " AND status != 'rejected' AND run >= ? LIMIT 20"
+        where = f" AND status IN ('done', 'pending') AND shape IN {_marks(len(shapes))}"
+        return self._with_bytes(where + " AND run >= ?", sha256, *shapes, since)
+
+    def failures_of(self, sha256: str, shapes: Collection[str]) -> list[Known]:
+        """Some rows of photos with these very bytes that were sent and failed, the latest first."""
+        where = f" AND status = 'failed' AND shape IN {_marks(len(shapes))} ORDER BY run DESC"
+        return self._with_bytes(where, sha256, *shapes)
+
+    def _with_bytes(self, where: str, *values: object) -> list[Known]:
         with self._guard, database.translated(self.path):
-            return [Known._make(row) for row in self._db.execute(query, (sha256, since))]
+            rows = self._db.execute(f"{_FOUND_BY_SHA}{where} LIMIT 20", values)
+            return [Known._make(row) for row in rows]
 
     def outcome(self, key: bytes) -> Outcome:
         """The whole record of one photo."""
@@ -196,6 +260,15 @@ class Journal:
                 return
             last = rows[-1][1]
 
+    def is_settled(self) -> bool:
+        """Whether no photo waits for results: none is pending, none is refused for the moment."""
+        query = (
+            "SELECT 1 FROM photos WHERE status = 'pending' OR status = 'rejected' AND transient "
+            "LIMIT 1"
+        )
+        with self._guard, database.translated(self.path):
+            return self.rebuilt_from is None and self._db.execute(query).fetchone() is None
+
     def counts(self) -> dict[tuple[str, str | None], tuple[int, int]]:
         """(status, code) -> photos and calls."""
         query = "SELECT status, code, COUNT(*), SUM(calls) FROM photos GROUP BY status, code"
@@ -210,9 +283,9 @@ class Journal:
 
     def _as_outcome(self, row: Sequence[Any]) -> Outcome:
         fields = dict(zip(_RECORD.split(", "), row, strict=True))
-        name = os.fsdecode(fields.pop("name"))
+        name = to_text(fields.pop("name"))
         mask, cutout = fields.pop("mask_size"), fields.pop("cutout_size")
-        fields["source"] = os.fsdecode(fields["source"])
+        fields["source"] = to_text(fields["source"])
         fields["status"] = Status(fields["status"])
         fields["transient"] = bool(fields["transient"])
         if any(isinstance(value, bytes) for value in fields.values()):
@@ -225,77 +298,99 @@ class Journal:
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def expect(self, photos: Sequence[Photo]) -> list[Photo]:
-        """Write photos down as pending; the same photos with output names that are theirs alone.
+    def expect(self, photos: Sequence[Photo], files: Files, order: Order) -> list[Due]:
+        """Write photos down as pending, each under an output name that is its alone.
 
-        A photo that was done and has to be done again keeps what is known of it.
+        A photo that was done and has to be done again keeps what is known of it. Where its name
+        changes, its files are renamed before its row: a row without files is looked for again, but
+        files without a row might be overwritten.
         """
         with self._guard, database.translated(self.path), self._transaction():
-            return [self._expect(photo) for photo in photos]
+            rows = self.known([key_of(photo) for photo in photos])
+            return [self._expect(photo, rows, files, order) for photo in photos]
 
-    def _expect(self, photo: Photo) -> Photo:
-        key, name = key_of(photo), os.fsencode(photo.name)
-        owner = self._db.execute("SELECT key FROM photos WHERE name = ?", (name,)).fetchone()
-        if owner is not None and owner[0] != key:
-            if _is_gone(owner[0]) and self._same_place_or_size(owner[0], photo):
-                self._inherit(owner[0], key)
-            else:
-                photo = photo._replace(name=self._free_name(photo))
-                name = os.fsencode(photo.name)
-        self._move(key, photo.name)
+    def _expect(self, photo: Photo, rows: dict[bytes, Known], files: Files, order: Order) -> Due:
+        key = key_of(photo)
+        name = self._name_for(photo, rows, files, order)
+        known = rows.get(key)
+        if known is not None and to_text(known.name) != name:
+            name = _renamed(files, to_text(known.name), name)
+        if known is not None:
+            known = rows[key] = known._replace(name=to_bytes(name))
         self._db.execute(
             "INSERT INTO photos (key, source, name, size, mtime, status) "
             "VALUES (?, ?, ?, -1, -1, 'pending') ON CONFLICT (key) DO UPDATE SET "
             "status = 'pending', name = excluded.name, source = excluded.source",
-            (key, os.fsencode(photo.source), name),
+            (key, to_bytes(photo.source), to_bytes(name)),
         )
-        return photo
+        self._under_way.add(key)
+        return Due(photo._replace(name=name), known)
 
-    def _same_place_or_size(self, owner: bytes, photo: Photo) -> bool:
-        """Whether a photo may take the place of one that is gone: a neighbour's, or its own after a
-        move. Another folder's results stay what they are: its disk may only be away."""
-        if os.path.dirname(owner) == os.path.dirname(key_of(photo)):
-            return True
-        row = self._db.execute("SELECT size FROM photos WHERE key = ?", (owner,)).fetchone()
-        return bool(row[0] == photo.size)
+    def _name_for(self, photo: Photo, rows: dict[bytes, Known], files: Files, order: Order) -> str:
+        """The output name of a photo, free for it once this returns."""
+        key = key_of(photo)
+        if photo.keeps_name and key in rows:
+            return to_text(rows[key].name)
+        owner = self._owner(photo.name)
+        if owner is None or owner.key == key:
+            return photo.name
+        # A name is never taken from a photo that this run has met: it may be in flight.
+        if owner.key not in self._under_way:
+            if _is_gone(owner.key) and _is_successor(photo, owner):
+                self._inherit(owner, key, rows, files)
+                return photo.name
+            if _is_met_later(owner.key, photo, order):
+                self._evict(owner, rows, files)
+                return photo.name
+        return self._free_name(photo.name, photo.key)
 
-    def _free_name(self, photo: Photo) -> str:
-        name, identity = photo.name, photo.key
+    def _owner(self, name: str) -> Known | None:
+        query = f"SELECT {_KNOWN} FROM photos WHERE name = ?"  # noqa: S608 - field names only
+        row = self._db.execute(query, (to_bytes(name),)).fetchone()
+        return None if row is None else Known._make(row)
+
+    def _free_name(self, wanted: str, key: str) -> str:
+        name, identity = wanted, key
         while True:
             name = marked(name, identity)
-            query = "SELECT key FROM photos WHERE name = ?"
-            owner = self._db.execute(query, (os.fsencode(name),)).fetchone()
-            if owner is None or owner[0] == key_of(photo):
+            owner = self._owner(name)
+            if owner is None or to_text(owner.key) == key:
                 return name
             identity += SUFFIX
 
-    def _move(self, key: bytes, name: str) -> None:
-        """A photo's output name changes with its neighbours': what was made goes along."""
-        row = self._db.execute("SELECT name FROM photos WHERE key = ?", (key,)).fetchone()
-        if row is None or os.fsdecode(row[0]) == name:
-            return
-        for kind in (MASKS, CUTOUTS):
-            with contextlib.suppress(OSError):
-                target = os.path.join(self.root, kind, name)
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                os.rename(os.path.join(self.root, kind, os.fsdecode(row[0])), target)
-
-    def _inherit(self, old: bytes, new: bytes) -> None:
+    def _inherit(self, owner: Known, key: bytes, rows: dict[bytes, Known], files: Files) -> None:
         """A photo takes the place of one that is gone; what is known of those bytes stays known."""
-        self._db.execute("DELETE FROM photos WHERE key = ?", (new,))
-        self._db.execute("UPDATE photos SET key = ? WHERE key = ?", (new, old))
+        if key in rows:
+            for kind in (MASKS, CUTOUTS):
+                if owner.sha256 is not None:
+                    ours = has_size(owner.size_of(kind))
+                    files.set_aside(kind, to_text(owner.name), owner.sha256, may_replace=ours)
+            self._db.execute("DELETE FROM photos WHERE key = ?", (owner.key,))
+        else:
+            self._db.execute("UPDATE photos SET key = ? WHERE key = ?", (key, owner.key))
+            rows[key] = owner._replace(key=key)
+        rows.pop(owner.key, None)
+
+    def _evict(self, owner: Known, rows: dict[bytes, Known], files: Files) -> None:
+        """A photo that this run meets later, or not at all, makes room with its files."""
+        key, old = to_text(owner.key), to_text(owner.name)
+        name = to_bytes(_renamed(files, old, self._free_name(old, key)))
+        self._db.execute("UPDATE photos SET name = ? WHERE key = ?", (name, owner.key))
+        if owner.key in rows:
+            rows[owner.key] = rows[owner.key]._replace(name=name)
 
     def finish(self, finished: Finished) -> None:
         """Write a photo's end. The last step of its way."""
         photo, outcome = finished.photo, finished.outcome
+        self._under_way.discard(key_of(photo))
         values = {
             "key": key_of(photo),
-            "source": os.fsencode(photo.source),
-            "name": os.fsencode(photo.name),
+            "source": to_bytes(photo.source),
+            "name": to_bytes(photo.name),
             "size": photo.size,
             "mtime": photo.mtime,
             "shape": finished.shape,
-            "checked": finished.shape,
+            "checked": finished.checked,
             "run": self.run,
             "status": outcome.status.value,
             "transient": int(outcome.transient),
@@ -306,8 +401,7 @@ class Journal:
             **{name: _text(getattr(outcome, name)) for name in _SAME_NAMES},
         }
         with self._guard, database.translated(self.path):
-            rejected = outcome.status is Status.REJECTED
-            self._db.execute(_REJECT if rejected else _UPSERT, values)
+            self._db.execute(_KEEPING if finished.keeps_results else _UPSERT, values)
 
     def reprieve(self, photo: Photo, attempts: int) -> None:
         """A photo stays pending; the calls it cost are counted all the same."""
@@ -319,16 +413,20 @@ class Journal:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
+        """What was written before an error stays: it tells of files that were renamed already."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+        except sqlite3.Error:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.execute("COMMIT")
             raise
         self._db.execute("COMMIT")
 
 
-_PAGES = ("page_count", "page_size")
 _SAME_NAMES = (
     "code message width height attempts request_id image_id time_used elapsed engine sha256 "
     "coverage doubt"
@@ -339,7 +437,7 @@ _COLUMNS = [
     *_SAME_NAMES,
 ]
 _KEPT = ("sha256", "shape", "engine", "mask_size", "cutout_size")
-"""What a rejection leaves as it was: results that were made of the photo before stay known."""
+"""What stays as it was for a photo that is rejected, but whose results still are its own."""
 
 
 def _upsert(kept: Collection[str]) -> str:
@@ -357,7 +455,7 @@ def _upsert(kept: Collection[str]) -> str:
 
 
 _UPSERT = _upsert(())
-_REJECT = _upsert(_KEPT)
+_KEEPING = _upsert(_KEPT)
 
 
 def _text(value: Any) -> Any:
@@ -373,7 +471,35 @@ def _marks(count: int) -> str:
 
 def _is_gone(key: bytes) -> bool:
     """Whether a source is no longer there; what is no file cannot be looked for."""
-    return not (key == b"-" or key.startswith((b"http://", b"https://")) or os.path.lexists(key))
+    return key.startswith(b"/") and not os.path.lexists(key)
+
+
+def _is_successor(photo: Photo, owner: Known) -> bool:
+    """Whether a photo may take the place of one that is gone: a neighbour's, or its own after a
+    move. Another folder's results stay what they are: its disk may only be away."""
+    return os.path.dirname(owner.key) == os.path.dirname(key_of(photo)) or owner.size == photo.size
+
+
+def _is_met_later(owner: bytes, photo: Photo, order: Order) -> bool:
+    """Whether this run's walk comes to the owner of a name after the photo that wants it: then the
+    first one met has the name, and every further run finds both where they are."""
+    theirs, ours = order(to_text(owner)), order(photo.key)
+    return theirs is not None and ours is not None and theirs > ours
+
+
+def _renamed(files: Files, old: str, new: str) -> str:
+    """The name under which a photo's files are after the attempt to rename them: the old one where
+    a file that hbseg did not write stands at the new one."""
+    try:
+        files.move(MASKS, old, new)
+    except PhotoError:
+        return old
+    try:
+        files.move(CUTOUTS, old, new)
+    except PhotoError:
+        files.move(MASKS, new, old)
+        return old
+    return new
 
 
 def chunked(photos: Iterable[Photo], size: int = CHUNK) -> Iterator[list[Photo]]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
 from humanbody_cli.journal import Done
+from humanbody_cli.paths import mtime_of
 
 _LENGTH = struct.Struct("<I")
 _BUSY = 2
@@ -72,7 +73,9 @@ class OwnLooks:
         try:
             if mtime != -1:
                 status = os.stat(source)
-                if status.st_mtime_ns != mtime or status.st_size != size:
+                if status.st_size != size or (
+                    status.st_mtime_ns != mtime and mtime_of(status) != mtime
+                ):
                     return False
             return (self._masks is None or os.stat(self._masks + name).st_size == mask_size) and (
                 self._cutouts is None or os.stat(self._cutouts + name).st_size == cutout_size

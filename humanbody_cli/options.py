@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 import click
 
 from humanbody_cli.errors import UsageError
+from humanbody_cli.lists import is_stdin
+from humanbody_cli.names import MAX_NAME
 from humanbody_cli.protocol.limits import DEFAULT_ENDPOINT, FREE_QPS, SEGMENT_PATH
 from humanbody_cli.protocol.requests import Credentials
 from humanbody_cli.settings import (
@@ -110,12 +112,40 @@ _positive = click.FloatRange(min=0, max=86400, min_open=True)
 def _inputs(settings: InputSettings) -> InputSettings:
     if not settings.inputs and settings.from_file is None:
         raise UsageError("nothing to do: name photos or folders, or give --from-file LIST")
-    if settings.from_file is not None and settings.from_file != "-":
-        if not os.path.exists(settings.from_file):
-            raise UsageError(f"--from-file {settings.from_file}: there is no such file")
-    elif settings.from_file == "-" and "-" in settings.inputs:
-        raise UsageError("stdin cannot be both the list (--from-file -) and a photo (-)")
+    if settings.from_file is not None:
+        _check_list(settings.from_file, settings.inputs)
+    _check_base(settings)
+    _check_name(settings)
     return settings
+
+
+def _check_list(path: str, inputs: tuple[str, ...]) -> None:
+    if path != "-" and not os.path.exists(path):
+        raise UsageError(f"--from-file {path}: there is no such file")
+    if "-" in inputs and is_stdin(path):
+        raise UsageError("stdin cannot be both the list (--from-file -) and a photo (-)")
+
+
+def _check_base(settings: InputSettings) -> None:
+    if settings.base is None:
+        return
+    if settings.from_file is None:
+        raise UsageError("--base says where the names of a list begin; give --from-file LIST too")
+    if not os.path.isdir(settings.base):
+        raise UsageError(f"--base {settings.base}: there is no such folder; check the path")
+
+
+def _check_name(settings: InputSettings) -> None:
+    """The name of the photo on stdin is a path inside the output, and nothing else."""
+    if settings.name is None:
+        return
+    if "-" not in settings.inputs:
+        raise UsageError("--name is the name of a photo on stdin; give - as INPUT too")
+    parts = settings.name.split("/")
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise UsageError(f"--name {settings.name!r} is no file name such as a.jpg or trip/a.jpg")
+    if any(len(os.fsencode(part)) > MAX_NAME for part in parts[:-1]):
+        raise UsageError(f"--name {settings.name!r} has a folder of more than {MAX_NAME} bytes")
 
 
 def _folder(output: str) -> Path:
@@ -221,8 +251,8 @@ def _pairs(text: str) -> dict[str, str]:
 
 inputs = group(
     "inputs",
-    lambda inputs, from_file, nul, shard: _inputs(
-        InputSettings(tuple(inputs), from_file, nul, shard)
+    lambda inputs, from_file, nul, shard, base, name: _inputs(
+        InputSettings(tuple(inputs), from_file, nul, shard, base, name)
     ),
     click.argument("inputs", nargs=-1, metavar="INPUT...", type=click.Path(path_type=str)),
     option("--from-file", metavar="LIST", help="Read inputs from LIST ('-': stdin), one a line."),
@@ -232,6 +262,12 @@ inputs = group(
     option(
         "--shard", type=ShardType(), default="1/1", help="Only part I of N, split by output name."
     ),
+    option(
+        "--base",
+        metavar="DIR",
+        help="Names in LIST keep their path below DIR.  [default: what they have in common]",
+    ),
+    option("--name", metavar="NAME", help="What the photo on stdin (INPUT '-') is called."),
 )
 
 wanted = group(

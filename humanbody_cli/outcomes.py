@@ -24,7 +24,8 @@ class Outcome:
     ``width`` and ``height`` are pixels of the upright photo; ``time_used`` is the engine's own
     figure and ``elapsed`` the whole way through hbseg, both in milliseconds; ``coverage`` is the
     part of the photo inside the mask (0 to 1) and ``doubt`` how unsure the mask is (0 sure to 1).
-    ``cutout`` and ``mask`` are paths, ``None`` where none was made.
+    ``cutout`` and ``mask`` are paths, ``None`` where none was made. ``repeated``: the run before
+    came to the same end; it is for the summary and no part of the record.
     """
 
     source: str
@@ -45,11 +46,13 @@ class Outcome:
     coverage: float | None = None
     doubt: float | None = None
     transient: bool = False
+    repeated: bool = False
 
     def record(self) -> dict[str, Any]:
         """The public record: plain values, in a fixed order."""
         record = asdict(self)
         record["status"] = self.status.value
+        del record["repeated"]
         return record
 
 

@@ -1,35 +1,53 @@
-"""Finding photos: folders walked lazily, files, addresses, standard input, lists of these."""
+"""Finding photos: folders walked lazily, files, addresses, standard input, lists of these.
+
+One photo has one key and one output name in a run, whatever the ways that lead to it.
+"""
 
 from __future__ import annotations
 
+import itertools
 import os
-import stat
-import sys
+import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
+from humanbody_cli import lists
 from humanbody_cli.errors import UsageError
-from humanbody_cli.names import SUFFIX, folder_names, namer, root_names, shortened
-from humanbody_cli.settings import InputSettings, Shard
-
-PICTURE_SUFFIXES = frozenset(
-    "jpg jpeg jpe jfif png webp heic heif hif avif tif tiff bmp gif".split()
+from humanbody_cli.inputs import (
+    STDIN,
+    Common,
+    Input,
+    Met,
+    Named,
+    arranged,
+    holder_of,
+    is_path,
+    is_second_name,
+    is_url,
+    is_within,
+    place_below,
+    relative,
 )
-"""Names taken for pictures in a walk. Those that the API does not take are rejected with a hint at
-``--fit`` instead of being passed over: a photo that is silently not done is a photo lost."""
-
-_USUAL = (".jpg", ".JPG", ".jpeg", ".png")
-"""What nearly all end in: looked at first, for a walk asks it of every file."""
-
-STATE = ".hbseg"
-"""The folder in an output tree where its state lives."""
+from humanbody_cli.lists import listed as listed  # noqa: PLC0414 - part of what this offers
+from humanbody_cli.names import SUFFIX, Claims, beside, folded, folder_names, namer, shortened
+from humanbody_cli.paths import NO_TIME, absolute, mtime_of, to_bytes, to_text
+from humanbody_cli.settings import InputSettings, Shard
+from humanbody_cli.tree import STATE as STATE  # noqa: PLC0414 - likewise
+from humanbody_cli.tree import Folder, Listing
 
 RESULTS = ("masks", "cutouts", "recomposed")
 """The folders of an output tree that hold what was made."""
+
+STDIN_BYTES = 256 * 1024 * 1024 + 1
+"""Bytes that are read of a photo on stdin: one more than ``--fit`` agrees to take."""
+
+_STDIN_KEY = "-:"
+_IS_STDIN_KEY = re.compile(_STDIN_KEY + "[0-9a-f]{64}").fullmatch
+_MOST_NOTES = 20
 
 
 class Kind(Enum):
@@ -44,9 +62,11 @@ class Kind(Enum):
 class Photo(NamedTuple):
     """A photo that was found and not yet opened.
 
-    ``source`` is how the user would name it, ``key`` what it is known by (the absolute path),
-    ``name`` its output name, ``size`` (bytes) and ``mtime`` (ns) what a look at the file showed: -1
-    before that, and where there is no file.
+    ``source`` is how the user would name it. ``key`` is what it is known by: a file's absolute
+    path, an address, ``-:`` and the sha256 of what came through stdin; only a file's begins with a
+    slash. ``name`` is its output name; with ``keeps_name`` one that an earlier run gave it stands.
+    ``size`` (bytes) and ``mtime`` (ns) are what a look at the file showed: -1 before that, and
+    where there is no file. ``data`` are the bytes of a photo from stdin.
     """
 
     source: str
@@ -56,6 +76,8 @@ class Photo(NamedTuple):
     mtime: int
     kind: Kind = Kind.FILE
     trouble: str = ""
+    keeps_name: bool = False
+    data: bytes = b""
 
     def seen(self) -> Photo:
         """The same photo once its file was looked at. The walk leaves that to those who need it."""
@@ -65,16 +87,19 @@ class Photo(NamedTuple):
             status = os.stat(self.source)
         except OSError:  # a dangling link: reading it will say so
             return self
-        return self._replace(size=status.st_size, mtime=status.st_mtime_ns)
+        return self._replace(size=status.st_size, mtime=mtime_of(status))
 
 
 @dataclass
 class Walk:
-    """What a walk passed over. Counted, so that the summary can say so."""
+    """What a walk passed over, for the summary. ``notes`` are sentences that the user should see:
+    folders without photos, names that were left out."""
 
     skipped: int = 0
     outputs_skipped: int = 0
+    notes: list[str] = field(default_factory=list)
     _out: tuple[int, int] | None = field(default=None, repr=False)
+    _own: tuple[str, ...] = field(default=(), repr=False)
 
     def avoid(self, folder: str) -> None:
         """Leave the run's own output folder out, wherever the walk meets it."""
@@ -83,117 +108,113 @@ class Walk:
         except OSError:
             return
         self._out = (status.st_dev, status.st_ino)
+        places = {absolute(folder), os.path.realpath(folder)}
+        self._own = tuple(os.path.join(out, name) for out in places for name in (STATE, *RESULTS))
 
-    def folder(self, path: str, prefix: str) -> Iterator[Photo]:
+    def is_own(self, key: str) -> bool:
+        """Whether a path is one of the run's own results, or of its state."""
+        return any(is_within(key, own) for own in self._own)
+
+    def note(self, text: str) -> None:
+        """Keep a sentence for the user; of very many only the first."""
+        if len(self.notes) == _MOST_NOTES:
+            self.notes.append("more notes like these are left out")
+        elif len(self.notes) < _MOST_NOTES:
+            self.notes.append(text)
+
+    def folder(self, path: str, prefix: str, met: Met | None = None) -> Iterator[Photo]:
         """Every picture below a folder, by name, depth first.
 
         Hidden entries and output trees are left out; links are followed, but not back into a folder
-        that is being walked.
+        that is being walked. Photos and folders that were ``met`` before are passed by.
         """
-        waiting = [_Folder(path, os.path.abspath(path), prefix, ())]
+        found, skipped = 0, self.skipped
+        waiting = [Folder(path, absolute(path), prefix)]
         while waiting:  # a stack of our own: trees may be deeper than Python's
             folder = waiting.pop()
+            if met is not None and met.has_walked(folder.absolute):
+                found += 1  # what is in it was found before
+                continue
             try:
                 listing = folder.listing()
             except OSError as error:
-                yield trouble(folder.path, folder.absolute, folder.prefix or "folder", error)
+                found += 1
+                yield from _new([_trouble_in(folder, error)], met)
                 continue
-            is_out = listing.identity == self._out
-            if listing.identity in folder.above or (is_out and folder.above):
+            if listing.identity in folder.above or self._leaves_out(listing, folder, met):
                 continue
-            if is_out or (listing.is_output and folder.above):
-                # Photos may lie there too, but results are no photos, unless they were named.
-                self.outputs_skipped += not is_out
-                listing.folders = [name for name in listing.folders if name not in RESULTS]
             self.skipped += listing.others
-            yield from _photos(listing, folder)
-            waiting += [folder.below(name, listing.identity) for name in listing.folders[::-1]]
+            found += len(listing.pictures) + len(listing.broken)
+            yield from _new(_photos(listing, folder), met)
+            waiting += folder.below(listing)[::-1]
+        if not found:
+            self.note_empty(path, self.skipped - skipped)
 
-
-@dataclass
-class _Listing:
-    """What is in a folder: names by order, for entries of a hundred thousand files take 100 MB."""
-
-    identity: tuple[int, int]
-    pictures: list[str] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
-    others: int = 0
-    is_output: bool = False
-
-    def sort_out(self, entries: Iterable[os.DirEntry[str]]) -> None:
-        """Tell pictures, folders and the rest apart."""
-        for entry in entries:
-            name = entry.name
-            if name[0] == ".":
-                self.is_output |= name == STATE
-            elif not entry.is_file(follow_symlinks=False) and _is_folder(entry):
-                self.folders.append(name)
-            elif name.endswith(_USUAL) or _suffix(name) in PICTURE_SUFFIXES:
-                self.pictures.append(name)
-            else:
-                self.others += 1
-        self.pictures.sort()
-        self.folders.sort()
-
-
-class _Folder(NamedTuple):
-    """A folder to be walked. ``above`` are the folders it lies in, by device and inode."""
-
-    path: str
-    absolute: str
-    prefix: str
-    above: tuple[tuple[int, int], ...]
-
-    def listing(self) -> _Listing:
-        """What is in it, by name."""
-        status = os.stat(self.path)
-        listing = _Listing((status.st_dev, status.st_ino))
-        with os.scandir(self.path) as entries:
-            listing.sort_out(entries)
-        return listing
-
-    def below(self, name: str, identity: tuple[int, int]) -> _Folder:
-        """A folder in this one."""
-        path, absolute = os.path.join(self.path, name), os.path.join(self.absolute, name)
-        return _Folder(path, absolute, self.prefix + name + "/", (*self.above, identity))
-
-
-def _suffix(name: str) -> str:
-    stem, _, suffix = name.rpartition(".")
-    return suffix.lower() if stem else ""
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
+    def _leaves_out(self, listing: Listing, folder: Folder, met: Met | None) -> bool:
+        """Whether a folder is the run's own output. Of others the results are taken away: they are
+        no photos, unless they were named."""
+        is_out = listing.identity == self._out
+        if is_out and folder.above:
+            return True
+        if is_out or (listing.is_output and folder.above):
+            self.outputs_skipped += not is_out
+            listing.folders = [name for name in listing.folders if name not in RESULTS]
+        elif met is not None:
+            met.walks(folder.absolute)
         return False
 
+    def note_empty(self, path: str, others: int = 0) -> None:
+        """Say that a folder that was named holds no photo: its disk may not be there."""
+        why = f"only {others:,} other files" if others else "is it mounted?"
+        self.note(f"{path}: no photos found ({why})")
 
-def _photos(listing: _Listing, folder: _Folder) -> Iterator[Photo]:
+    def is_empty(self, path: str) -> bool:
+        """Whether nothing below a folder would be found."""
+        other = Walk(_out=self._out)
+        return next(other.folder(path, ""), None) is None
+
+
+def _new(photos: Iterator[Photo] | list[Photo], met: Met | None) -> Iterator[Photo]:
+    if met is None:
+        return iter(photos)
+    return (photo for photo in photos if met.is_new(photo.key))
+
+
+def _photos(listing: Listing, folder: Folder) -> Iterator[Photo]:
     name_of = namer(listing.pictures, listing.folders)
     here, below = os.path.join(folder.path, ""), os.path.join(folder.absolute, "")
     prefix, kind = folder.prefix, Kind.FILE
     # A named tuple's own constructor costs as much as the look at the file; tuple's does not.
     new: Callable[[type[Photo], tuple[object, ...]], Photo] = tuple.__new__
     for name in listing.pictures:
-        yield new(Photo, (here + name, below + name, prefix + name_of(name), -1, -1, kind, ""))
+        yield new(
+            Photo,
+            (here + name, below + name, prefix + name_of(name), -1, -1, kind, "", False, b""),
+        )
+    for name, error in listing.broken:
+        yield trouble(here + name, below + name, name, error)
+
+
+def _trouble_in(folder: Folder, error: OSError) -> Photo:
+    return trouble(folder.path, folder.absolute, folder.prefix or "folder", error)
 
 
 def trouble(source: str, key: str, prefix: str, error: OSError) -> Photo:
     """Something that cannot be read: it becomes a rejected record, not a silence."""
     reason = error.strerror or str(error)
     name = shortened(prefix.rstrip("/").rsplit("/", 1)[-1] + SUFFIX)
-    return Photo(source, key, name, -1, -1, Kind.TROUBLE, f"cannot be read: {reason}")
+    return Photo(source, key, name, -1, NO_TIME, Kind.TROUBLE, f"cannot be read: {reason}")
 
 
-def find(settings: InputSettings, walk: Walk) -> Iterator[Photo]:
-    """Every photo that the user named, lazily, in a fixed order.
+def find(settings: InputSettings, walk: Walk, *, stdin_bytes: int = STDIN_BYTES) -> Iterator[Photo]:
+    """Every photo that the user named, lazily, in a fixed order, each once.
+
+    A photo on stdin is read here, up to ``stdin_bytes``.
 
     Raises:
-        UsageError: an input named on the command line does not exist.
+        UsageError: an input named on the command line does not exist, a list cannot be read.
     """
-    found = _all(settings, walk)
+    found = _Finder(settings, walk, stdin_bytes).photos()
     if settings.shard.count == 1:
         return found
     return (photo for photo in found if _in_shard(photo, settings.shard))
@@ -201,7 +222,7 @@ def find(settings: InputSettings, walk: Walk) -> Iterator[Photo]:
 
 def _in_shard(photo: Photo, shard: Shard) -> bool:
     # By name, so that the parts are the same on every machine, wherever the photos lie there.
-    return zlib.crc32(os.fsencode(photo.name)) % shard.count == shard.index - 1
+    return zlib.crc32(to_bytes(photo.name)) % shard.count == shard.index - 1
 
 
 def check_inputs(settings: InputSettings) -> None:
@@ -211,117 +232,228 @@ def check_inputs(settings: InputSettings) -> None:
         UsageError: something is not.
     """
     for name in settings.inputs:
-        if not is_url(name) and name != "-" and not os.path.lexists(name):
+        if is_path(name) and not os.path.lexists(name):
             raise UsageError(f"{name}: there is no such file or folder; check the path")
 
 
 def is_piped(settings: InputSettings) -> bool:
     """Whether names come through a pipe: then each is done as it comes."""
-    path = settings.from_file
-    if path is None:
-        return False
-    try:
-        return not stat.S_ISREG((os.fstat(0) if path == "-" else os.stat(path)).st_mode)
-    except OSError:
-        return False
+    return settings.from_file is not None and lists.is_pipe(settings.from_file)
 
 
-def _all(settings: InputSettings, walk: Walk) -> Iterator[Photo]:
-    check_inputs(settings)
-    yield from _each(settings.inputs, walk)
-    if settings.from_file is not None:
-        for name in listed(settings.from_file, nul=settings.nul):
-            yield from _each((name,), walk)
+def walk_order(settings: InputSettings) -> Callable[[str], tuple[object, ...] | None]:
+    """Tells a key's place in the order in which the folders of the command line are walked.
+
+    Two places compare as the walk comes to their photos: a folder's own by name, then those of its
+    folders by name. ``None`` where no folder's walk comes to the key.
+    """
+    named = arranged(settings.inputs, lambda note: None)
+    roots = {one.key: index for index, one in enumerate(named.roots)}
+
+    def place(key: str) -> tuple[object, ...] | None:
+        root = holder_of(key, roots)
+        if root is None:
+            return (roots[key],) if key in roots else None
+        *folders, base = relative(key, root).split(os.sep)
+        # 1 before a folder's name, 0 before a photo's: photos come first.
+        steps = [step for folder in folders for step in (1, folder)]
+        return (roots[root], *steps, 0, base)
+
+    return place
 
 
-def _each(inputs: Iterable[str], walk: Walk) -> Iterator[Photo]:
-    unique = list({_identity(name): name for name in reversed(list(inputs))}.values())[::-1]
-    folders = [name for name in unique if not is_url(name) and os.path.isdir(name)]
-    prefixes = dict(
-        zip(folders, root_names([os.path.abspath(name) for name in folders]), strict=True)
-    )
-    names = _names_of_files([name for name in unique if name not in prefixes])
-    for name in unique:
-        if name in prefixes:
-            prefix = prefixes[name]
-            yield from walk.folder(name, prefix + "/" if prefix else "")
+@dataclass
+class _Finder:
+    """Goes through the inputs of one run."""
+
+    settings: InputSettings
+    walk: Walk
+    stdin_bytes: int
+
+    def __post_init__(self) -> None:
+        self.claims = Claims()
+        self.met: Met | None = None
+        self.took_stdin = False
+
+    def photos(self) -> Iterator[Photo]:
+        check_inputs(self.settings)
+        named = arranged(self.settings.inputs, self.walk.note)
+        self.reals = named.reals
+        if named.any_nested or self.settings.from_file is not None:
+            self.met = Met()
+        for root in named.roots:
+            self.claims.folder(root.prefix.rstrip("/"))
+        taken = _taken_at_root(named)
+        for one in named.inputs:
+            if one.is_folder:
+                yield from self._folder(one)
+            else:
+                yield from self._file(one, taken)
+        if self.settings.from_file is not None:
+            yield from self._listed(self.settings.from_file)
+
+    # -- what the command line names -------------------------------------------------------------
+
+    def _folder(self, one: Input) -> Iterator[Photo]:
+        if one.nested and self.met is not None and self.met.has_walked(one.key):
+            if self.walk.is_empty(one.name):
+                self.walk.note_empty(one.name)
+            return iter(())
+        return self._claimed(self.walk.folder(one.name, one.prefix, self.met))
+
+    def _claimed(self, photos: Iterator[Photo], *, keep: bool = False) -> Iterator[Photo]:
+        """Photos of a walk. Only where a list may name anything are their names written down."""
+        if self.settings.from_file is None:
+            return photos
+        return (
+            photo._replace(name=self.claims.claim(photo.name, photo.key), keeps_name=keep)
+            for photo in photos
+        )
+
+    def _file(self, one: Input, taken: set[str]) -> Iterator[Photo]:
+        """What is no folder. It steps aside of the names that belong to a folder's photos."""
+        for photo in self._photo(one.name):
+            if one.nested:  # and its folder's walk has left it out
+                taken = _taken_in(os.path.dirname(one.key))
+            wanted = one.base if one.base and photo.kind is Kind.FILE else photo.name
+            folder, base = os.path.split(wanted)  # stdin's name may have a folder
+            base = base if folder else beside(taken, base, photo.key)
+            yield self._called(photo, one.prefix + os.path.join(folder, base))
+
+    def _called(self, photo: Photo, name: str) -> Photo:
+        return photo._replace(name=self.claims.claim(name, photo.key))
+
+    def _photo(self, name: str) -> Iterator[Photo]:
+        """One photo by its own name, unless it was met."""
+        if name != STDIN:
+            photo = single(name)._replace(keeps_name=True)
+        elif not self.took_stdin:
+            self.took_stdin = True
+            photo = _from_stdin(self.settings.name, self.stdin_bytes)
         else:
-            photo = single(name)
-            yield photo._replace(name=names.get(name, photo.name))
+            return
+        if self.met is None or self.met.is_new(photo.key):
+            yield photo
+
+    # -- what a list names -----------------------------------------------------------------------
+
+    def _listed(self, path: str) -> Iterator[Photo]:
+        takes_stdin = lists.is_stdin(path)
+        entry = None
+        with lists.opened(path) as source, lists.Spool() as spool:
+            names = lists.NameList(source, path, self.settings.nul)
+            base, entries = self._based(names, spool)
+            for entry in entries:
+                if entry.name == STDIN and takes_stdin:
+                    yield self._called(_stdin_in_list(entry.number), "stdin" + SUFFIX)
+                elif not is_path(entry.name):
+                    for photo in self._photo(entry.name):
+                        yield self._called(photo, photo.name)
+                else:
+                    yield from self._path(entry.name, base)
+        if entry is None:
+            self.walk.note(f"--from-file {path}: it names nothing")
+
+    def _based(
+        self, names: lists.NameList, spool: lists.Spool
+    ) -> tuple[str, Iterator[lists.Entry]]:
+        """The folder below which a list's names keep their path, and the names."""
+        settings = self.settings
+        if settings.base is not None:
+            entries = (entry for entry in names.entries() if entry is not None)
+            return absolute(settings.base), entries
+        # Parts on several machines need the same names there: these cannot depend on the time.
+        hurried = is_piped(settings) and settings.shard.count == 1
+        common = Common()
+        ahead = lists.Ahead(names, lists.Limits() if hurried else None, spool, common.add)
+        first, rest = ahead.entries()
+        return common.folder(), itertools.chain(first, rest)
+
+    def _path(self, name: str, base: str) -> Iterator[Photo]:
+        """A file or folder of a list, under its path below ``base``."""
+        assert self.met is not None
+        key = absolute(name)
+        if self.met.has_met(key):
+            return
+        if self.walk.is_own(key):
+            self.walk.skipped += 1
+            return
+        place = place_below(base, key)
+        if not os.path.isdir(name):
+            for photo in self._photo(name):
+                yield self._called(photo, os.path.join(os.path.dirname(place), photo.name))
+        elif not self.met.has_walked(key) and not is_second_name(self.reals, name, self.walk.note):
+            prefix = place + "/" if place else ""
+            yield from self._claimed(self.walk.folder(name, prefix, self.met), keep=True)
 
 
-def _names_of_files(files: list[str]) -> dict[str, str]:
-    """Output names of files that were named one by one: by the rule of the folder they lie in."""
-    by_folder: dict[str, dict[str, str]] = {}
-    for file in files:
-        if not is_url(file) and file != "-" and os.path.exists(file):
-            folder, base = os.path.split(os.path.abspath(file))
-            by_folder.setdefault(folder, {})[base] = file
-    return {
-        named[base]: name
-        for named in by_folder.values()
-        for base, name in folder_names(list(named)).items()
-    }
+def _taken_at_root(named: Named) -> set[str]:
+    """Names (folded) at the output's root that belong to the photos of a single folder."""
+    apart = any(not one.is_folder and not one.nested for one in named.inputs)
+    return _taken_in(named.roots[0].name) if apart and len(named.roots) == 1 else set()
 
 
-def _identity(name: str) -> str:
-    return name if is_url(name) or name == "-" else os.path.realpath(name)
+def _taken_in(path: str) -> set[str]:
+    """Output names (folded) of what a folder's walk finds in it."""
+    try:
+        listing = Folder(path, path, "").listing()
+    except OSError:
+        return set()
+    name_of = namer(listing.pictures, listing.folders)
+    return set(map(folded, (*map(name_of, listing.pictures), *listing.folders)))
 
 
-def is_url(name: str) -> bool:
-    """Whether an input is an address."""
-    return name.startswith(("http://", "https://"))
+def _from_stdin(name: str | None, most: int) -> Photo:
+    """The photo on standard input, read: only its bytes tell it from the next one."""
+    import hashlib  # takes 3 ms to load
+
+    try:
+        data = lists.stdin().read_all(most)
+    except OSError as error:
+        return trouble(STDIN, _STDIN_KEY + "unreadable", "stdin", error)
+    key = _STDIN_KEY + hashlib.sha256(data).hexdigest()
+    photo = single(STDIN)._replace(key=key, keeps_name=name is None, data=data)
+    if name is None:
+        return photo
+    folder, base = os.path.split(name)
+    return photo._replace(name=os.path.join(folder, _plain(base)))
+
+
+def _stdin_in_list(number: int) -> Photo:
+    return Photo(
+        *(STDIN, f"{_STDIN_KEY}line {number}", "stdin" + SUFFIX, -1, NO_TIME, Kind.TROUBLE),
+        f"line {number} of the list asks for a photo on stdin, which is the list itself; "
+        "name the photo's file, or write ./- for a file of that name",
+    )
 
 
 def single(name: str) -> Photo:
-    """One photo by its own name: a file, an address, or ``-``."""
-    if name == "-":
-        return Photo("-", "-", "stdin" + SUFFIX, -1, -1, Kind.STDIN)
+    """One photo by its own name: a file, an address, or ``-`` (or the key of what came by it)."""
+    if name == STDIN or _IS_STDIN_KEY(name):
+        return Photo(STDIN, name, "stdin" + SUFFIX, -1, NO_TIME, Kind.STDIN)
     if is_url(name):
-        try:
-            path = unquote(urlsplit(name).path)
-        except ValueError as error:
-            return Photo(name, name, "photo" + SUFFIX, -1, -1, Kind.TROUBLE, f"no address: {error}")
-        base = path.rstrip("/").rsplit("/", 1)[-1].replace("\0", "")
-        base = base.lstrip(".") or "photo"
-        return Photo(name, name, _plain(base), -1, -1, Kind.URL)
-    absolute = os.path.abspath(name)
+        return _at_address(name)
+    key = absolute(name)
     try:
         status = os.stat(name)
     except OSError as error:
-        return trouble(name, absolute, os.path.basename(absolute), error)
-    return Photo(
-        name, absolute, _plain(os.path.basename(absolute)), status.st_size, status.st_mtime_ns
-    )
+        # x.jpg/ is not the photo x.jpg, and not to be taken for it.
+        key += os.sep if name.endswith(("/", "/.")) and key != os.sep else ""
+        return trouble(name, key, os.path.basename(key.rstrip(os.sep)), error)
+    return Photo(name, key, _plain(os.path.basename(key)), status.st_size, mtime_of(status))
+
+
+def _at_address(url: str) -> Photo:
+    try:
+        path = urlsplit(url).path
+    except ValueError as error:
+        reason = f"no address: {error}"
+        return Photo(url, url, "photo" + SUFFIX, -1, NO_TIME, Kind.TROUBLE, reason)
+    # Through bytes: which characters a name may have depends on the file system's encoding.
+    text = to_text(unquote_to_bytes(path.encode("utf-8", "surrogateescape")))
+    base = text.rstrip("/").rsplit("/", 1)[-1].replace("\0", "").lstrip(".") or "photo"
+    return Photo(url, url, _plain(base), -1, NO_TIME, Kind.URL)
 
 
 def _plain(base: str) -> str:
     return folder_names([base])[base]
-
-
-def listed(path: str, *, nul: bool) -> Iterator[str]:
-    """The inputs of a list, one a line or NUL-separated, read as they come.
-
-    Raises:
-        UsageError: the list cannot be read.
-    """
-    separator = b"\0" if nul else b"\n"
-    try:
-        file = sys.stdin.fileno() if path == "-" else path
-        with open(file, "rb", closefd=path != "-") as stream:
-            rest = b""
-            while block := stream.read1(65536):
-                *lines, rest = (rest + block).split(separator)
-                yield from (name for line in lines if (name := _line(line, nul=nul)))
-            if name := _line(rest, nul=nul):
-                yield name
-    except OSError as error:
-        raise UsageError(
-            f"--from-file {path}: cannot be read: {error.strerror or error}; check the path"
-        ) from error
-
-
-def _line(line: bytes, *, nul: bool) -> str:
-    if b"\0" in line:
-        raise UsageError("--from-file: the list has NUL bytes between its names; give -0 too")
-    return os.fsdecode(line if nul else line.rstrip(b"\r"))

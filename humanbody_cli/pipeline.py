@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,16 +13,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from humanbody_cli import reading, results, uploads
+from humanbody_cli import proof, reading, results, uploads
 from humanbody_cli.engines.base import Engine
-from humanbody_cli.errors import FatalError, PhotoError, Stopped
-from humanbody_cli.journal import Finished, Journal, key_of
+from humanbody_cli.errors import FatalError, HbsegError, PhotoError, Stopped
+from humanbody_cli.journal import Due, Finished, Journal, Known
 from humanbody_cli.outcomes import Outcome, Status
-from humanbody_cli.photos import Photo
+from humanbody_cli.photos import Kind, Photo
 from humanbody_cli.pictures import Picture
-from humanbody_cli.publish import CUTOUTS, MASKS, Publisher
+from humanbody_cli.proof import Proof
+from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, Publisher, Reservation, has_size
 from humanbody_cli.reading import Rules
-from humanbody_cli.receipts import Receipt, Receipts
+from humanbody_cli.receipts import Receipt, Receipts, room_for
 from humanbody_cli.results import Results
 from humanbody_cli.reuse import Reuse
 from humanbody_cli.selection import Shape
@@ -35,7 +37,10 @@ _DISK_THREADS = 8
 
 @dataclass
 class Pipeline:
-    """Takes one photo from its file to its published results and its row in the journal."""
+    """Takes one photo from its file to its published results and its row in the journal.
+
+    ``checked`` names the rules of pre-validation, for the journal.
+    """
 
     engine: Engine
     journal: Journal
@@ -43,123 +48,178 @@ class Pipeline:
     reuse: Reuse
     shape: Shape
     rules: Rules
+    checked: str = ""
     receipts: Receipts | None = None  # for an engine that is paid
     threads: int = os.cpu_count() or 1
     _work: ThreadPoolExecutor = field(init=False)
     _disk: ThreadPoolExecutor = field(init=False)
-    _same: dict[str, asyncio.Lock] = field(default_factory=dict, init=False)
+    _copies: dict[str, _Turn] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self._work = ThreadPoolExecutor(self.threads, thread_name_prefix="work")
         self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="disk")
 
-    async def process(self, photo: Photo) -> Outcome:
+    async def process(self, due: Due) -> Outcome:
         """One photo, whole.
 
         Raises:
             FatalError: no photo can be done; this one stays pending.
             Stopped: the run ended before this photo's call; it stays pending.
         """
-        way = _Way(photo, time.monotonic())
+        way = _Way(due, time.monotonic())
         try:
-            picture, sha256 = await self._in(self._work, self._read, photo)
-            way.picture, way.sha256 = picture, sha256
-            async with self._one_at_a_time(sha256):
-                return await self._make(way, picture, sha256)
+            picture = await self._in(self._work, self._read, way)
+            async with self._one_at_a_time(way.digest):
+                return await self._make(way, picture)
         except PhotoError as error:
             return await self._in(self._disk, self._give_up, way, error)
         except (FatalError, Stopped) as error:
             if error.attempts:
                 with contextlib.suppress(FatalError):
-                    self.journal.reprieve(photo, error.attempts)
+                    self.journal.reprieve(due.photo, error.attempts)
             raise
+        finally:
+            way.release()
 
-    def _read(self, photo: Photo) -> tuple[Picture, str]:
-        picture = reading.examine(photo, self.rules)
-        return picture, reading.digest(picture)
+    def _read(self, way: _Way) -> Picture:
+        """The photo read and checked. What was made of earlier bytes goes first: whatever becomes
+        of this photo, those are not its results."""
+        data, size = reading.read(way.photo, self.rules.most_bytes)
+        if size == len(data):
+            way.sha256 = hashlib.sha256(data).hexdigest()
+        if way.has_other_bytes(size):
+            way.is_retired = True
+            self._retire(way, MASKS)
+            self._retire(way, CUTOUTS)
+        way.picture = reading.check(data, size, self.rules)
+        return way.picture
 
-    async def _make(self, way: _Way, picture: Picture, sha256: str) -> Outcome:
+    def _retire(self, way: _Way, kind: str) -> None:
+        """Take away what is published for this photo and is not its result. What was paid for is
+        kept until the run ends: it may belong to another photo whose file was renamed."""
+        known, name, ours = way.known, way.photo.name, way.ours(kind)
+        if known is not None and known.sha256 and known.engine == "api":
+            self.publisher.set_aside(kind, name, known.sha256, may_replace=ours)
+        else:
+            self.publisher.withdraw(kind, name, may_replace=ours)
+
+    async def _make(self, way: _Way, picture: Picture) -> Outcome:
         """What was paid for already, or a call."""
         wanted = self.shape.wanted
-        ready = await self._in(self._work, self._prepare, way, picture, sha256)
+        ready = await self._in(self._work, self._prepare, way, picture)
         if isinstance(ready, Results):
             return await self._in(self._disk, self._publish, way, ready)
         ask = results.ask_for(wanted, picture, ready)
         found = await self.engine.segment(ready, ask, way.receipt)
-        make = partial(results.make, wanted, picture, ready, found, self.engine.name)
+        make = partial(results.make, wanted, picture, ready, found, self.shape.engine)
         if found.cutout is not None:  # nothing to compose: it goes straight to the disk
             return await self._in(self._disk, lambda: self._publish(way, make()))
         return await self._in(self._disk, self._publish, way, await self._in(self._work, make))
 
-    def _prepare(self, way: _Way, picture: Picture, sha256: str) -> Results | uploads.Upload:
+    def _prepare(self, way: _Way, picture: Picture) -> Results | uploads.Upload:
         """Results that need no call, or what is to be sent."""
-        photo = way.photo
         if self.receipts is not None:
-            way.receipt = self.receipts.of(sha256)
-        known = self.reuse.find(photo, picture, sha256)
-        if known is not None:
-            return known
+            way.receipt = self.receipts.of(self.shape.answer_name(way.digest))
+        found = self.reuse.find(way.photo, picture, way.digest)
+        if found is not None:
+            return found.made(self.shape.wanted, picture)
         # Whatever keeps a result from being written is found before money is spent on it.
         for kind in (MASKS, CUTOUTS):
-            if self._wants(kind):
-                self.publisher.make_ready(kind, photo.name, picture.size)
+            if self.shape.wants(kind):
+                self.publisher.make_ready(
+                    kind, way.photo.name, picture.size, may_replace=way.ours(kind)
+                )
+        way.room = self.publisher.reserve(picture.size)
         upload = uploads.prepare(picture, fit=self.shape.wanted.fit)
-        if self.receipts is not None and upload.picture is not picture:
-            way.receipt = self.receipts.of(reading.digest(upload.picture))
+        if self.receipts is not None:
+            assert way.receipt is not None
+            if upload.picture is not picture:
+                way.receipt.release()
+                sha256 = reading.digest(upload.picture)
+                way.receipt = self.receipts.of(self.shape.answer_name(sha256))
+            way.receipt.reserve(room_for(upload.size))
         if not self.rules.keep_pixels:
             picture.forget_pixels()
         return upload
 
-    def _wants(self, kind: str) -> bool:
-        return self.shape.wanted.mask if kind == MASKS else self.shape.wanted.cutout
-
     def _publish(self, way: _Way, made: Results) -> Outcome:
         """Mask, then cutout, then the row: the row is the mark that both are there."""
-        photo = way.photo
-        if not made.in_place:
-            self._withdraw_stale(way, made)
-            if made.mask is not None:
-                self.publisher.publish(MASKS, photo.name, made.mask)
-            if made.cutout is not None:
-                self.publisher.publish(CUTOUTS, photo.name, made.cutout)
+        mask = self._put(way, MASKS, made.mask, made)
+        cutout = self._put(way, CUTOUTS, made.cutout, made)
         outcome = way.done(made, self.publisher)
         self.journal.finish(
             Finished(
-                photo,
+                way.photo,
                 outcome,
-                shape=str(Shape(made.engine, self.shape.wanted)),
-                mask_size=len(made.mask) if made.mask is not None else None,
-                cutout_size=len(made.cutout) if made.cutout is not None else None,
+                shape=self.shape.text(made.engine),
+                checked=self.checked,
+                mask_size=mask,
+                cutout_size=cutout,
             )
         )
         if way.receipt is not None:
             way.receipt.drop()
         return outcome
 
-    def _withdraw_stale(self, way: _Way, made: Results) -> None:
-        """A mask or cutout of the photo's earlier bytes must not stand beside the new one."""
-        known = self.journal.known([key_of(way.photo)]).get(key_of(way.photo))
-        if known is None or known.sha256 in (None, way.sha256):
-            return
-        for kind, data in ((MASKS, made.mask), (CUTOUTS, made.cutout)):
-            if data is None:
-                self.publisher.withdraw(kind, way.photo.name)
+    def _put(self, way: _Way, kind: str, data: bytes | None, made: Results) -> int | None:
+        """Publish one file; the bytes that stand at its name for the row, ``None`` for none."""
+        how = self.shape.made(kind, made.engine)
+        if data is None:
+            kept = self._kept(way, kind, how)
+            if kept is None:
+                self._retire(way, kind)
+            return kept
+        if kind not in made.in_place:
+            data = proof.attach(data, Proof(way.digest, how, made.doubt))
+            self.publisher.publish(kind, way.photo.name, data, may_replace=way.ours(kind))
+        return len(data)
+
+    def _kept(self, way: _Way, kind: str, how: str) -> int | None:
+        """The bytes of an earlier file that still is this photo's: the same bytes, made the same
+        way, and there."""
+        known = way.known
+        if known is None or known.sha256 != way.sha256 or self.shape.made_in(kind, known) != how:
+            return None
+        size = known.size_of(kind)
+        path = self.publisher.path(kind, way.photo.name)
+        return size if size is not None and has_size(size)(path) else None
 
     def _give_up(self, way: _Way, error: PhotoError) -> Outcome:
+        """A photo without results of its own. Those that it had before stay, unless they were made
+        of other bytes, or another engine has now refused the photo for good."""
+        known = way.known
+        serves = known is not None and known.shape in self.shape.accepted
+        has_results = known is not None and known.has_results and not way.is_retired
+        keeps = has_results and (error.rejected or error.transient or serves)
+        if has_results and not keeps:
+            self._retire(way, MASKS)
+            self._retire(way, CUTOUTS)
         outcome = way.refused(error, self.engine.name)
-        self.journal.finish(Finished(way.photo, outcome, shape=str(self.shape)))
+        if way.receipt is not None and not (error.rejected and error.transient):
+            way.receipt.drop()
+        self.journal.finish(
+            Finished(
+                way.photo,
+                outcome,
+                shape=str(self.shape),
+                checked=self.checked,
+                keeps_results=keeps,
+            )
+        )
         return outcome
 
     @contextlib.asynccontextmanager
     async def _one_at_a_time(self, sha256: str) -> AsyncIterator[None]:
         """Photos with the same bytes take turns: the second finds what the first paid for."""
-        lock = self._same.setdefault(sha256, asyncio.Lock())
+        turn = self._copies.setdefault(sha256, _Turn())
+        turn.photos += 1
         try:
-            async with lock:
+            async with turn.lock:
                 yield
         finally:
-            if not lock.locked() and self._same.get(sha256) is lock:
-                del self._same[sha256]
+            turn.photos -= 1
+            if not turn.photos:
+                del self._copies[sha256]
 
     async def _in(
         self,
@@ -177,18 +237,66 @@ class Pipeline:
         self._work.shutdown(wait=False)
         self._disk.shutdown(wait=False)
         if self.receipts is not None:
-            self.receipts.close()
+            with contextlib.suppress(HbsegError):
+                self.receipts.close(self.journal.is_settled)
+
+
+@dataclass
+class _Turn:
+    """Photos under way that have the same bytes, and whose turn it is."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    photos: int = 0
 
 
 @dataclass
 class _Way:
-    """How far one photo has come."""
+    """How far one photo has come. ``is_retired``: results of its earlier bytes were taken away."""
 
-    photo: Photo
+    due: Due
     started: float
     picture: Picture | None = None
     sha256: str | None = None
     receipt: Receipt | None = None
+    room: Reservation | None = None
+    is_retired: bool = False
+
+    @property
+    def photo(self) -> Photo:
+        """The photo, under its final output name."""
+        return self.due.photo
+
+    @property
+    def known(self) -> Known | None:
+        """What the journal knew of it before."""
+        return self.due.known
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the photo's bytes, once they were read."""
+        assert self.sha256 is not None
+        return self.sha256
+
+    def release(self) -> None:
+        """Give back what was taken for this photo: it is published, or will not be now."""
+        if self.receipt is not None:
+            self.receipt.release()
+        if self.room is not None:
+            self.room.release()
+
+    def has_other_bytes(self, size: int) -> bool:
+        """Whether the photo, now of so many bytes, is not the one that the journal's row is of."""
+        known = self.known
+        if known is None or known.sha256 is None:
+            return False
+        if self.sha256 is None:  # too large to be read whole
+            return self.photo.kind is Kind.FILE and size != known.size
+        return self.sha256 != known.sha256
+
+    def ours(self, kind: str) -> MayReplace:
+        """Knows the file at this photo's name as published by us: its row has the size of it."""
+        known = self.known
+        return has_size(known.size_of(kind) if known is not None else None)
 
     def done(self, made: Results, publisher: Publisher) -> Outcome:
         name = self.photo.name
@@ -205,16 +313,19 @@ class _Way:
             image_id=made.image_id,
             time_used=made.time_used,
             elapsed=self._elapsed(),
-            engine=made.engine,
+            engine=made.engine.split(";")[0],
             sha256=self.sha256,
             coverage=made.coverage,
             doubt=made.doubt,
         )
 
     def refused(self, error: PhotoError, engine: str) -> Outcome:
+        status = Status.REJECTED if error.rejected else Status.FAILED
+        before = (self.known.status, self.known.code) if self.known is not None else None
         return Outcome(
             source=self.photo.source,
-            status=Status.REJECTED if error.rejected else Status.FAILED,
+            status=status,
+            repeated=before == (status.value, error.code),
             code=error.code,
             message=error.message,
             width=self.picture.size[0] if self.picture else None,

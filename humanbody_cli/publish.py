@@ -1,5 +1,9 @@
 """Files that are whole or not there: temp in the same folder, count, fsync, rename, fsync.
 
+Nothing that hbseg did not write is replaced, moved or removed: a file at a photo's name is ours
+where its proof says so (`proof.py`), or where the caller knows it, from the journal. A symbolic
+link at such a name is the user's.
+
 Every call that touches the disk goes through `Disk`, so that each of them can be made to fail.
 """
 
@@ -7,8 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import stat
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
 from typing import Protocol
 
 from humanbody_cli.errors import OutputError, PhotoError, output_error
@@ -18,8 +26,26 @@ from humanbody_cli.photos import STATE
 MASKS = "masks"
 CUTOUTS = "cutouts"
 
-_RESERVE = 1 << 20
+ASIDE = "replaced"
+"""The folder, in the state folder, of results that wait for the photo they were made of."""
+
+_FOR_THE_JOURNAL = 1 << 20
 """Bytes that stay free for the journal."""
+
+_A_PIXEL = 6
+"""Bytes. A cutout and a mask as PNG: about half of 4 + 1 bytes a pixel. An answer that is kept has
+both once more, as base64."""
+
+_NO_FALLOCATE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV}
+"""What fallocate(2) says where the file system cannot promise room."""
+
+_NO_FOLDER_FSYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EISDIR}
+"""What fsync(2) says of a folder where the file system does not offer it, as CIFS and FUSE may."""
+
+_KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE, linux/falloc.h
+
+MayReplace = Callable[[str], bool]
+"""Whether the regular file at a path is known as our own, whatever is in it."""
 
 
 class Disk(Protocol):
@@ -30,6 +56,10 @@ class Disk(Protocol):
 
     def create(self, path: str) -> int:
         """Open for writing, made anew; the descriptor."""
+
+    def allocate(self, file: int, size: int) -> None:
+        """Take room for so many bytes, so that writing them cannot fail for want of it. Length and
+        content stay as they are; where the file system cannot do it nothing happens."""
 
     def write(self, file: int, data: memoryview) -> int:
         """Write; how many bytes were taken."""
@@ -43,8 +73,14 @@ class Disk(Protocol):
     def rename(self, old: str, new: str) -> None:
         """Put one name in the place of another."""
 
+    def unlink(self, path: str) -> None:
+        """Remove a file."""
+
+    def truncate(self, file: int | str, size: int) -> None:
+        """Cut a file, by its descriptor or path, and give back all room behind its end."""
+
     def sync_folder(self, path: str) -> None:
-        """Wait until a folder's names are on the disk."""
+        """Wait until a folder's names are on the disk, where the file system offers that."""
 
 
 class RealDisk:
@@ -55,8 +91,16 @@ class RealDisk:
         os.mkdir(path)
 
     def create(self, path: str) -> int:
-        """See `Disk`."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        """See `Disk`. A symbolic link at a name of our own is nothing to be followed."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(path, flags, 0o666)
+
+    def allocate(self, file: int, size: int) -> None:
+        """See `Disk`. Not ``os.posix_fallocate``: where the file system has no such call glibc
+        writes to every block instead, which a network disk would have to carry."""
+        number = _fallocate()(file, size) if size > 0 else 0
+        if number and number not in _NO_FALLOCATE:
+            raise OSError(number, os.strerror(number))
 
     def write(self, file: int, data: memoryview) -> int:
         """See `Disk`."""
@@ -74,17 +118,83 @@ class RealDisk:
         """See `Disk`."""
         os.replace(old, new)
 
-    def sync_folder(self, path: str) -> None:
+    def unlink(self, path: str) -> None:
         """See `Disk`."""
-        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.unlink(path)
+
+    def truncate(self, file: int | str, size: int) -> None:
+        """See `Disk`."""
+        os.truncate(file, size)
+
+    def sync_folder(self, path: str) -> None:
+        """See `Disk`. A folder that may be written but not read cannot be opened for it."""
+        try:
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except PermissionError:
+            return
         try:
             os.fsync(folder)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER_FSYNC:
+                raise
         finally:
             os.close(folder)
 
 
+@functools.cache
+def _fallocate() -> Callable[[int, int], int]:
+    """fallocate(2) of the C library for a descriptor and a size: 0, or what went wrong."""
+    import ctypes  # not at the top: takes 3 ms, and a run with nothing to do needs none
+
+    try:
+        call = ctypes.CDLL(None, use_errno=True).fallocate
+    except (OSError, AttributeError):  # as on macOS
+        return lambda file, size: errno.ENOSYS
+    call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long)  # off_t is a long
+    return lambda file, size: ctypes.get_errno() if call(file, _KEEP_SIZE, 0, size) else 0
+
+
+def has_size(size: int | None) -> MayReplace:
+    """Knows a file as our own by the size in bytes that the journal has of it."""
+
+    def check(path: str) -> bool:
+        return size is not None and os.stat(path).st_size == size
+
+    return check
+
+
+def always(path: str) -> bool:
+    """Knows every file as our own: in a folder that nobody else writes to."""
+    del path
+    return True
+
+
+class Reservation:
+    """Room on the disk that a photo under way may need. ``release`` may be called again."""
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release: Callable[[], None] | None = release
+
+    def release(self) -> None:
+        """Give it back: the photo is published, or will not be."""
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+    def __enter__(self) -> Reservation:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
 class Publisher:
-    """Puts masks and cutouts into an output tree.
+    """Puts masks and cutouts into an output tree. From any thread.
 
     ``durable`` waits for the disk: after a power cut every published file is there. Without it a
     file is still whole or absent after a killed process.
@@ -95,30 +205,61 @@ class Publisher:
         self.durable = durable
         self._disk: Disk = disk or RealDisk()
         self._folders: set[str] = set()
+        self._reserved = 0
+        self._guard = threading.Lock()
 
     def path(self, kind: str, name: str) -> str:
         """Where a photo's mask or cutout belongs."""
         return os.path.join(self.root, kind, name)
 
-    def make_ready(self, kind: str, name: str, size: tuple[int, int]) -> None:
+    def make_ready(
+        self,
+        kind: str,
+        name: str,
+        size: tuple[int, int],
+        *,
+        may_replace: MayReplace | None = None,
+    ) -> None:
         """See to it that a result can be written, before any money is spent on it.
+
+        Comes before `reserve`, which takes the room that is looked for here.
 
         Raises:
             OutputError: the disk is full or the folder cannot be written.
             PhotoError: something else stands at this photo's name.
         """
         path = self.path(kind, name)
-        try:
+        with self._translated(path):
             self._make_folders(os.path.dirname(path))
-            self._check_space(size)
-        except OSError as error:
-            raise self._error(path, error) from error
-        with contextlib.suppress(OSError):
-            if stat.S_ISDIR(os.lstat(path).st_mode):
-                raise _in_the_way(path)
+            with self._guard:
+                self._check_space(size)
+            self._check_place(path, may_replace)
 
-    def publish(self, kind: str, name: str, data: bytes) -> None:
+    def reserve(self, size: tuple[int, int]) -> Reservation:
+        """Take room for the results of a photo of this size (pixels), until it is released.
+
+        Photos under way share what is free: without this each of them would see all of it.
+
+        Raises:
+            OutputError: so much is not free.
+        """
+        needed = _room(size)
+        with self._translated(self.root), self._guard:
+            self._check_space(size)
+            self._reserved += needed
+        return Reservation(lambda: self._give_back(needed))
+
+    def _give_back(self, size: int) -> None:
+        with self._guard:
+            self._reserved -= size
+
+    def publish(
+        self, kind: str, name: str, data: bytes, *, may_replace: MayReplace | None = None
+    ) -> None:
         """Write one file at its final name, whole.
+
+        A file that is there already is replaced where its proof or ``may_replace`` says that it is
+        ours.
 
         Raises:
             OutputError: it cannot be written; nothing half written stays.
@@ -126,27 +267,138 @@ class Publisher:
         """
         path = self.path(kind, name)
         temporary = temporary_path(path)
-        try:
+        with self._translated(path):
             self._make_folders(os.path.dirname(path))
-            write_whole(self._disk, temporary, data, durable=self.durable)
-            self._disk.rename(temporary, path)
-            if self.durable:
-                self._disk.sync_folder(os.path.dirname(path))
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise self._error(path, error) from error
+            try:
+                write_whole(self._disk, temporary, data, durable=self.durable)
+                self._check_place(path, may_replace)
+                self._disk.rename(temporary, path)
+            except (OSError, PhotoError):
+                with contextlib.suppress(OSError):
+                    self._disk.unlink(temporary)
+                raise
+            self._sync(path)
 
-    def withdraw(self, kind: str, name: str) -> None:
-        """Remove a published file that no longer is its photo's."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path(kind, name))
+    def move(self, kind: str, old: str, new: str, *, may_replace: MayReplace | None = None) -> bool:
+        """Give a published file another name; whether there was one.
+
+        ``may_replace`` is asked of the file that may stand at the new name.
+
+        Raises:
+            OutputError: it cannot be moved.
+            PhotoError: something else stands at the new name.
+        """
+        source, target = self.path(kind, old), self.path(kind, new)
+        if source == target or not _is_file(source):
+            return False
+        with self._translated(target):
+            self._make_folders(os.path.dirname(target))
+            if not _is_same(source, target):  # as a name changed in case alone may be
+                self._check_place(target, may_replace)
+            self._disk.rename(source, target)
+            self._sync(target)
+            if os.path.dirname(source) != os.path.dirname(target):
+                self._sync(source)
+        return True
+
+    def withdraw(self, kind: str, name: str, *, may_replace: MayReplace | None = None) -> bool:
+        """Remove a published file that no longer is its photo's; whether there was one.
+
+        What hbseg did not write stays.
+
+        Raises:
+            OutputError: it cannot be removed.
+        """
+        path = self.path(kind, name)
+        with self._translated(path):
+            if not self._is_ours(path, may_replace):
+                return False
+            try:
+                self._disk.unlink(path)
+            except FileNotFoundError:
+                return False
+            self._sync(path)
+        return True
+
+    def set_aside(
+        self, kind: str, name: str, sha256: str, *, may_replace: MayReplace | None = None
+    ) -> bool:
+        """Keep a published file that other results are to replace: the photo that it was made of,
+        the one with this sha256, may come later in the run. Whether there was one of ours.
+
+        Raises:
+            OutputError: it cannot be moved.
+        """
+        path, target = self.path(kind, name), self._aside(kind, sha256)
+        with self._translated(path):
+            if not self._is_ours(path, may_replace):
+                return False
+            self._make_folders(os.path.dirname(target))
+            self._rename_anywhere(path, target)
+            self._sync(target)
+            self._sync(path)
+        return True
+
+    def find_aside(self, kind: str, sha256: str) -> str | None:
+        """The path of a file that was set aside; what it is made of, its proof tells."""
+        path = self._aside(kind, sha256)
+        return path if _is_file(path) else None
+
+    def clear_aside(self) -> None:
+        """Remove what was set aside: every photo of a run has what it needs. Never raises: what
+        cannot be removed goes after the next run."""
+        folder = os.path.join(self.root, STATE, ASIDE)
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                with contextlib.suppress(OSError):
+                    self._disk.unlink(os.path.join(folder, name))
+            os.rmdir(folder)
+            self._folders.discard(folder)
 
     def discard_leftover(self, name: str) -> None:
         """Remove what a killed run may have left of this photo."""
         for kind in (MASKS, CUTOUTS):
             with contextlib.suppress(OSError):
-                os.unlink(temporary_path(self.path(kind, name)))
+                self._disk.unlink(temporary_path(self.path(kind, name)))
+
+    def _aside(self, kind: str, sha256: str) -> str:
+        return os.path.join(self.root, STATE, ASIDE, f"{sha256}.{kind}.png")
+
+    def _rename_anywhere(self, path: str, target: str) -> None:
+        """Rename, or copy where the results lie on another disk than the state folder."""
+        try:
+            self._disk.rename(path, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with open(path, "rb") as file:
+                data = file.read()
+            temporary = temporary_path(target)
+            write_whole(self._disk, temporary, data, durable=self.durable)
+            self._disk.rename(temporary, target)
+            self._disk.unlink(path)
+
+    def _check_place(self, path: str, may_replace: MayReplace | None) -> None:
+        """Raises PhotoError where something stands at a final name that must not be replaced."""
+        if not os.path.lexists(path) or self._is_ours(path, may_replace):
+            return
+        raise _taken(path) if _is_file(path) else _in_the_way(path)
+
+    def _is_ours(self, path: str, may_replace: MayReplace | None) -> bool:
+        """Whether hbseg wrote the file at a path. What was changed afterwards is the user's."""
+        from humanbody_cli import proof  # loads png and zlib: a run with nothing to do needs none
+
+        try:
+            if not _is_file(path):
+                return False
+            if may_replace is not None and may_replace(path):
+                return True
+            if proof.peek(path) is None:
+                return False
+            with open(path, "rb") as file:
+                return proof.read(file.read()) is not None
+        except FileNotFoundError:
+            return False
 
     def _make_folders(self, path: str) -> None:
         if path in self._folders:
@@ -163,13 +415,23 @@ class Publisher:
                 self._disk.sync_folder(parent or ".")
         self._folders.add(path)
 
+    def _sync(self, path: str) -> None:
+        if self.durable:
+            self._disk.sync_folder(os.path.dirname(path))
+
     def _check_space(self, size: tuple[int, int]) -> None:
+        """Raises OSError where a photo of this size does not fit beside those under way."""
         space = os.statvfs(self.root)
-        # A cutout and a mask as PNG: about half of 4 + 1 bytes a pixel. An answer that is kept has
-        # both once more, as base64.
-        needed = _RESERVE + size[0] * size[1] * 6
+        needed = _FOR_THE_JOURNAL + self._reserved + _room(size)
         if space.f_bavail * space.f_frsize < needed or (space.f_files and not space.f_favail):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    @contextlib.contextmanager
+    def _translated(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._error(path, error) from error
 
     def _error(self, path: str, error: OSError) -> OutputError | PhotoError:
         self._folders.clear()
@@ -179,13 +441,36 @@ class Publisher:
         return output_error(path, error)
 
 
+def _room(size: tuple[int, int]) -> int:
+    return size[0] * size[1] * _A_PIXEL
+
+
+def _is_file(path: str) -> bool:
+    """Whether a regular file stands there itself: a link is the user's, wherever it leads."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return os.path.samestat(os.lstat(one), os.lstat(other))
+    except OSError:
+        return False
+
+
 def _in_the_way(path: str) -> PhotoError:
-    return PhotoError(
-        "OUTPUT_NAME_TAKEN",
-        f"{path} cannot be written: a file or folder of another kind stands there; move it away",
-        rejected=True,
-        transient=True,
-    )
+    return _name_taken(f"{path} cannot be written: a file or folder of another kind stands there")
+
+
+def _taken(path: str) -> PhotoError:
+    return _name_taken(f"{path} is there already, and hbseg did not write it or it was changed")
+
+
+def _name_taken(what: str) -> PhotoError:
+    message = f"{what}; move it away or choose another output folder, then run again"
+    return PhotoError("OUTPUT_NAME_TAKEN", message, rejected=True, transient=True)
 
 
 def write_whole(disk: Disk, path: str, data: bytes, *, durable: bool) -> None:
@@ -196,16 +481,25 @@ def write_whole(disk: Disk, path: str, data: bytes, *, durable: bool) -> None:
     """
     file = disk.create(path)
     try:
-        rest = memoryview(data)
-        while rest:
-            taken = disk.write(file, rest)
-            if taken <= 0:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            rest = rest[taken:]
+        write_all(disk, file, data)
         if durable:
             disk.fsync(file)
     finally:
         disk.close(file)
+
+
+def write_all(disk: Disk, file: int, data: bytes) -> None:
+    """Write every byte to a descriptor.
+
+    Raises:
+        OSError: not all of them were taken.
+    """
+    rest = memoryview(data)
+    while rest:
+        taken = disk.write(file, rest)
+        if taken <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rest = rest[taken:]
 
 
 def temporary_path(path: str) -> str:

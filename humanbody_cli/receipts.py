@@ -5,8 +5,15 @@ disk: up to a second or two for a large photo. A process killed in that time, or
 must not cost the call once more: the next run finds the answer and makes the results of it.
 Nothing is waited for here, so a power cut may still take what a killed process does not.
 
+The room for an answer is taken before the call is made: a disk that fills up meanwhile cannot cost
+what was paid for. Where the file system cannot promise room, the look at free space has to do.
+
+A file's name is a number, its content the sha256 of the upload, a line's end and the answer's body.
 The files are used again and again, one for each answer under way: making and removing one for each
 photo would cost a disk that is busy publishing a twentieth of its time. An empty file is free.
+
+An answer is never let go for its age. It goes when its photo's row is written, or at the end of a
+run after which no photo of the output folder waits for an answer.
 """
 
 from __future__ import annotations
@@ -14,125 +21,268 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import time
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
 
+from humanbody_cli.errors import OutputError, output_error
 from humanbody_cli.photos import STATE
-from humanbody_cli.publish import Disk, RealDisk, write_whole
+from humanbody_cli.publish import Disk, RealDisk, write_all
 
 FOLDER = "answers"
-
-_KEPT_DAYS = 30
-"""An answer that no run asked for in that time is let go."""
 
 _HEX = b"0123456789abcdef"
 _LONGEST_NAME = 80  # bytes: a sha256 and a line's end
 
 
-class Receipt:
-    """The place of one answer. Whether what lies there is whole, its reader finds out."""
+def room_for(size: tuple[int, int]) -> int:
+    """Bytes that the answer to an upload of this size (pixels) may take.
 
-    def __init__(self, name: str, receipts: Receipts, path: str | None) -> None:
+    A person who fills a noisy photo (sensor noise of 10 levels) takes about 2.3 bytes a pixel as
+    PNG and the mask 0.3; base64 makes a third more of them. Noise alone would take twice as much:
+    what is beyond the room is written where the disk still has some.
+    """
+    return size[0] * size[1] * 7 // 2 + (64 << 10)
+
+
+@dataclass
+class _Slot:
+    """A file for an answer; open until the answer is in it."""
+
+    path: str
+    file: int | None = None
+
+    @property
+    def is_filled(self) -> bool:
+        return self.file is None
+
+
+class Receipt:
+    """The place of one photo's answer. Whether what lies there is whole, its reader finds out.
+
+    From any thread. ``failure`` says why an answer that was paid for could not be kept: the run
+    has to end, and this photo's way goes on without.
+    """
+
+    def __init__(self, name: str, receipts: Receipts, slot: _Slot | None) -> None:
+        self.failure: OutputError | None = None
         self._name = name
         self._receipts = receipts
-        self._path = path
+        self._slot = slot
+        self._room = 0
+        # A photo that is given up on meanwhile must not close a file that is being written.
+        self._guard = threading.Lock()
 
     @property
     def is_there(self) -> bool:
         """Whether there is an answer."""
-        return self._path is not None
+        slot = self._slot
+        return slot is not None and slot.is_filled
 
     def body(self) -> bytes:
         """The answer, maybe cut short; empty where it is gone."""
+        slot = self._slot
         try:
-            with open(self._path or "", "rb") as file:
-                return file.read().partition(b"\n")[2]
+            with open(slot.path if slot is not None else "", "rb") as file:
+                name, _, body = file.read().partition(b"\n")
         except OSError:
             return b""
+        return body if name == self._name.encode() else b""
+
+    def reserve(self, room: int) -> None:
+        """Take room (bytes) for an answer, before the call is made. An answer that is there needs
+        none, unless it is discarded.
+
+        Raises:
+            OutputError: the disk has not so much.
+        """
+        with self._guard:
+            self._room = room
+            if self._slot is None:
+                self._slot = self._receipts.take(room)
 
     def keep(self, body: bytes) -> None:
-        """Write an answer down. Where that cannot be done the photo's way goes on without."""
-        self._path = self._receipts.write(self._name, body)
+        """Write an answer down; ``failure`` is set where that cannot be done."""
+        with self._guard:
+            try:
+                self._fill(body)
+            except OutputError as error:
+                self.failure = error
+                self._empty()  # a part of it would only take room that publishing needs
+
+    def _fill(self, body: bytes) -> None:
+        slot = self._slot
+        if slot is None or slot.file is None:
+            self._empty()
+            slot = self._slot = self._receipts.take(self._room)
+        self._receipts.fill(slot, b"".join((self._name.encode(), b"\n", body)))
+
+    def discard(self) -> None:
+        """The answer proved to be none: its room is for the next one.
+
+        Raises:
+            OutputError: the disk has no room for another.
+        """
+        with self._guard:
+            self._empty()
+            self._slot = self._receipts.take(self._room)
 
     def drop(self) -> None:
         """The photo is published and its row is written: the answer is needed no more."""
-        self._receipts.remove(self._name)
-        self._path = None
+        with self._guard:
+            self._empty()
+            self._receipts.drop_old(self._name)
+
+    def release(self) -> None:
+        """The photo's way has ended: an answer that is there waits for the next who asks."""
+        with self._guard:
+            slot, self._slot = self._slot, None
+            if slot is not None and slot.is_filled:
+                self._receipts.put_back(self._name, slot)
+            elif slot is not None:
+                self._receipts.free(slot)
+
+    def _empty(self) -> None:
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            self._receipts.free(slot)
 
 
 class Receipts:
     """The answers kept in an output folder, for one process at a time: the one that holds its lock.
 
-    ``forget``, as with ``--force``, answers no photo with what was kept before.
+    ``forget``, as with ``--force``, answers no photo with what was kept before this run.
     """
 
     def __init__(self, root: str, disk: Disk | None = None, *, forget: bool = False) -> None:
         self._folder = os.path.join(root, STATE, FOLDER)
         self._disk = disk or RealDisk()
-        self._kept: dict[str, str] = {}
+        self._guard = threading.Lock()
+        self._kept: dict[str, list[str]] = defaultdict(list)
         self._free: list[str] = []
-        self._asked: set[str] = set()
-        self._forget = forget
-        with contextlib.suppress(OSError):  # then nothing can be kept, and all else goes on
+        with contextlib.suppress(OSError):  # `take` says why
             os.makedirs(self._folder, exist_ok=True)
         names = _files(self._folder)
         for name in names:
             self._take_up(os.path.join(self._folder, name))
+        self._old: dict[str, list[str]] = defaultdict(list)
+        if forget:
+            self._old, self._kept = self._kept, self._old
         highest = max(map(int, names), default=-1)
         self._numbers = itertools.count(highest + 1)
 
     def of(self, sha256: str) -> Receipt:
-        """The place for the answer to an upload of these bytes."""
-        self._asked.add(sha256)
-        return Receipt(sha256, self, None if self._forget else self._kept.get(sha256))
+        """The place for the answer to an upload of these bytes. No two photos share one; it has to
+        be dropped or released."""
+        with self._guard:
+            paths = self._kept.pop(sha256, [])
+            path = paths.pop() if paths else None
+            if paths:
+                self._kept[sha256] = paths
+        return Receipt(sha256, self, None if path is None else _Slot(path))
 
-    def write(self, name: str, body: bytes) -> str | None:
-        """Keep an answer; the file's path, ``None`` where the disk refuses. From any thread."""
-        path = self._kept.get(name) or self._free_place()
+    def take(self, room: int) -> _Slot:
+        """An empty file with so many bytes of room, open.
+
+        Raises:
+            OutputError: the disk has not so much.
+        """
+        path = self._free_place()
+        slot = _Slot(path)
         try:
-            write_whole(self._disk, path, b"".join((name.encode(), b"\n", body)), durable=False)
-        except OSError:
-            self._kept.pop(name, None)
-            self._empty(path)  # a part of it would only take room that publishing needs
-            return None
-        self._kept[name] = path
-        return path
+            slot.file = self._create(path)
+            self._disk.allocate(slot.file, room)
+        except OSError as error:
+            self.free(slot)
+            raise output_error(path, error) from error
+        return slot
 
-    def remove(self, name: str) -> None:
-        """Let go of an answer, if there is one. From any thread."""
-        path = self._kept.pop(name, None)
-        if path is not None:
-            self._empty(path)
+    def _create(self, path: str) -> int:
+        try:
+            return self._disk.create(path)
+        except FileNotFoundError:
+            self._disk.mkdir(self._folder)
+            return self._disk.create(path)
 
-    def close(self) -> None:
-        """Remove the files that are free, and answers that nobody asks for any more."""
-        oldest = time.time() - _KEPT_DAYS * 86400
-        for name, path in list(self._kept.items()):
+    def fill(self, slot: _Slot, content: bytes) -> None:
+        """Write an answer into a file that was taken, and close it.
+
+        Raises:
+            OutputError: it cannot be written; a part of it may be there.
+        """
+        file, slot.file = slot.file, None
+        assert file is not None
+        try:
+            write_all(self._disk, file, content)
             with contextlib.suppress(OSError):
-                if name not in self._asked and os.stat(path).st_mtime < oldest:
-                    os.unlink(path)
+                self._disk.truncate(file, len(content))  # what it did not need is free again
+        except OSError as error:
+            raise output_error(slot.path, error) from error
+        finally:
+            self._close(file)
+
+    def free(self, slot: _Slot) -> None:
+        """A file is needed no more: empty, for the next answer."""
+        file, slot.file = slot.file, None
+        if file is not None:
+            self._close(file)
+        with contextlib.suppress(OSError):  # then the next one empties it, or the run's end
+            self._disk.truncate(slot.path, 0)
+        with self._guard:
+            self._free.append(slot.path)
+
+    def _close(self, file: int) -> None:
+        with contextlib.suppress(OSError):
+            self._disk.close(file)
+
+    def put_back(self, name: str, slot: _Slot) -> None:
+        """An answer is there for the next who asks for it."""
+        with self._guard:
+            self._kept[name].append(slot.path)
+
+    def drop_old(self, name: str) -> None:
+        """A photo has fresh results: the answers from before are needed no more."""
+        if not self._old:
+            return
+        with self._guard:
+            paths = self._old.pop(name, [])
+        for path in paths:
+            self.free(_Slot(path))
+
+    def close(self, is_settled: Callable[[], bool] | None = None) -> None:
+        """Remove the files that are free; where ``is_settled`` says that no photo of this output
+        folder waits for an answer, all of them."""
         while self._free:
-            with contextlib.suppress(OSError):
-                os.unlink(self._free.pop())
+            self._remove(self._free.pop())
+        if is_settled is not None and (left := _files(self._folder)) and is_settled():
+            for name in left:
+                self._remove(os.path.join(self._folder, name))
+
+    def _remove(self, path: str) -> None:
+        with contextlib.suppress(OSError):
+            self._disk.unlink(path)
 
     def _free_place(self) -> str:
-        try:
-            return self._free.pop()
-        except IndexError:
+        with self._guard:
+            if self._free:
+                return self._free.pop()
             return os.path.join(self._folder, str(next(self._numbers)))
-
-    def _empty(self, path: str) -> None:
-        with contextlib.suppress(OSError):
-            os.truncate(path, 0)
-            self._free.append(path)
 
     def _take_up(self, path: str) -> None:
         """Sort in a file that an earlier run left."""
         with contextlib.suppress(OSError):
             name = _name_in(path)
             if name:
-                self._kept[name] = path
+                self._kept[name].append(path)
             else:
                 self._free.append(path)
+
+
+def sweep(root: str, is_settled: Callable[[], bool]) -> None:
+    """What `Receipts.close` does, for a run in which no photo was due."""
+    if _files(os.path.join(root, STATE, FOLDER)):
+        Receipts(root).close(is_settled)
 
 
 def kept_in(root: str) -> set[str]:

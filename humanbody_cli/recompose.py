@@ -24,7 +24,7 @@ from humanbody_cli.outcomes import Outcome, Status, json_line
 from humanbody_cli.photos import Kind, single
 from humanbody_cli.pictures import Picture
 from humanbody_cli.progress import Progress
-from humanbody_cli.publish import CUTOUTS, MASKS, Publisher
+from humanbody_cli.publish import CUTOUTS, MASKS, Publisher, always
 from humanbody_cli.settings import Edges
 from humanbody_cli.tally import Tally
 
@@ -233,7 +233,7 @@ class _Target:
             self._check(path)
         except (UsageError, OutputError) as error:  # it came to be there only now
             raise PhotoError(NAME_TAKEN, str(error)) from error
-        self._publisher.publish("", name, data)
+        self._publisher.publish("", name, data, may_replace=always)
         self._written.add(_identity(os.lstat(path)))
         return path
 

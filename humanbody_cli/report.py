@@ -17,7 +17,7 @@ from humanbody_cli import ownership, seals
 from humanbody_cli.errors import output_error
 from humanbody_cli.journal import Journal
 from humanbody_cli.outcomes import Outcome, Status
-from humanbody_cli.publish import Publisher
+from humanbody_cli.publish import Publisher, always
 from humanbody_cli.status import counts
 from humanbody_cli.streams import shown
 from humanbody_cli.tally import DOUBTFUL
@@ -66,7 +66,7 @@ def write(journal: Journal) -> list[str]:
         photos = list(islice(done, PHOTOS_A_PAGE))
         text = _page(journal, figures, photos, page, pages)
         data = seals.sealed(text.encode("utf-8", "replace"), SEAL)
-        publisher.publish("", _file(page), data)
+        publisher.publish("", _file(page), data, may_replace=always)
     _remove_old(root, pages)
     return paths
 

@@ -1,150 +1,235 @@
 """Never paying twice: results that are already there, for these bytes, whoever asked for them.
 
 Two copies of a photo, a photo that moved, an option that only changes how the cutout is composed,
-a file published just before the power went: all are answered from the output folder.
+a file published just before the power went: all are answered from the output folder. What is taken
+up is proved to be made of these very bytes: by its row and its size, and by the proof in the file.
 """
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from humanbody_cli import png, results
+from humanbody_cli import proof, results
 from humanbody_cli.compose import Mask
 from humanbody_cli.errors import PhotoError
-from humanbody_cli.journal import Journal, Known, key_of
+from humanbody_cli.journal import Journal, Known
+from humanbody_cli.names import marked
+from humanbody_cli.paths import to_text
 from humanbody_cli.photos import Photo
 from humanbody_cli.pictures import Picture
-from humanbody_cli.publish import CUTOUTS, MASKS
+from humanbody_cli.publish import CUTOUTS, MASKS, Publisher
 from humanbody_cli.results import Results
-from humanbody_cli.selection import Shape
+from humanbody_cli.selection import Shape, engine_of
+from humanbody_cli.settings import Wanted
+
+
+@dataclass(frozen=True)
+class Found:
+    """Results that need no call. ``cutout`` is ``None`` where it has to be composed of the mask."""
+
+    results: Results
+    composes: bool = False
+
+    def made(self, wanted: Wanted, picture: Picture) -> Results:
+        """The results whole, the cutout composed if need be.
+
+        Raises:
+            PhotoError: the photo's pixels turn out to be damaged.
+        """
+        if not self.composes:
+            return self.results
+        assert self.results.mask is not None
+        mask = Mask.read(self.results.mask, picture.size)
+        cutout = results.cutout_of(wanted, picture, mask)
+        mask_or_none = self.results.mask if wanted.mask or MASKS in self.results.in_place else None
+        return replace(self.results, mask=mask_or_none, cutout=cutout)
 
 
 @dataclass(frozen=True)
 class Reuse:
-    """Looks for results that need no call. ``since`` (a run's number) bars older ones, for
-    ``--force``; ``failures_since`` bars older failures, for ``--retry-failed``."""
+    """Looks for results that need no call, for run number ``run``.
+
+    ``force`` bars those of earlier runs, ``retry_failed`` the failures of earlier runs.
+    """
 
     journal: Journal
-    root: str
+    publisher: Publisher
     shape: Shape
-    since: int = 0
-    failures_since: int = 0
+    run: int = 0
+    force: bool = False
+    retry_failed: bool = False
 
-    def find(self, photo: Photo, picture: Picture, sha256: str) -> Results | None:
+    def find(self, photo: Photo, picture: Picture, sha256: str) -> Found | None:
         """Results for this photo that need no call.
 
         Raises:
-            PhotoError: a copy of this photo was refused for good; so would this one be.
+            PhotoError: a copy of this photo failed; so would this one, and be paid for.
         """
-        for known in self.journal.same_bytes(sha256, since=self.since):
-            if known.status == "failed":
-                self._fail_like(known)
-            elif known.engine in self.shape.engines:
-                found = self._from_row(known, photo, picture)
-                if found is not None:
-                    return found
-        return None if self.since else self._adopted(photo, picture, sha256)
+        self._fail_like_a_copy(sha256)
+        since = self.run if self.force else 0
+        for known in self.journal.results_of(sha256, self.shape.masks_from, since=since):
+            found = self._from_row(known, photo, picture, sha256)
+            if found is not None:
+                return found
+        return None if self.force else self._adopted(photo, picture, sha256)
 
-    def _fail_like(self, known: Known) -> None:
-        twin = self.journal.outcome(known.key)
-        if twin.transient or not self.shape.accepts(known.shape):
-            return
-        if self.failures_since and not self._failed_now(known):
-            return
-        raise PhotoError(str(twin.code), f"{twin.message} (as for {twin.source})")
+    def _fail_like_a_copy(self, sha256: str) -> None:
+        """One photo's bytes fail once a run; failures for good stand until they are to be tried
+        again."""
+        for failed in self.journal.failures_of(sha256, self.shape.same_call):
+            in_this_run = failed.run == self.run and self.run != 0
+            stands = not (failed.transient or self.retry_failed or self.force)
+            if in_this_run or stands:
+                twin = self.journal.outcome(failed.key)
+                raise PhotoError(
+                    str(twin.code),
+                    f"{twin.message} (as for {twin.source})",
+                    transient=bool(failed.transient),
+                )
 
-    def _failed_now(self, known: Known) -> bool:
-        recent = self.journal.same_bytes(str(known.sha256), since=self.failures_since)
-        return any(other.key == known.key for other in recent)
-
-    def _from_row(self, known: Known, photo: Photo, picture: Picture) -> Results | None:
-        """The results of a done photo with the same bytes, as they are or composed anew."""
+    def _from_row(self, known: Known, photo: Photo, picture: Picture, sha256: str) -> Found | None:
+        """The results of a photo with the same bytes, as they are or with a cutout to compose."""
         wanted = self.shape.wanted
-        name = os.fsdecode(known.name)
-        same_shape = self.shape.accepts(known.shape)
-        mask = self._read(MASKS, name, known.mask_size)
-        cutout = self._read(CUTOUTS, name, known.cutout_size) if same_shape else None
-        try:
-            if wanted.cutout and cutout is None:
-                if mask is None:
-                    return None
-                cutout = results.cutout_of(wanted, picture, Mask.read(mask, picture.size))
-                same_shape = False
-        except ValueError:
+        name = to_text(known.name)
+        mask = self._recorded(MASKS, known, known.mask_size, sha256)
+        cutout = None
+        if known.shape in self.shape.cutouts_from:
+            cutout = self._recorded(CUTOUTS, known, known.cutout_size, sha256)
+        composes = wanted.cutout and cutout is None
+        if (wanted.mask or composes) and mask is None:
             return None
-        if wanted.mask and mask is None:
+        if composes and not _is_mask_for(mask, picture):
             return None
-        own = name == photo.name  # then what is there is kept, wanted now or not
+        own = name == photo.name
         twin = self.journal.outcome(known.key)
-        return Results(
-            mask=mask if wanted.mask or own else None,
-            cutout=cutout if wanted.cutout or own else None,
-            coverage=twin.coverage,
-            doubt=twin.doubt,
-            engine=str(known.engine),
-            request_id=twin.request_id,
-            image_id=twin.image_id,
-            time_used=twin.time_used,
-            in_place=same_shape and own,
+        return self._found(
+            mask,
+            cutout,
+            in_place=own,
+            composes=composes,
+            like=Results(
+                mask=None,
+                cutout=None,
+                coverage=twin.coverage,
+                doubt=twin.doubt,
+                engine=engine_of(known),
+                request_id=twin.request_id,
+                image_id=twin.image_id,
+                time_used=twin.time_used,
+            ),
         )
 
-    def _adopted(self, photo: Photo, picture: Picture, sha256: str) -> Results | None:
-        """Valid files at the photo's own names that no row tells of: published, then the end came.
-
-        Only where nothing else is known of the photo, and never files older than it.
-        """
-        known = self.journal.known([key_of(photo)]).get(key_of(photo))
+    def _found(
+        self,
+        mask: bytes | None,
+        cutout: bytes | None,
+        *,
+        in_place: bool,
+        composes: bool,
+        like: Results,
+    ) -> Found:
+        """What is in place is kept, wanted now or not; what is elsewhere is copied if wanted."""
         wanted = self.shape.wanted
-        if known is not None and known.finished is not None and not self._moved(known, sha256):
-            return None
-        mask = self._read(MASKS, photo.name, None, newer_than=photo.mtime) if wanted.mask else None
-        cutout = (
-            self._read(CUTOUTS, photo.name, None, newer_than=photo.mtime) if wanted.cutout else None
+        keeps_mask = wanted.mask or in_place or composes
+        keeps_cutout = wanted.cutout or in_place
+        kinds = {MASKS: mask, CUTOUTS: cutout}
+        return Found(
+            replace(
+                like,
+                mask=mask if keeps_mask else None,
+                cutout=cutout if keeps_cutout else None,
+                in_place=frozenset(kind for kind in kinds if in_place and kinds[kind] is not None),
+            ),
+            composes,
         )
-        try:
+
+    def _recorded(self, kind: str, known: Known, size: int | None, sha256: str) -> bytes | None:
+        """A published file that a row tells of, if it is the one that was published.
+
+        Files of earlier versions hold no proof: their row and their size have to do.
+        """
+        data = _content(self.publisher.path(kind, to_text(known.name)))
+        if size is None or data is None or len(data) != size:
+            return None
+        if not proof.is_present(data):
+            return data
+        inside = proof.read(data)
+        return data if inside is not None and inside.sha256 == sha256 else None
+
+    def _adopted(self, photo: Photo, picture: Picture, sha256: str) -> Found | None:
+        """Files that no row tells of, but that prove what they were made of: published just before
+        the end came, renamed, set aside, or left by a journal that was lost."""
+        wanted = self.shape.wanted
+        for engine in self.shape.engines:
+            mask = self._proved(MASKS, photo, sha256, self.shape.made(MASKS, engine))
+            cutout = self._proved(CUTOUTS, photo, sha256, self.shape.made(CUTOUTS, engine))
             if (wanted.mask and mask is None) or (wanted.cutout and cutout is None):
-                return None
-            if cutout is not None and _size(cutout) != picture.size:
-                return None
-            measured = Mask.read(mask, picture.size) if mask is not None else None
-        except ValueError:
+                continue
+            if mask is not None and not _is_mask_for(mask.data, picture):
+                continue
+            return self._adoption(engine, {MASKS: mask, CUTOUTS: cutout}, picture)
+        return None
+
+    def _adoption(
+        self, engine: str, proved: dict[str, _Proved | None], picture: Picture
+    ) -> Found | None:
+        files = {kind: file for kind, file in proved.items() if file is not None}
+        if not files:
             return None
-        return Results(
-            mask=mask,
-            cutout=cutout,
-            coverage=measured.coverage() if measured else None,
-            doubt=measured.doubt() if measured else None,
-            engine=self.shape.engine,
-            in_place=True,
+        mask = files.get(MASKS)
+        measured = Mask.read(mask.data, picture.size) if mask is not None else None
+        doubts = [file.doubt for file in files.values() if file.doubt is not None]
+        doubt = measured.doubt() if measured is not None else None
+        return Found(
+            Results(
+                mask=mask.data if mask is not None else None,
+                cutout=files[CUTOUTS].data if CUTOUTS in files else None,
+                coverage=measured.coverage() if measured is not None else None,
+                doubt=doubts[0] if doubts else doubt,
+                engine=engine,
+                in_place=frozenset(kind for kind, file in files.items() if file.in_place),
+            )
         )
 
-    def _moved(self, known: Known, sha256: str) -> bool:
-        """Whether a finished row is this photo's, whose files a killed run may just have moved."""
-        wanted = self.shape.wanted
-        return (
-            known.sha256 == sha256
-            and self.shape.accepts(known.shape)
-            and not (wanted.mask and known.mask_size is None)
-            and not (wanted.cutout and known.cutout_size is None)
-        )
+    def _proved(self, kind: str, photo: Photo, sha256: str, made: str) -> _Proved | None:
+        for path, in_place in self._places(kind, photo, sha256):
+            data = _content(path)
+            inside = proof.read(data) if data is not None else None
+            fits = inside is not None and (inside.sha256, inside.made) == (sha256, made)
+            if data is not None and inside is not None and fits:
+                return _Proved(data, inside.doubt, in_place)
+        return None
 
-    def _read(
-        self, kind: str, name: str, size: int | None, newer_than: int | None = None
-    ) -> bytes | None:
-        """A published file, if it is the one that was published."""
-        if size is None and newer_than is None:
-            return None
-        try:
-            with open(os.path.join(self.root, kind, name), "rb") as file:
-                if newer_than is not None and os.fstat(file.fileno()).st_mtime_ns < newer_than:
-                    return None
-                data = file.read()
-        except OSError:
-            return None
-        return data if size is None or len(data) == size else None
+    def _places(self, kind: str, photo: Photo, sha256: str) -> Iterator[tuple[str, bool]]:
+        """Where a photo's file may be, and whether that is its own place."""
+        yield self.publisher.path(kind, photo.name), True
+        yield self.publisher.path(kind, marked(photo.name, photo.key)), False
+        aside = self.publisher.find_aside(kind, sha256)
+        if aside is not None:
+            yield aside, False
 
 
-def _size(data: bytes) -> tuple[int, int]:
-    head = png.verify(data)
-    return head.width, head.height
+@dataclass(frozen=True)
+class _Proved:
+    """A file whose proof fits."""
+
+    data: bytes
+    doubt: float | None
+    in_place: bool
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def _is_mask_for(mask: bytes | None, picture: Picture) -> bool:
+    """Whether these are the bytes of a sound mask of the photo's size."""
+    try:
+        return mask is not None and bool(Mask.read(mask, picture.size))
+    except ValueError:
+        return False

@@ -5,29 +5,31 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from humanbody_cli import intake
+from humanbody_cli import __version__, intake, receipts, streams
+from humanbody_cli.engines.choice import check_installed, engine_line, shape_of, uses_api
 from humanbody_cli.errors import (
     FatalError,
     HbsegError,
+    Interrupted,
     JournalError,
     StdoutError,
     output_error,
-    stdout_error,
 )
-from humanbody_cli.journal import CHUNK, Journal, chunked
+from humanbody_cli.journal import CHUNK, Due, Journal, chunked
 from humanbody_cli.lock import OutputLock
 from humanbody_cli.outcomes import Outcome, json_line
-from humanbody_cli.photos import STATE, Photo, Walk, check_inputs, find, is_piped
+from humanbody_cli.photos import STATE, Walk, check_inputs, find, is_piped, walk_order
+from humanbody_cli.pictures import readers
 from humanbody_cli.progress import Progress, Stopwatch, duration
-from humanbody_cli.publish import Disk
+from humanbody_cli.protocol.requests import request_size
+from humanbody_cli.publish import Disk, Publisher
 from humanbody_cli.selection import Selection, Shape
-from humanbody_cli.settings import EngineChoice, RunSettings
-from humanbody_cli.stopping import Stop
+from humanbody_cli.settings import RunSettings
+from humanbody_cli.stopping import Stop, interruptible
 from humanbody_cli.tally import Tally
 
 if TYPE_CHECKING:
@@ -44,13 +46,14 @@ def segment(settings: RunSettings, disk: Disk | None = None) -> int:
     """
     root = str(settings.output.folder)
     check_inputs(settings.inputs)
-    prepare_folder(root)
-    with OutputLock(os.path.join(root, STATE, LOCK), wait=settings.output.lock_wait):
-        journal = Journal(root)
-        try:
-            return _Run(settings, journal, disk).run()
-        finally:
-            journal.close()
+    with interruptible():
+        prepare_folder(root)
+        with OutputLock(os.path.join(root, STATE, LOCK), wait=settings.output.lock_wait):
+            journal = Journal(root)
+            try:
+                return _Run(settings, journal, disk).run()
+            finally:
+                journal.close()
 
 
 def prepare_folder(root: str) -> None:
@@ -65,28 +68,6 @@ def prepare_folder(root: str) -> None:
         raise output_error(root, error) from error
 
 
-def chosen_engine(settings: RunSettings) -> EngineChoice:
-    """The API when a key is configured, else the embedded engine; or what was asked for."""
-    if settings.engine is not EngineChoice.AUTO:
-        return settings.engine
-    return EngineChoice.API if settings.api.credentials else EngineChoice.LOCAL
-
-
-def shape_of(settings: RunSettings) -> Shape:
-    """The options that shape this run's results."""
-    engine = engine_name(settings)
-    chosen_by_itself = settings.engine is EngineChoice.AUTO and engine != "api"
-    return Shape(engine, settings.wanted, also=("api",) if chosen_by_itself else ())
-
-
-def engine_name(settings: RunSettings) -> str:
-    """How the engine is called in records: a model of the user's own by its file's name."""
-    if chosen_engine(settings) is EngineChoice.API:
-        return "api"
-    model = settings.local.model
-    return f"local:{model.name}" if model is not None else "local"
-
-
 @dataclass
 class _Run:
     """The parts of a run while it lasts."""
@@ -96,14 +77,22 @@ class _Run:
     disk: Disk | None = None
 
     def __post_init__(self) -> None:
-        self.root = str(self.settings.output.folder)
-        self.shape = shape_of(self.settings)
-        self.tally = Tally()
+        settings, output = self.settings, self.settings.output
+        self.root = str(output.folder)
+        self.shape = shape_of(settings, self.journal.engines())
+        self.selection = selection_for(settings, self.shape)
+        self.publisher = Publisher(
+            self.root,
+            durable=uses_api(settings) if output.durable is None else output.durable,
+            disk=self.disk,
+        )
+        self.tally = Tally(ignore_known=settings.ignore_known)
         self.stop = Stop()
         self.watch = Stopwatch()
         self.walk = Walk()
         self.gate: Gate | None = None
-        self.progress = Progress(verbosity=self.settings.verbosity)
+        self.has_begun = False
+        self.progress = Progress(verbosity=settings.verbosity)
 
     def run(self) -> int:
         if self.journal.rebuilt_from:
@@ -116,10 +105,15 @@ class _Run:
         try:
             due = self._due()
             first = next(due, None)
+            self.has_begun = True
             if first is not None:
                 self._work(itertools.chain([first], due))
+            else:
+                receipts.sweep(self.root, self.journal.is_settled)
             code = self._exit_code()
-        except FatalError as error:
+            if self.stop.reason is None:
+                self.publisher.clear_aside()
+        except (FatalError, Interrupted) as error:
             self.stop.set(error)
             code = error.exit_code
         finally:
@@ -132,13 +126,18 @@ class _Run:
         self._summarise()
         return code
 
-    def _due(self) -> Iterator[Photo]:
-        output = self.settings.output
-        selection = Selection(self.root, self.shape, output.force, output.retry_failed)
+    def _due(self) -> Iterator[Due]:
         photos = find(self.settings.inputs, self.walk)
         piped = is_piped(self.settings.inputs)
-        chunks = chunked(photos, 1 if piped else CHUNK)
-        return intake.due(chunks, self.journal, selection, self._passed, at_once=piped)
+        return intake.due(
+            chunked(photos, 1 if piped else CHUNK),
+            self.journal,
+            self.selection,
+            self._passed,
+            self.publisher,
+            walk_order(self.settings.inputs),
+            at_once=piped,
+        )
 
     def _passed(self, status: str, keys: list[bytes]) -> None:
         self.tally.passed[status] += len(keys)
@@ -147,17 +146,19 @@ class _Run:
             for key in keys:
                 self._print({**self.journal.outcome(key).record(), "skipped": True})
 
-    def _work(self, photos: Iterator[Photo]) -> None:
+    def _work(self, photos: Iterator[Due]) -> None:
+        check_installed(self.settings)
+
         from humanbody_cli import batch, drive
         from humanbody_cli.assembly import assemble
 
         leftovers = self.journal.begin_run(self.shape.engine)
-        _, self.gate, pipeline = assemble(
-            self.settings, self.shape, self.journal, self.stop, self.disk
+        self.gate, pipeline = assemble(
+            self.settings, self.selection, self.journal, self.publisher, self.stop, self.disk
         )
         self.progress.say(engine_line(self.settings))
         for name in leftovers:
-            pipeline.publisher.discard_leftover(name)
+            self.publisher.discard_leftover(name)
         # Names that come through a pipe are done as they come, and may never end.
         piped = is_piped(self.settings.inputs)
         drive.drive(
@@ -167,6 +168,7 @@ class _Run:
             self._deliver,
             drive.Ending(
                 grace=self.settings.grace,
+                patience=self.settings.api.timeouts.whole_attempt + self.settings.grace,
                 note_pending=not piped,
                 ahead=1 if piped else batch.READ_AHEAD,
             ),
@@ -179,16 +181,12 @@ class _Run:
             self._print(outcome.record())
 
     def _print(self, record: dict[str, object]) -> None:
-        if self.stop.is_set and isinstance(self.stop.reason, StdoutError):
+        if isinstance(self.stop.reason, StdoutError):
             return
         try:
-            sys.stdout.write(json_line(record) + "\n")
-            sys.stdout.flush()
-        except OSError as error:
-            self.stop.set(stdout_error(error))
-            # What Python would flush at exit has nowhere to go.
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            streams.write_line(json_line(record))
+        except StdoutError as error:
+            self.stop.set(error)
 
     def _exit_code(self) -> int:
         if self.stop.reason is not None:
@@ -196,6 +194,14 @@ class _Run:
         return self.tally.exit_code()
 
     def _summarise(self) -> None:
+        for note in self.walk.notes:
+            self.progress.say(note, level=-1)
+        if self.has_begun:
+            self._summarise_photos()
+        if self.stop.reason is not None:
+            self.progress.say(f"hbseg: {self.stop.reason}", level=-1)
+
+    def _summarise_photos(self) -> None:
         seconds = self.watch.seconds()
         calls = self.gate.calls if self.gate else 0
         line = f"{self.tally.counts()} in {duration(seconds)}"
@@ -213,17 +219,29 @@ class _Run:
                 f"{self.tally.doubtful:,} masks are doubtful and worth a look: "
                 f"hbseg report {self.root}"
             )
-        if self.stop.reason is not None:
-            self.progress.say(f"hbseg: {self.stop.reason}", level=-1)
+        if self.tally.newly_left_out:
+            self.progress.say(
+                f"{self.tally.newly_left_out:,} photos were left out; "
+                f"`hbseg status {self.root} --failed` lists them",
+                level=-1,
+            )
 
 
-def engine_line(settings: RunSettings) -> str:
-    """Which engine runs, in one line."""
-    if chosen_engine(settings) is EngineChoice.API:
-        qps = settings.api.qps
-        pace = f"{qps:g} calls/s" if qps is not None else "finding the quota"
-        return f"engine: API at {settings.api.shown_endpoint} ({pace})"
-    why = "" if settings.engine is EngineChoice.LOCAL else ", as no API key is set"
-    model = settings.local.model
-    what = f"model {model.name}" if model is not None else "embedded model"
-    return f"engine: {what} on this machine{why}"
+def selection_for(settings: RunSettings, shape: Shape) -> Selection:
+    """What decides which photos of a run are to be done."""
+    return Selection(
+        str(settings.output.folder),
+        shape,
+        checked=rules_text(settings),
+        force=settings.output.force,
+        retry_failed=settings.output.retry_failed,
+    )
+
+
+def rules_text(settings: RunSettings) -> str:
+    """The rules of pre-validation as text. A reject is looked at again once they change: other
+    options, another version of hbseg, a reader for more formats, a longer key."""
+    return (
+        f"fit={int(settings.wanted.fit)};version={__version__};readers={readers()};"
+        f"overhead={request_size(0, settings.api.credentials)}"
+    )

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 
 from humanbody_cli.journal import Done, Known
 from humanbody_cli.lookout import OwnLooks
-from humanbody_cli.names import marked
+from humanbody_cli.names import digest, marked
+from humanbody_cli.paths import to_bytes
 from humanbody_cli.photos import Kind, Photo
 from humanbody_cli.publish import CUTOUTS, MASKS
-from humanbody_cli.settings import Wanted
+from humanbody_cli.settings import Edges, Metadata, Wanted
 
-_FILE, _URL = Kind.FILE, Kind.URL
+_FILE = Kind.FILE
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The options that shape a result, as text for the journal.
+    """The options that shape a result, and their text in the journal.
 
-    ``also`` are engines whose results serve as well: where no engine was named, what the API was
-    paid for is never replaced by the embedded engine's.
+    ``engine`` says what makes the masks: the engine's name in records, then all that tells its
+    results from another's (``api;endpoint=...``, ``local:u2net.onnx;model=<sha256>;preset=u2net``).
+    ``also`` are engines whose results serve as well: what the API was paid for is not replaced by
+    an engine that nobody named.
     """
 
     engine: str
@@ -29,55 +34,117 @@ class Shape:
     also: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return self._text(self.engine)
+        return self.text(self.engine)
 
-    def _text(self, engine: str) -> str:
-        wanted = self.wanted
-        return (
-            f"fit={int(wanted.fit)};edges={wanted.edges.value};"
-            f"metadata={wanted.metadata.value};engine={engine}"
-        )
+    def text(self, engine: str) -> str:
+        """The text for a result of this engine."""
+        return f"fit={int(self.wanted.fit)};{self._looks};engine={engine}"
+
+    def wants(self, kind: str) -> bool:
+        """Whether this kind of file is wanted."""
+        return self.wanted.mask if kind == MASKS else self.wanted.cutout
+
+    def made(self, kind: str, engine: str) -> str:
+        """What a file is made with, beside its photo: the text of the proof inside it."""
+        return _made(kind, self._looks, engine)
+
+    @staticmethod
+    def made_in(kind: str, known: Known) -> str | None:
+        """The same of a file that a row tells of; ``None`` where none is known."""
+        head, _, engine = (known.shape or "").partition(";engine=")
+        return _made(kind, head.partition(";")[2], engine) if engine else None
+
+    def answer_name(self, sha256: str) -> str:
+        """The name of the kept answer to an upload of these bytes: one for each server."""
+        _, _, details = self.engine.partition(";")
+        return digest(f"{sha256} {details}") if details else sha256
+
+    @property
+    def _looks(self) -> str:
+        """The options that shape a cutout beyond its mask."""
+        return f"edges={self.wanted.edges.value};metadata={self.wanted.metadata.value}"
 
     @property
     def engines(self) -> tuple[str, ...]:
         """Engines whose results are accepted."""
         return (self.engine, *self.also)
 
-    def accepts(self, text: str | None) -> bool:
-        """Whether a result of that shape is what is wanted."""
-        return text in self.accepted
-
     @cached_property
     def accepted(self) -> frozenset[str]:
-        """The texts of the shapes that serve."""
-        return frozenset(self._text(engine) for engine in self.engines)
+        """Texts of results that are what is wanted, as they are.
 
-    def same_check(self, text: str | None) -> bool:
-        """Whether a rejection under that shape still holds: only ``--fit`` bears on it."""
-        return text is not None and text.split(";")[0] == str(self).split(";")[0]
+        A photo that was done without ``--fit`` was within the limits, so ``--fit`` changes nothing.
+        """
+        return self._texts(fits={False, self.wanted.fit})
+
+    @cached_property
+    def cutouts_from(self) -> frozenset[str]:
+        """Texts of results whose cutout is the wanted one: the photo is known to be taken."""
+        return self._texts(fits=(False, True))
+
+    @cached_property
+    def masks_from(self) -> frozenset[str]:
+        """Texts of results whose mask is the wanted one: edges and Exif only change the cutout."""
+        return frozenset().union(
+            *(
+                replace(self, wanted=replace(self.wanted, edges=edges, metadata=kept)).cutouts_from
+                for edges, kept in product(Edges, Metadata)
+            )
+        )
+
+    @cached_property
+    def same_call(self) -> frozenset[str]:
+        """Texts of results that came of the very request that this run would send."""
+        return frozenset(
+            replace(self, wanted=replace(self.wanted, edges=edges, metadata=kept)).text(self.engine)
+            for edges, kept in product(Edges, Metadata)
+        )
+
+    def _texts(self, fits: Iterable[bool]) -> frozenset[str]:
+        return frozenset(
+            replace(self, wanted=replace(self.wanted, fit=fit)).text(engine)
+            for fit, engine in product(fits, self.engines)
+        )
+
+
+def _made(kind: str, looks: str, engine: str) -> str:
+    # A published file may be shown to anybody: the details of the engine, the address of a server
+    # among them, are in it as a digest only.
+    name, _, details = engine.partition(";")
+    sealed = f"{name};{digest(details)[:16]}" if details else name
+    return f"engine={sealed}" if kind == MASKS else f"{looks};engine={sealed}"
+
+
+def engine_of(known: Known) -> str:
+    """The engine of a row's results, as `Shape.engine` names it."""
+    return (known.shape or "").partition(";engine=")[2]
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Decides which photos are to be done, in the output folder ``root``."""
+    """Decides which photos are to be done, in the output folder ``root``.
+
+    ``checked`` names the rules of pre-validation: a reject is looked at again when they change.
+    """
 
     root: str
     shape: Shape
+    checked: str = ""
     force: bool = False
     retry_failed: bool = False
 
     def settled(self, photo: Photo, known: Known | None) -> str | None:
         """The status that a photo has for good, ``None`` if it is to be done."""
-        if known is None or self.force or photo.kind in (Kind.STDIN, Kind.TROUBLE):
+        if known is None or self.force or photo.kind is Kind.TROUBLE:
             return None
         if known.size != photo.size or known.mtime != photo.mtime or known.transient:
             return None
         if known.status == "rejected":
-            return "rejected" if self.shape.same_check(known.checked) else None
+            return "rejected" if known.checked == self.checked else None
         if known.status == "failed":
-            again = self.retry_failed or not self.shape.accepts(known.shape)
+            again = self.retry_failed or known.shape not in self.shape.same_call
             return None if again else "failed"
-        if known.status != "done" or not self.shape.accepts(known.shape):
+        if known.status != "done" or known.shape not in self.shape.accepted:
             return None
         row = (
             *(known.key, known.name, known.size, known.mtime),
@@ -88,19 +155,17 @@ class Selection:
     def may_stand(self, photo: Photo, row: Done) -> bool:
         """Whether a done row is this photo's by all but its files: these are `looks`' matter."""
         _, name, _, mtime, _, _ = row
-        _, key, wanted, _, _, kind, _ = photo
-        # An address has no time, a file always has one.
-        if self.force or not (mtime != -1 if kind is _FILE else kind is _URL and mtime == -1):
+        # An address and stdin have no time, a file always has one.
+        if self.force or (mtime == -1) is (photo.kind is _FILE):
             return False
-        return name == wanted.encode("utf-8", "surrogateescape") or name == os.fsencode(
-            marked(wanted, key)
-        )
+        if photo.keeps_name:
+            return True
+        wanted = photo.name
+        return name == to_bytes(wanted) or name == to_bytes(marked(wanted, photo.key))
 
     @cached_property
     def looks(self) -> OwnLooks:
         """Looks at the files that are wanted."""
         wanted = self.shape.wanted
-        masks, cutouts = (
-            os.fsencode(os.path.join(self.root, kind, "")) for kind in (MASKS, CUTOUTS)
-        )
+        masks, cutouts = (to_bytes(os.path.join(self.root, kind, "")) for kind in (MASKS, CUTOUTS))
         return OwnLooks(masks if wanted.mask else None, cutouts if wanted.cutout else None)

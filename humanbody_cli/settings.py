@@ -33,6 +33,10 @@ class Metadata(str, Enum):
     STRIP = "strip"
 
 
+WHOLE_ATTEMPT = 3
+"""A whole attempt may take so many times the user's timeout: answers that trickle end too."""
+
+
 @dataclass(frozen=True)
 class Timeouts:
     """Seconds. ``read`` is the longest silence while an answer is awaited."""
@@ -45,6 +49,11 @@ class Timeouts:
     def of(cls, seconds: float) -> Timeouts:
         """All three from one figure: nothing takes longer than the user allows."""
         return cls(min(10.0, seconds), min(30.0, seconds), seconds)
+
+    @property
+    def whole_attempt(self) -> float:
+        """The longest that one attempt takes, however slowly the server answers."""
+        return self.connect + WHOLE_ATTEMPT * self.read
 
 
 def without_password(address: str) -> str:
@@ -121,12 +130,18 @@ class Shard:
 
 @dataclass(frozen=True)
 class InputSettings:
-    """Where photos come from: what was named, and lists of names."""
+    """Where photos come from: what was named, and lists of names.
+
+    ``base`` is the folder below which a list's names keep their path in the output, ``None`` where
+    they are to be read for what they have in common. ``name`` is what the photo on stdin is called.
+    """
 
     inputs: tuple[str, ...] = ()
     from_file: str | None = None
     nul: bool = False
     shard: Shard = Shard()
+    base: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,3 +157,4 @@ class RunSettings:
     json: bool = False
     verbosity: int = 0
     grace: float = 30.0
+    ignore_known: bool = False

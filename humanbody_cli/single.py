@@ -10,13 +10,13 @@ from itertools import islice
 
 from humanbody_cli import reading, results, streams, uploads
 from humanbody_cli.assembly import api_engine, local_engine
+from humanbody_cli.engines.choice import check_installed, engine_line, engine_name, uses_api
 from humanbody_cli.errors import PhotoError, Stopped, UsageError
 from humanbody_cli.photos import Kind, Photo, Walk, find
 from humanbody_cli.pictures import configure_pillow
 from humanbody_cli.progress import Progress
 from humanbody_cli.reading import Rules
-from humanbody_cli.run import chosen_engine, engine_line, engine_name
-from humanbody_cli.settings import EngineChoice, RunSettings
+from humanbody_cli.settings import RunSettings
 from humanbody_cli.stopping import Stop
 
 
@@ -33,6 +33,7 @@ def to_stdout(settings: RunSettings) -> int:
     _check_stdout(photos[0])
     configure_pillow()
     progress = Progress(verbosity=settings.verbosity, terminal=False)
+    check_installed(settings)
     progress.say(engine_line(settings))
     stop = Stop()
     try:
@@ -57,7 +58,7 @@ def _check_stdout(photo: Photo) -> None:
 
 
 async def _made(settings: RunSettings, photo: Photo, stop: Stop) -> bytes:
-    local = chosen_engine(settings) is EngineChoice.LOCAL
+    local = not uses_api(settings)
     engine = (
         local_engine(settings.local, engine_name(settings))
         if local

@@ -13,21 +13,23 @@ PHOTOS_LEFT_OUT = 3
 
 @dataclass
 class Tally:
-    """What a run has come to. ``passed`` are photos that were settled before it."""
+    """What a run has come to. ``passed`` are photos that were settled before it.
+
+    ``repeated`` counts rejects and failures of this run that the run before had come to as well.
+    With ``ignore_known`` only new ones count for the exit code.
+    """
 
     finished: Counter[Status] = field(default_factory=Counter)
     passed: Counter[str] = field(default_factory=Counter)
-    codes: Counter[str] = field(default_factory=Counter)
-    reused: int = 0
     doubtful: int = 0
+    repeated: int = 0
+    ignore_known: bool = False
 
     def add(self, outcome: Outcome) -> None:
         """A photo came to its end."""
         self.finished[outcome.status] += 1
-        if outcome.code:
-            self.codes[outcome.code] += 1
+        self.repeated += outcome.repeated
         if outcome.status is Status.DONE:
-            self.reused += outcome.attempts == 0 and outcome.engine == "api"
             self.doubtful += outcome.doubt is not None and outcome.doubt > DOUBTFUL
 
     @property
@@ -40,18 +42,26 @@ class Tally:
         """Photos that came to an end in this run."""
         return sum(self.finished.values())
 
-    def exit_code(self) -> int:
-        """0, or 3 where any photo of the run's inputs stands rejected or failed."""
-        left_out = (
-            self.finished[Status.REJECTED]
-            + self.finished[Status.FAILED]
-            + self.passed[Status.REJECTED.value]
-            + self.passed[Status.FAILED.value]
+    @property
+    def left_out(self) -> int:
+        """Photos that stand rejected or failed, whether this run found that or an earlier one."""
+        return sum(
+            self.finished[status] + self.passed[status.value]
+            for status in (Status.REJECTED, Status.FAILED)
         )
-        return PHOTOS_LEFT_OUT if left_out else 0
+
+    @property
+    def newly_left_out(self) -> int:
+        """Those of them that no earlier run has told of."""
+        return self.finished[Status.REJECTED] + self.finished[Status.FAILED] - self.repeated
+
+    def exit_code(self) -> int:
+        """0, or 3 where photos of the run's inputs stand rejected or failed."""
+        counted = self.newly_left_out if self.ignore_known else self.left_out
+        return PHOTOS_LEFT_OUT if counted else 0
 
     def counts(self) -> str:
-        """``12 done, 1 rejected (INVALID_IMAGE_SIZE 1), 3 done before``."""
+        """``12 done, 1 rejected, 3 done before``."""
         parts = [f"{self.done:,} done"] if self.total or not self.passed else []
         parts += [
             f"{self.finished[status]:,} {status.value}"

@@ -18,7 +18,7 @@ def command(inputs: InputSettings, fit: bool, json: bool, verbosity: int) -> int
 
     Exit code 0 where every photo would be sent, 3 where some would be rejected.
     """
-    from humanbody_cli import rehearsal
+    from humanbody_cli.check import check
     from humanbody_cli.reading import Rules
 
-    return rehearsal.check(inputs, Rules(fit=fit), json=json, verbosity=verbosity)
+    return check(inputs, Rules(fit=fit), json=json, verbosity=verbosity)

@@ -39,9 +39,9 @@ def command(
 
     Takes the options of `hbseg segment`. Exit code 3 where photos would be rejected.
     """
-    from humanbody_cli import rehearsal
+    from humanbody_cli.plan import plan
 
-    return rehearsal.plan(
+    return plan(
         RunSettings(
             inputs=inputs,
             output=output,

@@ -32,6 +32,11 @@ from humanbody_cli.settings import (
     metavar="S",
     help="After Ctrl-C or SIGTERM, seconds for calls in flight to land.",
 )
+@options.option(
+    "--ignore-known",
+    is_flag=True,
+    help="Exit 3 only for photos that no earlier run has reported as rejected or failed.",
+)
 @options.as_json
 @options.verbosity
 def command(
@@ -42,6 +47,7 @@ def command(
     wanted: Wanted,
     local: LocalSettings,
     grace: float,
+    ignore_known: bool,
     json: bool,
     verbosity: int,
 ) -> int:
@@ -60,6 +66,7 @@ def command(
         json=json,
         verbosity=verbosity,
         grace=grace,
+        ignore_known=ignore_known,
     )
     if str(output.folder) == "-":
         from humanbody_cli import single

@@ -125,6 +125,8 @@ class ApiEngine:
             answer = await asyncio.get_running_loop().run_in_executor(
                 self._parsers, self._take, status, body, upload, ask, receipt
             )
+        if receipt is not None and receipt.failure is not None:
+            self._stop.set(receipt.failure)  # what is paid for from here on would be lost too
         if isinstance(answer, Segmentation):
             self.gate.succeeded(call)
             return answer
@@ -133,14 +135,20 @@ class ApiEngine:
     def _take_up(
         self, receipt: Receipt, upload: Upload, ask: Ask
     ) -> Segmentation | answers.Refusal:
-        return self._understand(200, receipt.body(), upload, ask)
+        answer = self._understand(200, receipt.body(), upload, ask)
+        if not isinstance(answer, Segmentation):
+            receipt.discard()
+        return answer
 
     def _take(
         self, status: int, body: bytes, upload: Upload, ask: Ask, receipt: Receipt | None
     ) -> Segmentation | answers.Refusal:
         if status == 200 and receipt is not None:
             receipt.keep(body)  # before anything else: from here on a kill costs nothing
-        return self._understand(status, body, upload, ask)
+        answer = self._understand(status, body, upload, ask)
+        if status == 200 and receipt is not None and not isinstance(answer, Segmentation):
+            receipt.discard()
+        return answer
 
     def _understand(
         self, status: int, body: bytes, upload: Upload, ask: Ask

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from humanbody_cli.compose import Mask
+from humanbody_cli.errors import FatalError
 from humanbody_cli.uploads import Upload
 
 
@@ -39,6 +40,10 @@ class Receipt(Protocol):
     """Where an engine that is paid puts an answer as soon as it has it, until it is published."""
 
     @property
+    def failure(self) -> FatalError | None:
+        """Why an answer could not be kept: nothing more may be paid for."""
+
+    @property
     def is_there(self) -> bool:
         """Whether an answer was kept that is not published, by an earlier run mostly."""
 
@@ -46,7 +51,14 @@ class Receipt(Protocol):
         """That answer, maybe cut short."""
 
     def keep(self, body: bytes) -> None:
-        """Put an answer there."""
+        """Put an answer there; ``failure`` is set where that cannot be done."""
+
+    def discard(self) -> None:
+        """The answer is none: make its place ready for another.
+
+        Raises:
+            FatalError: that cannot be done.
+        """
 
 
 class Engine(Protocol):

@@ -12,6 +12,9 @@ MAX_BYTES = 2 * 1024 * 1024
 """Bytes of the photo, and of the whole request too: the gateway answers 413 beyond it."""
 
 DEFAULT_ENDPOINT = "https://api-cn.faceplusplus.com"
+OFFICIAL_HOSTS = frozenset({"api-cn.faceplusplus.com", "api-us.faceplusplus.com"})
+"""The provider's own hosts. Keys are regional, the service is one."""
+
 SEGMENT_PATH = "/humanbodypp/v2/segment"
 
 FREE_QPS = 3.0
