@@ -233,17 +233,23 @@ def translated(path: str) -> Iterator[None]:
     """SQLite's errors as ours: they are the disk's, and end the run."""
     try:
         yield
+    except UnicodeDecodeError as error:  # Python's, of a name in SQLite's own message
+        raise _damaged(path, error) from error
     except sqlite3.DatabaseError as error:
         if is_damage(error):
-            damage = JournalError(
-                f"{path} is damaged ({error}); run `hbseg segment` again to have it rebuilt from "
-                "the outputs"
-            )
-            damage.damaged = True
-            raise damage from error
+            raise _damaged(path, error) from error
         if isinstance(error, sqlite3.OperationalError):
             raise OutputError(
                 f"cannot use {path}: {error}; free space or check the disk and permissions, "
                 "and run the same command again"
             ) from error
         raise
+
+
+def _damaged(path: str, error: Exception) -> JournalError:
+    damage = JournalError(
+        f"{path} is damaged ({error}); run `hbseg segment` again to have it rebuilt from the "
+        "outputs"
+    )
+    damage.damaged = True
+    return damage

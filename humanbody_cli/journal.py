@@ -263,7 +263,8 @@ class Journal:
         while True:
             with self._guard, database.translated(self.path):
                 rows = self._db.execute(query, (last, status, status)).fetchall()
-            yield from (self._outcome(row) for row in rows)
+                found = [self._outcome(row) for row in rows]
+            yield from found
             if len(rows) < CHUNK:
                 return
             last = rows[-1][1]
@@ -284,12 +285,20 @@ class Journal:
             return {(row[0], row[1]): (row[2], row[3]) for row in self._db.execute(query)}
 
     def _outcome(self, row: Sequence[Any]) -> Outcome:
+        try:
+            return self._as_outcome(row)
+        except (TypeError, ValueError) as error:
+            raise sqlite3.DatabaseError(f"malformed row: {error}") from error
+
+    def _as_outcome(self, row: Sequence[Any]) -> Outcome:
         fields = dict(zip(_RECORD.split(", "), row, strict=True))
         name = to_text(fields.pop("name"))
         mask, cutout = fields.pop("mask_size"), fields.pop("cutout_size")
         fields["source"] = to_text(fields["source"])
         fields["status"] = Status(fields["status"])
         fields["transient"] = bool(fields["transient"])
+        if any(isinstance(value, bytes) for value in fields.values()):
+            raise TypeError("bytes where text or a number belongs")
         return Outcome(
             mask=os.path.join(self.root, MASKS, name) if mask else None,
             cutout=os.path.join(self.root, CUTOUTS, name) if cutout else None,

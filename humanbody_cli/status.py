@@ -69,6 +69,6 @@ def print_counts(journal: Journal) -> None:
     if figures["photos_per_second"]:
         out.write(f"{'pace':<10}{figures['photos_per_second']:>9,} photos/s in the last run\n")
     for code, count in figures["codes"].items():
-        out.write(f"  {count:>7,}  {shown(code)}\n")
+        out.write(f"  {count:>7,}  {shown(str(code))}\n")
     if figures["left"]:
         out.write("run the same `hbseg segment` command again to go on\n")

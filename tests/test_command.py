@@ -271,6 +271,48 @@ def test_check_makes_no_call_and_no_output(paid: Hbseg, photos: Path, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("command", ["check", "plan"])
+def test_one_mistyped_path_is_named_and_nothing_is_counted(
+    paid: Hbseg, photos: Path, command: str
+) -> None:
+    """``check`` and ``plan`` with a path that is not there: exit 2, the path, and no counts."""
+    more = ("-o", "out") if command == "plan" else ()
+    ended = paid(command, photos, "photoz", *more)
+    assert ended.code == 2
+    assert ended.err == "hbseg: photoz: there is no such file or folder; check the path\n"
+    assert ended.out == ""
+
+
+def test_a_list_that_breaks_off_is_told_after_what_it_named(
+    hbseg: Hbseg, photos: Path, tmp_path: Path
+) -> None:
+    """What stood in a list before it could not be read any further is checked; then exit 2."""
+    (tmp_path / "list").write_bytes(b"photos/a.jpg\nphotos/b.jpg\nphotos/c.png\0photos/a.jpg\n")
+    ended = hbseg("check", "--from-file", "list", "--json")
+    assert ended.code == 2
+    assert [record["source"] for record in ended.records] == ["photos/a.jpg", "photos/b.jpg"]
+    assert re.fullmatch(r"2 sound, 0 rejected\nhbseg: --from-file: .* -0 too\n", ended.err)
+
+
+def test_one_photo_through_a_pipe_does_not_wait_for_a_third(hbseg: Hbseg, photos: Path) -> None:
+    """``-o -`` refuses the second name at once, however long the list goes on."""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with hbseg.start("segment", "--from-file", "-", "-o", "-", **pipes) as command:
+        assert command.stdin is not None and command.stderr is not None
+        command.stdin.write(b"photos/a.jpg\nphotos/b.jpg\n")
+        command.stdin.flush()
+        assert command.wait(timeout=30) == 2
+        assert b"exactly one photo" in command.stderr.read()
+
+
+def test_one_photo_that_cannot_be_read_has_a_photos_exit_code(hbseg: Hbseg, tmp_path: Path) -> None:
+    """``-o -`` with a photo that is there and cannot be read: exit 3, as for any bad photo."""
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    ended = hbseg("segment", "gone.jpg", "-o", "-")
+    assert ended.code == 3
+    assert "gone.jpg: UNREADABLE: cannot be read" in ended.err
+
+
 def test_plan_foretells_the_calls(paid: Hbseg, photos: Path, api: FakeApi, tmp_path: Path) -> None:
     """What ``plan`` counts is what the run then does; the plan itself leaves no trace."""
     (photos / "copy.jpg").write_bytes((photos / "a.jpg").read_bytes())
@@ -291,7 +333,24 @@ def test_status_counts_and_lists(paid: Hbseg, photos: Path, api: FakeApi) -> Non
     told = json.loads(paid("status", "out", "--json").out)
     assert (told["done"], told["rejected"], told["calls"], len(told["photos"])) == (4, 1, 4, 5)
     assert paid("status", "out", "--failed").out == f"{photos}/bad.jpg\n"
+    assert paid("status", "out", "--failed", "-0").out == f"{photos}/bad.jpg\0"
     assert paid("status", "nowhere").code == 4
+
+
+def test_failed_photos_have_records_too(paid: Hbseg, photos: Path, api: FakeApi) -> None:
+    """``status --failed --json`` prints one record a line, of photos that were left out alone."""
+    for name in ("bad.jpg", "worse.jpg"):
+        (photos / name).write_text("no picture")
+    paid("segment", photos, "-o", "out", "--endpoint", api.url, "--qps", 100)
+    ended = paid("status", "out", "--failed", "--json")
+    assert ended.code == 0, ended.err
+    assert [Path(record["source"]).name for record in ended.records] == ["bad.jpg", "worse.jpg"]
+    assert {record["status"] for record in ended.records} == {"rejected"}
+    assert {record["code"] for record in ended.records} == {"IMAGE_ERROR_UNSUPPORTED_FORMAT"}
+    for options in (("--failed", "--json", "-0"), ("-0",)):
+        ended = paid("status", "out", *options)
+        assert (ended.code, ended.out) == (2, "")
+        assert "-0" in ended.err
 
 
 def test_two_folders_of_the_same_inner_names_do_not_meet(

@@ -37,6 +37,16 @@ def test_one_line_for_each_photo_left_out(capsys):
     )
 
 
+def test_what_a_server_says_is_safe_to_show(capsys):
+    """Control characters in a code or a message do not reach the terminal, nor those in a line
+    that is put together elsewhere."""
+    evil = Outcome("a.jpg", Status.FAILED, code="E\x1b[31m", message="no\r\x9b2J\u202e")
+    assert said(capsys, evil) == "a.jpg: E\\x1b[31m: no\\r\\x9b2J\\u202e\n"
+    assert "\x1b[31m" not in said(capsys, evil, terminal=True)
+    Progress(verbosity=0, terminal=False).say("hbseg: \x1b]0;title\x07")
+    assert capsys.readouterr().err == "hbseg: \\x1b]0;title\\x07\n"
+
+
 def test_verbose_names_the_done_ones_too(capsys):
     """With -v each photo has its line."""
     assert said(capsys, DONE, verbosity=1) == "a.jpg: done in 12 ms, doubt 0.12\n"
