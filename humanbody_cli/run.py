@@ -156,6 +156,8 @@ class _Run:
             self.settings, self.shape, self.journal, self.stop, self.disk
         )
         self.progress.say(engine_line(self.settings))
+        if self.gate is not None and self.gate.notice:
+            self.progress.say(f"hbseg: {self.gate.notice}")
         for name in leftovers:
             pipeline.publisher.discard_leftover(name)
         # Names that come through a pipe are done as they come, and may never end.

@@ -26,12 +26,12 @@ FLOORS: list[set[str]] = [
     {"lookout"},
     {"engines.base"},
     {"journal", "compose", "reading", "uploads", "lock", "receipts"},
-    {"publish", "pictures", "mattes", "database"},
+    {"publish", "pictures", "mattes", "database", "download"},
     {"photos", "quota", "png"},
     {"names", "outcomes", "stopping"},
-    {"settings"},
+    {"settings", "faults"},
     {"protocol"},
-    {"errors"},
+    {"errors", "deadlines"},
     {"models"},
 ]
 """From the top down. A module may import those of floors below its own, and of its own package."""
