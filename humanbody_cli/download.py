@@ -99,7 +99,9 @@ def _tls_context(file: str | None, folder: str | None) -> ssl.SSLContext:
 def _run(work: Coroutine[Any, Any, tuple[bytes, int]]) -> tuple[bytes, int]:
     """As `asyncio.run`, which would also wait for a look-up of a name that nobody waits for, and
     which cannot be called where an event loop runs in this thread already."""
-    if asyncio._get_running_loop() is None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:  # none: the usual case
         return _run_here(work)
     with ThreadPoolExecutor(1, thread_name_prefix="download") as thread:
         return thread.submit(_run_here, work).result()

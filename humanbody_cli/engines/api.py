@@ -125,8 +125,6 @@ class ApiEngine:
                 way.attempts += 1
                 with contextlib.suppress(_Unreached):
                     found = await self._call(call, way)
-                if found is None:
-                    way.attempts -= 1
         return found
 
     async def _call(self, call: Call, way: _Way) -> Segmentation:
@@ -149,7 +147,7 @@ class ApiEngine:
         try:
             status, body = await self._http.post(request, longest_answer(way.upload.size), room)
         except NoAnswer as error:
-            raise self._unanswered(call, error) from error
+            raise self._unanswered(call, error, way) from error
         except Unsound as error:
             return answers.lie(error.status, str(error))
         room.received()
@@ -160,13 +158,15 @@ class ApiEngine:
             self._parsers, self._take, status, body, way.upload, way.ask, way.receipt
         )
 
-    def _unanswered(self, call: Call, error: NoAnswer) -> Exception:
+    def _unanswered(self, call: Call, error: NoAnswer, way: _Way) -> Exception:
         """A connection that failed: another try, or the end of the run."""
         if error.connected:
             self.gate.failed(call, str(error), answered=False)
             return _TryAgain(codes.CONNECTION, str(error))
         known = self.gate.connected
         given_up = self.gate.unconnected(call, str(error))
+        if not known:
+            way.attempts -= 1
         if error.advice is not None:
             return self._fatal(FatalError(f"{self._endpoint}: {error}: {error.advice}"))
         if given_up:
