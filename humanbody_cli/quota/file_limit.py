@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from humanbody_cli.errors import FatalError
 
-BASE = 24
-"""Descriptors of a run besides those below: stdin, stdout, stderr, the journal (SQLite's database,
-log and shared memory), two locks, the quota's timeline, the event loop (3), folders being listed,
-the second process that looks at done photos, a name being resolved, modules being imported. A run
-held at most 19 at once."""
+BASE = 20
+"""Descriptors of a run besides those below. Always open are 11: stdin, stdout, stderr, the lock,
+the journal (SQLite's database, log and shared memory), the quota's timeline, the event loop (3).
+For moments there are 9 more: answers being kept (2), the pipes to the second process that looks at
+done photos (2), folders being listed (2), a name being resolved (2), a module being imported."""
 
 PUBLISHING = 8
 """Files being written: one for each of the pipeline's disk threads."""
@@ -35,10 +35,11 @@ class Allowance:
 def affordable_calls(soft_limit: int, threads: int = os.cpu_count() or 1) -> int:
     """Calls in flight that ``soft_limit`` open files allow; 0 or less: not even one.
 
-    ``threads`` is how many photos are read at the same time. A photo that is read from an address
-    needs a socket and, while its name is looked up, an event loop's three descriptors.
+    ``threads`` is how many photos are read at the same time: a file each, or 4 descriptors where
+    the photo comes from an address (a socket and an event loop). Under a low limit fewer are read
+    at a time, as fewer photos are under way.
     """
-    return soft_limit - BASE - PUBLISHING - min(4 * threads, max(8, soft_limit // 8))
+    return soft_limit - BASE - PUBLISHING - min(4 * threads, max(4, soft_limit // 8))
 
 
 def needed(calls: int, threads: int = os.cpu_count() or 1) -> int:
