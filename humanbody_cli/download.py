@@ -70,6 +70,12 @@ async def _fetch(url: str, most: int) -> tuple[bytes, int]:
         return bytes(body), len(body)
 
 
+async def _check(request: httpx.Request) -> None:
+    """Before each request, that of a redirect too: httpx lets ports through that do not exist."""
+    if (request.url.port or 0) > 65535:
+        raise httpx.InvalidURL("no such port")
+
+
 def _client() -> httpx.AsyncClient:
     fault = certificates_fault()
     if fault is not None:
@@ -82,6 +88,7 @@ def _client() -> httpx.AsyncClient:
             follow_redirects=True,
             max_redirects=MAX_REDIRECTS,
             headers={"Accept-Encoding": "identity", "User-Agent": "hbseg"},
+            event_hooks={"request": [_check]},
         )
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         raise _unfetched(

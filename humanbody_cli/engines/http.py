@@ -33,6 +33,9 @@ MOST_OF_A_PAGE = 64 * 1024
 _BESIDES = 1024 * 1024
 """Bytes that a success may have besides its pixels: JSON, PNG headers, a colour profile."""
 
+_BLOCK = 32 * 1024
+"""Bytes; httpcore hands on up to 64 KiB at a time."""
+
 _WHOLE = 3
 """A whole attempt may take so many times the user's timeout: answers that trickle end too."""
 
@@ -133,16 +136,14 @@ class Http:
         ) as response:
             status = response.status_code
             if not response.is_success:
-                return status, await _read(response, MOST_OF_A_PAGE, room)
-            if _announced(response) > most:
+                return status, await _beginning(response, MOST_OF_A_PAGE, room)
+            body = None if _announced(response) > most else await _read(response, most, room)
+            if body is None:
                 raise _too_long(status, most)
-            body = await _read(response, most + 1, room)
             encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
             if encoding != "identity":
                 await room.grow(most)
-                body = _inflated(status, body, encoding, most + 1)
-            if len(body) > most:
-                raise _too_long(status, most)
+                body = _inflated(status, body, encoding, most)
             return status, body
 
     def _least_loaded(self) -> _Client:
@@ -196,20 +197,62 @@ def _announced(response: httpx.Response) -> int:
     return int(text[:20]) if text.isascii() and text.isdigit() else 0
 
 
-async def _read(response: httpx.Response, most: int, room: Room) -> bytes:
-    """The body as it was sent, or its first ``most`` bytes."""
-    body = bytearray()  # and not a list of parts: a part may be a single byte
+async def _read(response: httpx.Response, most: int, room: Room) -> bytes | None:
+    """The body as it was sent; ``None`` where it has more than ``most`` bytes."""
+    body = _Body()
     async for part in response.aiter_raw():
-        taken = part[: most - len(body)]
-        await room.grow(len(taken))
-        body += taken
-        if len(body) >= most:
+        if body.size + len(part) > most:
+            return None
+        await room.grow(len(part))
+        body.add(part)
+    return body.whole()
+
+
+async def _beginning(response: httpx.Response, most: int, room: Room) -> bytes:
+    """The first ``most`` bytes of the body."""
+    await room.grow(most)
+    beginning = b""
+    async for part in response.aiter_raw():
+        beginning += part[: most - len(beginning)]
+        if len(beginning) >= most:
             break
-    return bytes(body)
+    return beginning
+
+
+class _Body:
+    """A body that grows, in blocks of about the same size.
+
+    Not a list of parts as they come: a part may be a single byte, whose object takes 40. Not one
+    buffer either: sixteen that grow side by side leave holes in the heap as large as themselves.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._blocks: list[bytes] = []
+        self._open = bytearray()
+
+    def add(self, part: bytes) -> None:
+        """Append."""
+        self.size += len(part)
+        if not self._open and len(part) >= _BLOCK:
+            self._blocks.append(part)
+            return
+        self._open += part
+        if len(self._open) >= _BLOCK:
+            self._close()
+
+    def whole(self) -> bytes:
+        """All of it."""
+        self._close()
+        return b"".join(self._blocks)
+
+    def _close(self) -> None:
+        self._blocks.append(bytes(self._open))
+        self._open.clear()
 
 
 def _inflated(status: int, body: bytes, encoding: str, most: int) -> bytes:
-    """A body that a proxy compressed although nobody asked for it, or its first ``most`` bytes.
+    """A body that a proxy compressed although nobody asked for it.
 
     Bounded while it is inflated, which httpx's own decoders are not: a few kilobytes may hold
     gigabytes.
@@ -217,9 +260,12 @@ def _inflated(status: int, body: bytes, encoding: str, most: int) -> bytes:
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise Unsound(status, f"its encoding is unknown ({printable(encoding, 40)})")
     try:
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, most)
+        plain = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, most + 1)
     except zlib.error:
         raise Unsound(status, f"its encoding ({encoding}) is damaged") from None
+    if len(plain) > most:
+        raise _too_long(status, most)
+    return plain
 
 
 def _too_long(status: int, most: int) -> Unsound:
