@@ -165,6 +165,8 @@ class _Run:
             self.settings, self.selection, self.journal, self.publisher, self.stop, self.disk
         )
         self.progress.say(engine_line(self.settings))
+        if self.gate is not None and self.gate.notice:
+            self.progress.say(f"hbseg: {self.gate.notice}")
         # Names that come through a pipe are done as they come, and may never end.
         piped = is_piped(self.settings.inputs)
         drive.drive(
