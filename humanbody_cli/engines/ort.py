@@ -12,6 +12,6 @@ import os
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-import onnxruntime  # noqa: E402 - see above: after the variable
+import onnxruntime
 
 __all__ = ["onnxruntime"]
