@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,13 @@ def command(*options: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def running(*options: str, script: str = "") -> Iterator[Server]:
-    """A server started with command line options, or by a script that calls ``serve`` itself."""
-    arguments = [sys.executable, "-c", script] if script else command(*options)
+def running(
+    *options: str, script: str = "", arguments: Sequence[str] = (), **popen: Any
+) -> Iterator[Server]:
+    """A server started with command line options, by a script that calls ``serve`` itself, or by
+    whatever ``arguments`` run."""
+    arguments = arguments or ([sys.executable, "-c", script] if script else command(*options))
+    environment = popen.pop("env", os.environ)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("w") as stderr:
@@ -99,7 +103,8 @@ def running(*options: str, script: str = "") -> Iterator[Server]:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                env={**environment, "OMP_NUM_THREADS": "1"},
+                **popen,
             )
         try:
             yield _greet(process, log)
