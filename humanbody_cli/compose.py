@@ -6,14 +6,14 @@ Straight alpha everywhere: colours are never multiplied by alpha, which would da
 from __future__ import annotations
 
 import io
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 from PIL import Image, ImageChops
 
-from humanbody_cli import png
+from humanbody_cli import jpeg, png
+from humanbody_cli.decoding import out_of_memory, short
 from humanbody_cli.errors import UsageError
 
 THRESHOLD = 127
@@ -40,23 +40,35 @@ class Mask:
 
         Raises:
             ValueError: where the bytes are no complete picture of this ``size``.
+            PhotoError: transient, where there is too little memory to tell.
         """
         try:
             # Decoding proves the pixels; the chunks prove that nothing is missing behind them.
-            keeps = data.startswith(png.SIGNATURE) and png.is_gray8(png.header(data))
-            if keeps:
-                deque(png.chunks(data), maxlen=0)
-            with Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "MPO"]) as opened:
-                if opened.size != size:  # before its pixels are decoded: it may be a bomb
-                    raise ValueError(
-                        f"the mask has {opened.size[0]} x {opened.size[1]} pixels, "
-                        f"the photo {size[0]} x {size[1]}"
-                    )
-                opened.load()
-                image = _as_gray(opened)
-        except (OSError, SyntaxError, EOFError, TypeError, IndexError, KeyError) as error:
-            raise ValueError(f"the mask is damaged: {error}") from error
-        return cls(image, data if keeps else None)
+            if jpeg.has_too_many_scans(data):
+                raise ValueError("it has more scans than any mask needs")
+            is_png = data.startswith(png.SIGNATURE)
+            keeps = is_png and png.is_gray8(png.header(data))
+            image = _decoded(png.bare(data) if is_png else data, size)
+        except MemoryError as error:
+            raise out_of_memory() from error
+        except Exception as error:
+            raise ValueError(f"the mask is damaged: {short(error)}") from error
+        return cls(_as_gray(image), data if keeps else None)
+
+    @classmethod
+    def of_cutout(cls, data: bytes, size: tuple[int, int]) -> Mask:
+        """The transparency of a cutout, a PNG.
+
+        Raises:
+            ValueError: where the bytes are no complete PNG of this ``size``.
+            PhotoError: transient, where there is too little memory to tell.
+        """
+        try:
+            return cls(_decoded(png.bare(data), size).convert("RGBA").getchannel("A"))
+        except MemoryError as error:
+            raise out_of_memory() from error
+        except Exception as error:
+            raise ValueError(f"the cutout is damaged: {short(error)}") from error
 
     @cached_property
     def png(self) -> bytes:
@@ -81,6 +93,17 @@ class Mask:
         """
         maybe, surely = sum(self._counts[64:]), sum(self._counts[154:])
         return round(1 - surely / maybe, 4) if maybe else 0.0
+
+
+def _decoded(data: bytes, size: tuple[int, int]) -> Image.Image:
+    with Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "MPO"]) as opened:
+        if opened.size != size:  # before its pixels are decoded: it may be a bomb
+            raise ValueError(
+                f"it has {opened.size[0]} x {opened.size[1]} pixels, the photo "
+                f"{size[0]} x {size[1]}"
+            )
+        opened.load()
+        return opened
 
 
 def _as_gray(image: Image.Image) -> Image.Image:
@@ -128,7 +151,7 @@ def soft_cutout(pixels: Image.Image, mask: Image.Image) -> Cutout:
         from humanbody_cli import mattes
     except ImportError:
         raise UsageError(
-            "--edges soft needs numpy: pip install 'humanbody-cli[soft]', or use --edges hard"
+            "--edges soft needs numpy: pip install numpy, or use --edges hard"
         ) from None
     foreground = mattes.Foreground(pixels, mask)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import struct
 import threading
 import warnings
 from dataclasses import dataclass, field
@@ -15,7 +14,8 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
 
-from humanbody_cli import png
+from humanbody_cli import jpeg, png
+from humanbody_cli.decoding import Deadline, Source, advice, decoding, unsupported
 from humanbody_cli.errors import PhotoError
 from humanbody_cli.protocol import codes, limits
 
@@ -38,19 +38,15 @@ _TURNS = {
 }
 """Exif orientation -> what makes the stored pixels upright."""
 
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, KeyError, MemoryError)
-"""What Pillow's decoders raise on damaged files; SyntaxError and its like are not bugs of ours."""
+MAX_FIT_BYTES = 256 * 1024 * 1024
+"""Bytes of a file that ``--fit`` agrees to read."""
 
-_BROKEN_EXIF = (*_BROKEN, ArithmeticError, AttributeError, struct.error)
-"""The same for Exif, whose tags may be of any kind: broken Exif is common, and no fault of the
-pixels."""
+_PNG_PART = 16 * 1024
+"""Bytes of a PNG that are inflated at a time under a deadline: at most 16 MB of pixels."""
+
+_JPEG = b"\xff\xd8\xff"
 
 _heif_lock = threading.Lock()
-
-
-def unsupported(message: str) -> PhotoError:
-    """The rejection of a file that is no sound picture."""
-    return PhotoError(codes.UNSUPPORTED_FORMAT, message, rejected=True)
 
 
 @dataclass
@@ -70,6 +66,7 @@ class Picture:
     profile: bytes | None = field(repr=False)
     exif: bytes | None = field(repr=False)
     has_alpha: bool
+    deadline: Deadline | None = field(default=None, repr=False)
     _pixels: Image.Image | None = field(default=None, repr=False)
 
     @property
@@ -82,7 +79,7 @@ class Picture:
         """The upright photo as RGB or, where it has transparency, RGBA; decoded once.
 
         Raises:
-            PhotoError: where the pixels are damaged.
+            PhotoError: where the pixels are damaged, or decoding them takes beyond the deadline.
         """
         if self._pixels is None:
             self._pixels = _decode(self)
@@ -93,15 +90,24 @@ class Picture:
         self._pixels = None
 
 
-def read_header(data: bytes) -> Picture:
+@decoding()
+def read_header(data: bytes, *, fit: bool = False, deadline: Deadline | None = None) -> Picture:
     """Read what the file is, without decoding it.
+
+    ``fit`` tells whether ``--fit`` is on, for the advice about a format. From the ``deadline`` on
+    neither this nor the decoding of the picture goes on.
 
     Raises:
         PhotoError: rejected, where the bytes are no picture that can be opened.
     """
     if not data:
         raise unsupported("the file is empty; replace it")
-    with _opened(data) as image:
+    if data.startswith(_JPEG) and jpeg.has_too_many_scans(data):
+        raise unsupported(
+            f"a JPEG of more than {jpeg.MAX_SCANS} scans, which no camera or editor writes; "
+            "save it anew"
+        )
+    with _opened(data, deadline, fit=fit) as image:
         name = "JPEG" if image.format == "MPO" else str(image.format)
         info: dict[Any, Any] = image.info
         profile = info.get("icc_profile")
@@ -115,6 +121,7 @@ def read_header(data: bytes) -> Picture:
             profile=profile if isinstance(profile, bytes) and profile else None,
             exif=exif if isinstance(exif, bytes) and exif else None,
             has_alpha="A" in image.getbands() or "a" in image.getbands() or "transparency" in info,
+            deadline=deadline,
         )
 
 
@@ -174,6 +181,20 @@ def check_file_size(file_size: int, request_size: int) -> None:
     raise PhotoError(codes.FILE_TOO_LARGE, advice, rejected=True)
 
 
+def check_fit_size(file_size: int) -> None:
+    """Hold the bytes against what ``--fit`` agrees to read.
+
+    Raises:
+        PhotoError: rejected, IMAGE_FILE_TOO_LARGE.
+    """
+    if file_size > MAX_FIT_BYTES:
+        message = f"{file_size:,} bytes are beyond what --fit takes ({MAX_FIT_BYTES:,})"
+        raise PhotoError(
+            codes.FILE_TOO_LARGE, f"{message}; shrink the photo yourself", rejected=True
+        )
+
+
+@decoding()
 def check_sound(picture: Picture, *, keep_pixels: bool) -> None:
     """Prove that every pixel is there. ``keep_pixels`` decodes in full and keeps the result.
 
@@ -184,16 +205,14 @@ def check_sound(picture: Picture, *, keep_pixels: bool) -> None:
         PhotoError: rejected, where the file is damaged or cut short.
     """
     if picture.format == "PNG":
-        try:
-            png.verify(picture.data)
-        except png.BrokenPng as error:
-            raise unsupported(f"damaged: {error}; replace the file") from error
+        png.verify(picture.data)
     if keep_pixels:
         picture.pixels()
     elif picture.format != "PNG":
-        with _opened(picture.data) as image:
-            image.draft(image.mode, (image.width // 8, image.height // 8))
-            _load(image)
+        with _opened(picture.data, picture.deadline) as image:
+            if picture.format == "JPEG":  # of others draft() may choose an embedded preview
+                image.draft(image.mode, (max(1, image.width // 8), max(1, image.height // 8)))
+            _load(image, picture.deadline)
 
 
 def configure_pillow() -> None:
@@ -212,40 +231,17 @@ def configure_pillow() -> None:
             register_heif_opener()
 
 
-def _opened(data: bytes) -> Image.Image:
+def _opened(data: bytes, deadline: Deadline | None, *, fit: bool = False) -> Image.Image:
+    source = Source(data, deadline)
     try:
-        return _open_as(data, API_FORMATS)
+        return Image.open(source, formats=API_FORMATS)
     except UnidentifiedImageError:
         Image.init()  # the other formats' decoders are loaded only where one is met
     try:
-        return _open_as(data, tuple(name for name in _CONVERTIBLE if name in Image.OPEN))
+        others = tuple(name for name in _CONVERTIBLE if name in Image.OPEN)
+        return Image.open(source, formats=others)
     except UnidentifiedImageError:
-        raise unsupported(_what_instead(data)) from None
-
-
-def _open_as(data: bytes, formats: tuple[str, ...]) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(data), formats=formats)
-    except UnidentifiedImageError:
-        raise
-    except Image.DecompressionBombError:
-        raise PhotoError(
-            codes.INVALID_SIZE,
-            f"more pixels than any photo: each side must have {limits.MIN_SIDE} to "
-            f"{limits.MAX_SIDE}; replace the file",
-            rejected=True,
-        ) from None
-    except _BROKEN as error:
-        raise unsupported(f"damaged: {_short(error)}; replace the file") from error
-
-
-def _what_instead(data: bytes) -> str:
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
-        return (
-            "HEIC is not taken, only JPG and PNG; install the extra that reads it "
-            "(pip install 'humanbody-cli[fit]') and use --fit"
-        )
-    return "not a picture, or damaged at its beginning; replace the file"
+        raise unsupported(advice(data, fit=fit)) from None
 
 
 def _orientation(image: Image.Image, raw: bytes | None) -> int:
@@ -259,7 +255,7 @@ def _orientation(image: Image.Image, raw: bytes | None) -> int:
         else:
             exif = image.getexif()
         value = exif.get(_ORIENTATION, 1)
-    except _BROKEN_EXIF:
+    except Exception:  # noqa: BLE001 - broken Exif is common, raises anything, and harms no pixel
         return 1
     # HEIF is handed out upright by its decoder, which rewrites the tag.
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -279,17 +275,22 @@ def _exif_of_png(image: Image.Image, data: bytes) -> bytes:
     return b""
 
 
-def _load(image: Image.Image) -> None:
-    try:
-        image.load()
-    except _BROKEN as error:
-        message = f"damaged or cut short: {_short(error)}; replace the file"
-        raise unsupported(message) from error
+def _load(image: Any, deadline: Deadline | None) -> None:
+    """Decode; under a deadline in parts, each of which may be the last."""
+    if deadline is not None:
+        if image.format == "PNG":
+            image.decodermaxblock = _PNG_PART
+        elif isinstance(image.fp, Source):
+            image.fp.part_scans()
+    image.load()
 
 
+@decoding()
 def _decode(picture: Picture) -> Image.Image:
-    with _opened(picture.data) as image:
-        _load(image)
+    with _opened(picture.data, picture.deadline) as image:
+        _load(image, picture.deadline)
+        if picture.deadline is not None:
+            picture.deadline.check()
         turn = _TURNS.get(picture.orientation)
         upright = image.transpose(turn) if turn is not None else image
         return _normalised(upright, picture)
@@ -341,7 +342,7 @@ def _cmyk_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
             ImageCms.createProfile("sRGB"),
             outputMode="RGB",
         )
-    except (ImageCms.PyCMSError, OSError):
+    except Exception:  # noqa: BLE001 - a broken profile raises anything, and harms no pixel
         return image.convert("RGB")
     return converted if converted is not None else image.convert("RGB")
 
@@ -355,10 +356,6 @@ def rgb_profile(picture: Picture) -> bytes | None:
     return profile if profile is not None and profile[16:20] == b"RGB " else None
 
 
-def _short(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
-
-
 def upright_exif(picture: Picture) -> bytes | None:
     """The photo's Exif for a cutout that is upright already: without its orientation."""
     if picture.exif is None:
@@ -368,5 +365,5 @@ def upright_exif(picture: Picture) -> bytes | None:
         exif.load(picture.exif)
         exif.pop(_ORIENTATION, None)
         return exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else None
-    except _BROKEN_EXIF:
+    except Exception:  # noqa: BLE001 - as in `_orientation`: without it the cutout is sound
         return None

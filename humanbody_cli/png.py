@@ -41,6 +41,9 @@ _DEPTHS = {
 }
 """Colour type -> bits a channel (PNG 1.2, 4.1.1)."""
 
+_PIXEL_CHUNKS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
+"""What the pixels are made of."""
+
 _INFLATE_STEP = 1 << 20
 
 STRIP = 128
@@ -113,6 +116,22 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
             raise BrokenPng("a checksum in the PNG does not fit")
         yield kind, view[offset + 8 : end - 4]
         offset = end
+
+
+def bare(data: bytes) -> bytes:
+    """The same pixels without what only describes them: a decoder may refuse a sound picture for a
+    cHRM, gAMA, pHYs or text that it dislikes.
+
+    Raises:
+        BrokenPng: where a chunk is damaged or cut short.
+    """
+    parts = [SIGNATURE]
+    header_is_there = False
+    for kind, payload in chunks(data):
+        if kind in _PIXEL_CHUNKS and not (kind == b"IHDR" and header_is_there):
+            parts.append(_chunk(kind, bytes(payload)))
+        header_is_there |= kind == b"IHDR"
+    return b"".join(parts)
 
 
 def verify(data: bytes) -> PngHeader:
@@ -238,15 +257,24 @@ def encode_parts(size: tuple[int, int], mode: str, part: Part) -> bytes:
     Every row is filtered with Up and deflated by ISA-L (24 megapixels RGBA: 0.3 s) or by zlib with
     run lengths only; without numpy Pillow writes at level 1 (1.4 s, at the default 5.9 s).
     """
-    width, height = size
-    try:
-        pixels = _deflated(_filtered(size, mode, part), is_large=width * height >= _LARGE)
-    except ImportError:
+    # Asked beforehand: an ImportError from within `part` must not choose the encoder, for the
+    # bytes are to depend on the pixels and on what is installed alone.
+    if not _has_numpy():
         return _encode_with_pillow(_joined(size, mode, part))
+    width, height = size
+    pixels = _deflated(_filtered(size, mode, part), is_large=width * height >= _LARGE)
     ihdr = struct.pack(">IIBBBBB", width, height, 8, _COLOURS[mode], 0, 0, 0)
     return b"".join(
         (SIGNATURE, _chunk(b"IHDR", ihdr), _chunk(b"IDAT", pixels), _chunk(b"IEND", b""))
     )
+
+
+def _has_numpy() -> bool:
+    try:
+        import numpy as np  # noqa: F401 - whether it can be loaded is the question
+    except ImportError:
+        return False
+    return True
 
 
 def _strips(size: tuple[int, int]) -> Iterator[Box]:

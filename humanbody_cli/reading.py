@@ -10,15 +10,14 @@ import sys
 from dataclasses import dataclass
 
 from humanbody_cli import pictures
+from humanbody_cli.decoding import unsupported
 from humanbody_cli.errors import PhotoError
 from humanbody_cli.photos import Kind, Photo
 from humanbody_cli.pictures import Picture
 from humanbody_cli.protocol import codes, limits
 from humanbody_cli.protocol.requests import Credentials, request_size
 
-MAX_FIT_BYTES = 256 * 1024 * 1024
-"""Bytes of a file that ``--fit`` agrees to read."""
-
+MAX_FIT_BYTES = pictures.MAX_FIT_BYTES
 UNREADABLE = "UNREADABLE"
 _HEAD = 256 * 1024  # bytes: enough for the header of a file that is too large anyway
 _DOWNLOAD_SECONDS = 30.0
@@ -53,10 +52,9 @@ def examine(photo: Photo, rules: Rules) -> Picture:
         PhotoError: rejected, with the API's own error name where one fits.
     """
     data, size = read(photo, rules.most_bytes)
-    picture = _header(data, size)
+    picture = _header(data, size, rules)
     if rules.fit:
-        if size > MAX_FIT_BYTES:
-            pictures.check_file_size(size, size)
+        pictures.check_fit_size(size)
         pictures.check_pixels(picture)
     else:
         pictures.check_limits(picture, size, request_size(size, rules.credentials))
@@ -64,12 +62,15 @@ def examine(photo: Photo, rules: Rules) -> Picture:
     return picture
 
 
-def _header(data: bytes, size: int) -> Picture:
+def _header(data: bytes, size: int, rules: Rules) -> Picture:
     try:
-        return pictures.read_header(data)
+        return pictures.read_header(data, fit=rules.fit)
     except PhotoError:
         if size > len(data):  # the header may stand behind a preview that was not read
-            pictures.check_file_size(size, size)
+            if rules.fit:
+                pictures.check_fit_size(size)
+            else:
+                pictures.check_file_size(size, size)
         raise
 
 
@@ -114,7 +115,7 @@ def _read_file(path: str, most: int) -> tuple[bytes, int]:
 
 
 def _no_file() -> PhotoError:
-    return pictures.unsupported("not a regular file (a pipe, socket, folder or device)")
+    return unsupported("not a regular file (a pipe, socket, folder or device)")
 
 
 def _download(url: str, most: int) -> tuple[bytes, int]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from PIL import Image
 
 from humanbody_cli import compose, pictures, png
 from humanbody_cli.compose import Mask
+from humanbody_cli.decoding import out_of_memory, short
 from humanbody_cli.engines.base import Ask, Segmentation
+from humanbody_cli.errors import HbsegError, PhotoError
 from humanbody_cli.pictures import Picture
 from humanbody_cli.settings import Edges, Metadata, Wanted
 from humanbody_cli.uploads import Upload
+
+NOT_COMPOSED = "NOT_COMPOSED"
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,37 @@ def make(
     """Results from a segmentation: the mask at the photo's full size, the cutout from its pixels.
 
     Raises:
-        PhotoError: the photo's pixels turn out to be damaged.
+        PhotoError: failed, with the attempts that were spent on it, where this cannot be made.
     """
+    try:
+        return _made(wanted, picture, upload, found, engine)
+    except PhotoError as error:  # it was sent, so it is not rejected, whatever is wrong with it
+        error.rejected, error.attempts = False, found.attempts
+        raise
+
+
+@contextlib.contextmanager
+def composing() -> Iterator[None]:
+    """Whatever goes wrong while one photo's results are composed is that photo's failure.
+
+    Raises:
+        PhotoError: in the place of any exception that is not one of ours already.
+    """
+    try:
+        yield
+    except HbsegError:
+        raise
+    except MemoryError as error:
+        raise out_of_memory() from error
+    except Exception as error:
+        message = f"cannot be composed: {short(error)}; report this with the photo"
+        raise PhotoError(NOT_COMPOSED, message) from error
+
+
+@composing()
+def _made(
+    wanted: Wanted, picture: Picture, upload: Upload, found: Segmentation, engine: str
+) -> Results:
     mask = found.mask
     if mask is not None and mask.image.size != picture.size:
         mask = Mask(enlarged(mask.image, picture))
@@ -60,7 +94,7 @@ def make(
         cutout: bytes | None = _with_looks(found.cutout, picture, wanted)
     else:
         cutout = cutout_of(wanted, picture, mask) if wanted.cutout and mask else None
-    coverage, doubt = _figures(mask, found.cutout)
+    coverage, doubt = _figures(mask, found.cutout, upload.size)
     return Results(
         mask=mask.png if wanted.mask and mask else None,
         cutout=cutout,
@@ -75,7 +109,11 @@ def make(
 
 
 def enlarged(mask: Image.Image, picture: Picture) -> Image.Image:
-    """A mask of a shrunk photo at full size, along the photo's own edges where numpy is there."""
+    """A mask of a shrunk photo at full size, along the photo's own edges where numpy is there.
+
+    Raises:
+        PhotoError: where the photo's pixels are damaged.
+    """
     try:
         from humanbody_cli import mattes
     except ImportError:
@@ -84,8 +122,14 @@ def enlarged(mask: Image.Image, picture: Picture) -> Image.Image:
     return mattes.enlarge_mask(mask, pixels if pixels.mode == "RGB" else pixels.convert("RGB"))
 
 
+@composing()
 def cutout_of(wanted: Wanted, picture: Picture, mask: Mask) -> bytes:
-    """The cutout as PNG, composed from the photo's own pixels."""
+    """The cutout as PNG, composed from the photo's own pixels.
+
+    Raises:
+        PhotoError: where the photo's pixels are damaged, or this goes wrong.
+        UsageError: where soft edges are wanted and numpy is not installed.
+    """
     blend = compose.soft_cutout if wanted.edges is Edges.SOFT else compose.hard_cutout
     return _with_looks(blend(picture.pixels(), mask.image).png(), picture, wanted)
 
@@ -95,10 +139,15 @@ def _with_looks(cutout: bytes, picture: Picture, wanted: Wanted) -> bytes:
     return png.with_looks(cutout, profile=pictures.rgb_profile(picture), exif=exif)
 
 
-def _figures(mask: Mask | None, cutout: bytes | None) -> tuple[float | None, float | None]:
+def _figures(
+    mask: Mask | None, cutout: bytes | None, size: tuple[int, int]
+) -> tuple[float | None, float | None]:
+    """Coverage and doubt. None of a cutout that is sound by its structure but not to Pillow."""
     if mask is not None:
         return mask.coverage(), mask.doubt()
     if cutout is None:
         return None, None
-    with Image.open(io.BytesIO(cutout), formats=["PNG"]) as image:
-        return Mask(image.convert("RGBA").getchannel("A")).coverage(), None
+    try:
+        return Mask.of_cutout(cutout, size).coverage(), None
+    except (ValueError, PhotoError):
+        return None, None

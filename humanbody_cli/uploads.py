@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image, JpegImagePlugin
 
+from humanbody_cli.decoding import decoding
 from humanbody_cli.errors import PhotoError
 from humanbody_cli.pictures import API_FORMATS, Picture, read_header
 from humanbody_cli.protocol import codes, limits
@@ -41,11 +42,16 @@ class Upload:
     picture: Picture
 
     def pixels(self) -> Image.Image:
-        """The pixels that the engine is to look at, RGB."""
+        """The pixels that the engine is to look at, RGB.
+
+        Raises:
+            PhotoError: where they are damaged.
+        """
         image = self.picture.pixels()
         return image if image.mode == "RGB" else image.convert("RGB")
 
 
+@decoding()
 def prepare(picture: Picture, *, fit: bool) -> Upload:
     """The upload for a checked photo.
 
@@ -161,15 +167,21 @@ def _opaque(image: Image.Image) -> Image.Image:
 def _same_tables(picture: Picture) -> dict[str, Any]:
     """The photo's own quantisation: turning it upright then costs next to no quality or size."""
     with Image.open(io.BytesIO(picture.data), formats=["JPEG", "MPO"]) as image:
-        tables: Any = getattr(image, "quantization", None)
         sampling = JpegImagePlugin.get_sampling(image)
-    if picture.mode != "RGB" or not tables or sampling < 0:
+        tables = _tables(image)
+    if picture.mode != "RGB" or sampling < 0 or tables is None:
         return {"quality": 95}
     if picture.orientation >= 5:  # rows and columns change places, in the tables too
-        tables = {
-            key: [table[(i % 8) * 8 + i // 8] for i in range(64)] for key, table in tables.items()
-        }
+        tables = [[table[(i % 8) * 8 + i // 8] for i in range(64)] for table in tables]
     return {"qtables": tables, "subsampling": sampling}
+
+
+def _tables(image: Any) -> list[list[int]] | None:
+    """The tables of brightness and colour, which each component names by a number from 0 to 3."""
+    numbers = [component[3] for component in image.layer[:2]]
+    if not all(number in image.quantization for number in numbers):
+        return None
+    return [image.quantization[number] for number in numbers]
 
 
 def _saved(image: Image.Image, kind: str, **options: Any) -> bytes:

@@ -14,7 +14,7 @@ from humanbody_cli.reading import Rules
 
 
 def _checked(data: bytes, rules: Rules) -> None:
-    picture = read_header(data)
+    picture = read_header(data, fit=rules.fit)
     if not rules.fit:
         check_limits(picture, len(data), request_size(len(data)))
     pictures.check_sound(picture, keep_pixels=True)

@@ -27,7 +27,7 @@ FLOORS: list[set[str]] = [
     {"engines.base"},
     {"journal", "compose", "reading", "uploads", "lock", "receipts"},
     {"publish", "pictures", "mattes", "database"},
-    {"photos", "quota", "png"},
+    {"photos", "quota", "png", "jpeg", "decoding"},
     {"names", "outcomes", "stopping"},
     {"settings"},
     {"protocol"},

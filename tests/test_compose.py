@@ -251,7 +251,7 @@ def test_without_numpy_the_error_says_what_to_install(monkeypatch):
     for name in ("numpy", "humanbody_cli.mattes"):  # as if neither had been loaded before
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delattr(humanbody_cli, "mattes", raising=False)
-    with pytest.raises(UsageError, match=r"humanbody-cli\[soft\]"):
+    with pytest.raises(UsageError, match="pip install numpy"):
         soft_cutout(Image.new("RGB", (4, 4)), Image.new("L", (4, 4)))
 
 

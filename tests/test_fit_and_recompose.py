@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, Hbseg, photo
 from fake_api import FakeApi
+from making import saved
 from PIL import Image, ImageCms
 
 SAMPLES = ROOT / "sample_images"
@@ -116,6 +117,27 @@ def test_other_formats_are_converted(
     done = paid(*arguments, "--fit")
     assert done.code == 0, done.err
     assert _pixels(tmp_path / "out/cutouts/a.png").shape == (600, 512, 4)
+
+
+@pytest.mark.parametrize("fit", [(), ("--fit",)])
+def test_odd_files_are_passed_and_the_good_one_is_done(
+    hbseg: Hbseg, grace: Image.Image, tmp_path: Path, fit: tuple[str, ...]
+) -> None:
+    """Files whose decoders raise what they like cost no other photo: exit 3 and no traceback."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    avif = saved(grace, "AVIF", quality=40, speed=9)
+    (folder / "avif.jpg").write_bytes(avif[: len(avif) // 2])
+    (folder / "b.avif").write_bytes(avif[:60] + bytes(80) + avif[140:])
+    (folder / "c.avif").write_bytes(avif[:-9000] + bytes(9000))
+    (folder / "tiny.jpg").write_bytes(saved(grace.resize((7, 5)), "JPEG"))
+    (folder / "z.jpg").write_bytes(GRACE.read_bytes())
+    for _ in range(2):
+        ended = hbseg("segment", "photos", "-o", "out", "--json", *fit)
+        assert ended.code == 3, ended.err
+        assert "Traceback" not in ended.err
+        assert (tmp_path / "out/cutouts/z.png").exists()
+        assert (tmp_path / "out/cutouts/tiny.png").exists() is bool(fit)
 
 
 def test_a_large_photo_comes_back_at_full_size(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,9 +31,11 @@ from making import (
     srgb_profile,
     stored,
 )
+from mutations import heic
 from PIL import Image, PngImagePlugin
 
 from humanbody_cli import pictures
+from humanbody_cli.errors import PhotoError
 from humanbody_cli.pictures import Picture, read_header
 from humanbody_cli.reading import Rules
 
@@ -377,28 +381,111 @@ def test_heic_is_rejected_with_a_hint_and_read_with_fit(checked):
     assert shows_quarters(found.pixels(), by=12)
 
 
-def test_heic_without_the_extra_says_what_to_install(tmp_path):
-    """Where no decoder is installed the message names the extra."""
-    import subprocess
-    import sys
+HEIC_HEAD = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+AVIF_HEAD = b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf"
 
-    script = """
+WITHOUT_READERS = f"""
 import sys
-sys.modules["pillow_heif"] = None
-from humanbody_cli import pictures
+sys.modules["pillow_heif"] = sys.modules["PIL._avif"] = None
+from humanbody_cli import decoding, pictures
 from humanbody_cli.errors import PhotoError
 pictures.configure_pillow()
-try:
-    pictures.read_header(b"\\0\\0\\0\\x18ftypheic\\0\\0\\0\\0mif1heic" + bytes(400))
-except PhotoError as error:
-    print(error.code, error.message)
+print(decoding.readers())
+for head in ({HEIC_HEAD!r}, {AVIF_HEAD!r}):
+    for fit in (False, True):
+        try:
+            pictures.read_header(head + bytes(400), fit=fit)
+        except PhotoError as error:
+            print(error.code, error.message)
 """
+
+
+def test_a_missing_reader_is_named_with_the_way_to_it():
+    """Without its reader a HEIC or AVIF is told how to install it, from a clone too; who uses --fit
+    already is not told to."""
     root = Path(pictures.__file__).parents[1]
     run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=True
+        [sys.executable, "-c", WITHOUT_READERS],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        check=True,
     )
-    assert run.stdout.startswith(FORMAT + " HEIC is not taken")
-    assert "humanbody-cli[fit]" in run.stdout
+    readers, heic, heic_fit, avif, avif_fit = run.stdout.splitlines()
+    assert readers == ""
+    assert heic.startswith(f"{FORMAT} HEIC is not taken, only JPG and PNG")
+    assert heic_fit.startswith(f"{FORMAT} HEIC cannot be read: its reader is not installed")
+    assert avif.startswith(f"{FORMAT} AVIF is not taken, only JPG and PNG")
+    assert avif_fit.startswith(f"{FORMAT} AVIF cannot be read: its reader is not installed")
+    assert "pip install pillow-heif" in heic and "pip install pillow-heif" in heic_fit
+    assert "--fit" in heic and "--fit" in avif
+    assert "--fit" not in heic_fit and "--fit" not in avif_fit
+    assert "humanbody-cli" not in run.stdout
+
+
+@pytest.mark.parametrize("fit", [True, False])
+@pytest.mark.parametrize(("name", "head"), [("HEIC", HEIC_HEAD), ("AVIF", AVIF_HEAD)])
+def test_a_damaged_heic_or_avif_is_called_damaged(name, head, fit):
+    """Where its reader is installed, a HEIC or AVIF that cannot be opened is damaged."""
+    if name == "HEIC":
+        pytest.importorskip("pillow_heif")
+    message = rejection(head + bytes(400), Rules(fit=fit)).message
+    assert "damaged" in message
+    assert "install" not in message
+
+
+def test_the_readers_are_named():
+    """``readers`` names what is installed, in one order, and loads none of it."""
+    script = "import sys; from humanbody_cli.decoding import readers; r = readers()\n"
+    script += "assert not {'PIL.Image', 'pillow_heif'} & set(sys.modules); print(r)"
+    root = Path(pictures.__file__).parents[1]
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root)
+    pytest.importorskip("pillow_heif")
+    assert run.stdout.strip() == "avif,heif", run.stderr
+
+
+def test_a_file_too_large_for_fit_is_not_told_to_use_fit():
+    """Beyond what --fit reads, the message names that bound and does not offer --fit."""
+    with pytest.raises(PhotoError, match="beyond what --fit takes") as caught:
+        pictures.check_fit_size(pictures.MAX_FIT_BYTES + 1)
+    assert caught.value.code == "IMAGE_FILE_TOO_LARGE"
+    assert "use --fit" not in caught.value.message
+    pictures.check_fit_size(pictures.MAX_FIT_BYTES)
+
+
+def _box_of(data: bytes, name: bytes) -> int:
+    """Where the payload of a HEIF's or AVIF's last box of this name begins."""
+    return data.rindex(name) + len(name)
+
+
+@pytest.mark.parametrize("rules", [Rules(), FIT, Rules(fit=True, keep_pixels=True)])
+@pytest.mark.parametrize("kind", ["AVIF", "HEIC"])
+def test_damaged_pixels_of_modern_formats_are_rejected(checked, kind, rules):
+    """Broken AVIF and HEIC, in their headers or their pixels, are this photo's rejection."""
+    if kind == "HEIC":
+        pytest.importorskip("pillow_heif")
+    data = heic(noise((128, 96))) if kind == "HEIC" else saved(noise((128, 96)), "AVIF")
+    pixels = _box_of(data, b"mdat")
+    for damaged in (
+        data[:pixels] + b"\xff" * (len(data) - pixels),
+        data[:pixels] + bytes(len(data) - pixels),
+        data[: len(data) // 2],
+        data[:40] + bytes(60) + data[100:],
+    ):
+        assert checked(damaged, rules) == FORMAT
+
+
+def test_a_preview_never_stands_for_the_pixels(checked):
+    """A HEIC whose pixels are damaged is rejected though the preview inside it is sound."""
+    heif = pytest.importorskip("pillow_heif")
+    file = heif.from_pillow(noise((400, 300)))
+    buffer = io.BytesIO()
+    file.save(buffer, quality=60, thumbnails=[100])
+    data = buffer.getvalue()
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.info["thumbnails"]
+    pixels = _box_of(data, b"mdat")  # the picture's own come first
+    assert checked(data[:pixels] + b"\xff" * 400 + data[pixels + 400 :], FIT) == FORMAT
 
 
 def test_animated_gifs_give_their_first_frame():

@@ -30,8 +30,9 @@ from PIL import Image, ImageChops, ImageFilter, ImageStat, JpegImagePlugin
 
 from humanbody_cli import pictures, uploads
 from humanbody_cli.errors import PhotoError
-from humanbody_cli.pictures import read_header
+from humanbody_cli.pictures import Picture, read_header
 from humanbody_cli.protocol.requests import request_size
+from humanbody_cli.reading import Rules
 from humanbody_cli.uploads import Upload, fitted_size, prepare
 
 TWO_MB = 2_097_152
@@ -158,6 +159,41 @@ def test_a_turned_jpeg_keeps_its_quality(orientation):
     data = jpeg(_soft_photo(), orientation=orientation, quality=75, subsampling=0)
     sent, original = opened(prepared(data).data), read_header(data).pixels()
     assert _mean_difference(sent, original) < 0.3
+
+
+def _renumbered(data: bytes, numbers: dict[int, int]) -> bytes:
+    """A JPEG whose quantisation tables have other numbers, in the tables and in the frame."""
+    changed, place = bytearray(data), 2
+    while changed[place + 1] != 0xDA:
+        kind, length = changed[place + 1], int.from_bytes(changed[place + 2 : place + 4], "big")
+        if kind == 0xDB:
+            for table in range(place + 4, place + 2 + length, 65):
+                changed[table] = numbers[changed[table]]
+        if kind == 0xC0:
+            for component in range(place + 12, place + 2 + length, 3):
+                changed[component] = numbers[changed[component]]
+        place += 2 + length
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("tables", "numbers"), [(1, {0: 1}), (1, {0: 3}), (2, {0: 1, 1: 0}), (2, {0: 2, 1: 3})]
+)
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_tables_of_any_number_are_kept(orientation, tables, numbers):
+    """A turned JPEG keeps its quantisation whatever numbers its tables have, even a single one."""
+    own = [[3 + i // 4 for i in range(64)], [5 + i % 8 for i in range(64)]][:tables]
+    photo = stored(_soft_photo(), orientation)
+    plain = jpeg(photo, exif=exif(orientation), qtables=own)
+    data = _renumbered(plain, numbers)
+    assert read_header(data).pixels().tobytes() == read_header(plain).pixels().tobytes()
+    assert prepared(data).data == prepared(plain).data
+
+
+def test_a_turned_jpeg_without_its_table_in_the_header_is_sent_all_the_same(monkeypatch):
+    """Where the tables cannot be told, the photo is sent at a high quality."""
+    monkeypatch.setattr(uploads, "_tables", lambda _: None)
+    assert within_limits(prepared(jpeg(orientation=6)))
 
 
 def _soft_photo() -> Image.Image:
@@ -292,6 +328,15 @@ def test_tiny_pictures_are_made_to_fit(size):
     upload = prepared(png(Image.new("RGB", size, GOLD)), fit=True)
     assert within_limits(upload)
     assert opened(upload.data).getpixel((20, 20)) == GOLD
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 7), (8, 7), (7, 300), (47, 5)])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpegs_under_8_pixels_are_made_to_fit(checked, size, progressive):
+    """A JPEG too small to be decoded at an eighth is checked and enlarged like any other."""
+    found = checked(jpeg(Image.new("RGB", size, GOLD), progressive=progressive), Rules(fit=True))
+    assert isinstance(found, Picture)
+    assert within_limits(prepare(found, fit=True))
 
 
 @pytest.mark.parametrize("size", [(20_000, 30), (30, 20_000), (9000, 50)])
