@@ -7,6 +7,7 @@ import base64
 import hashlib
 import io
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from PIL import Image
 
 from humanbody_cli import png
 from humanbody_cli.compose import hard_cutout
+from humanbody_cli.decoding import Deadline
 from humanbody_cli.engines.base import Ask, Engine, Segmentation
 from humanbody_cli.errors import HbsegError, PhotoError
 from humanbody_cli.pictures import Picture, check_limits, check_sound, read_header
@@ -192,7 +194,7 @@ def open_upload(data: bytes, seconds: float) -> Upload:
         raise PhotoError(codes.UNSUPPORTED_FORMAT, "neither JPG nor PNG", rejected=True)
     if data.startswith(png.SIGNATURE):
         _check_png(data)
-    picture = read_header(data)
+    picture = read_header(data, deadline=Deadline.after(seconds, time.thread_time))
     check_limits(picture, len(data), len(data))
     check_sound(picture, keep_pixels=True)
     # Not `uploads.prepare`: turning a photo upright needs no second round of compression here.
