@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import pytest
 from making import interlaced_png, jpeg, noise, png, raw_png
 from PIL import Image
+from test_jpeg import EOI, progressive
 
 from humanbody_cli import pictures
 from humanbody_cli.decoding import Deadline, Source, decoding
 from humanbody_cli.errors import PhotoError, UsageError
 from humanbody_cli.pictures import check_sound, read_header
-from test_jpeg import EOI, progressive
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +126,7 @@ def test_a_source_without_a_deadline_is_a_plain_file():
 def test_any_exception_of_a_decoder_rejects_the_photo(error):
     """One photo is rejected in one sentence, whatever its decoder raised."""
     with (
-        pytest.raises(PhotoError, match="damaged or cut short: .+; replace the file") as caught,
+        pytest.raises(PhotoError, match=r"damaged or cut short: .+; replace the file") as caught,
         decoding(),
     ):
         raise error

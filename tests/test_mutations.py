@@ -19,7 +19,7 @@ from humanbody_cli.photos import single
 from humanbody_cli.reading import Rules
 from humanbody_cli.settings import Edges, Metadata, Wanted
 
-ROUNDS = int(os.environ.get("MUTATIONS", "12"))
+ROUNDS = int(os.environ.get("MUTATIONS", "5"))
 """Mutations of each file for each way through; more are a matter of time only."""
 
 FILES = corpus()
@@ -50,8 +50,7 @@ def outcome(path: Path, fit: bool, keep_pixels: bool, edges: Edges) -> str:
         made = results.make(wanted, picture, upload, Segmentation(mask), "local")
         assert made.cutout is not None and made.mask is not None
     except PhotoError as error:
-        assert error.message and "\n" not in error.message
-        return error.code
+        return error.code if error.message and "\n" not in error.message else "no sentence"
     return "done"
 
 
@@ -76,7 +75,7 @@ def test_a_damaged_file_ends_in_a_result_or_a_rejection(tmp_path, name):
                 data = mutated(FILES[name], rng)
                 path.write_bytes(data)
                 try:
-                    outcome(path, *way)
+                    assert outcome(path, *way) != "no sentence"
                 except Exception as error:
                     found = Path(os.environ.get("TMPDIR", "/tmp")) / f"mutation-{name}-{number}"
                     found.write_bytes(data)

@@ -439,9 +439,11 @@ def test_the_readers_are_named():
     script = "import sys; from humanbody_cli.decoding import readers; r = readers()\n"
     script += "assert not {'PIL.Image', 'pillow_heif'} & set(sys.modules); print(r)"
     root = Path(pictures.__file__).parents[1]
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root)
     pytest.importorskip("pillow_heif")
-    assert run.stdout.strip() == "avif,heif", run.stderr
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=True
+    )
+    assert run.stdout.strip() == "avif,heif"
 
 
 def test_a_file_too_large_for_fit_is_not_told_to_use_fit():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from making import chunks_of, jpeg, noise, png, png_from
@@ -136,3 +137,52 @@ def test_pixels_found_damaged_after_the_call_are_no_rejection(monkeypatch):
         results.make(Wanted(), picture, upload, Segmentation(Mask(MASK), attempts=1), "api")
     assert not caught.value.rejected
     assert caught.value.attempts == 1
+
+
+def _cutout(wanted: Wanted, data: bytes, mask: Mask, *, fresh: bool) -> bytes | None:
+    """A cutout by the way that a fresh answer takes, or by that from a published mask."""
+    picture = read_header(data)
+    if fresh:
+        upload = prepare(picture, fit=wanted.fit)
+        picture.forget_pixels()
+        return results.make(wanted, picture, upload, Segmentation(mask), "api").cutout
+    picture.pixels()
+    return results.cutout_of(wanted, picture, mask)
+
+
+@pytest.mark.parametrize("fit", [False, True])
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("edges", Edges)
+@pytest.mark.parametrize("kind", ["png", "jpeg", "png-16", "pixels"])
+def test_a_cutouts_bytes_do_not_tell_how_it_came_about(kind, edges, orientation, fit):
+    """From an answer's mask in any form, or from the mask that was published of it, in any thread:
+    the same photo, mask and options give the same bytes."""
+    size = (4200, 60) if fit else SIZE
+    data = jpeg(noise(size), orientation=orientation)
+    wanted = Wanted(edges=edges, fit=fit)
+    small = prepare(read_header(data), fit=fit).size
+    mask = Image.radial_gradient("L").resize(small)
+    answer = {
+        "png": lambda: Mask.read(png(mask), small),
+        "jpeg": lambda: Mask.read(jpeg(mask), small),
+        "png-16": lambda: Mask.read(png(mask.convert("I;16")), small),
+        "pixels": lambda: Mask(mask),
+    }[kind]
+    picture = read_header(data)
+    first = results.make(wanted, picture, prepare(picture, fit=fit), Segmentation(answer()), "api")
+    published = Mask.read(first.mask or b"", picture.size)
+    with ThreadPoolExecutor(4) as pool:
+        ways = [pool.submit(_cutout, wanted, data, answer(), fresh=True) for _ in range(3)]
+        ways += [pool.submit(_cutout, wanted, data, published, fresh=False) for _ in range(3)]
+        assert {way.result() for way in ways} == {first.cutout}
+
+
+def test_an_import_that_fails_while_composing_chooses_no_other_encoder():
+    """The encoder is chosen by what is installed, and by nothing that happens to one photo."""
+
+    def part(box: structure.Box) -> Image.Image:
+        raise ImportError("something else")
+
+    pytest.importorskip("numpy")
+    with pytest.raises(ImportError, match="something else"):
+        structure.encode_parts((8, 8), "L", part)
