@@ -2,7 +2,7 @@
 
 ``a/b.jpg`` becomes ``a/b.png``. Where two sources of one folder would meet on a name (``b.jpg`` and
 ``b.png``, ``B.jpg`` and ``b.jpg``), each gets its full name: ``b.jpg.png``, ``b.png.png``. Names
-that still differ only in case or Unicode form are told apart by a mark (``b.jpg~1a2b3c4d.png``),
+that still differ only in case or Unicode form are told apart by a mark (``B.jpg~69317c95.png``),
 because the output may lie on a file system that sees one name in both, or be copied to one.
 """
 
@@ -79,20 +79,30 @@ def _are_plain(files: Sequence[str]) -> bool:
 def _told_apart(names: dict[str, str], reserved: set[str]) -> dict[str, str]:
     """The same names, cut where they are too long and marked where they still meet something.
 
-    Of several names that fold alike the first by order stays as it is.
+    Of several names that fold alike the first by `_rank` stays as it is.
     """
     keepers: dict[str, str] = {}
-    for file in sorted(names):
+    for file in sorted(names, key=_rank):
         if _fits(names[file]):
             keepers.setdefault(folded(names[file]), file)
     taken = reserved | keepers.keys()
     final = dict(names)
-    for file in sorted(names):
+    for file in sorted(names, key=_rank):
         fold = folded(names[file])
         if keepers.get(fold) != file or fold in reserved:
             final[file] = beside(taken, names[file], file)
             taken.add(folded(final[file]))
     return final
+
+
+def _rank(name: str) -> tuple[bool, bytes]:
+    """Names that are in their folded form (``a.jpg``) before others (``A.jpg``), each by order."""
+    return folded(name) != _unicode(name), os.fsencode(name)
+
+
+def _unicode(name: str) -> str:
+    """A name's characters, whatever the file system's encoding: other systems store UTF-8."""
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def beside(taken: Collection[str], name: str, identity: str) -> str:
@@ -126,8 +136,8 @@ def folded(name: str) -> str:
     formKC. Dots and spaces at a name's end do not count, as on exFAT and SMB.
     """
     if not name.isascii():
-        text = os.fsencode(name).decode("utf-8", "surrogateescape")
-        once = unicodedata.normalize("NFKC", unicodedata.normalize("NFD", text).casefold())
+        name = unicodedata.normalize("NFD", _unicode(name))
+        once = unicodedata.normalize("NFKC", name.casefold())
         bare = _IGNORABLE.sub("", unicodedata.normalize("NFKC", once.casefold()))
         name = unicodedata.normalize("NFKC", bare)
     if name.endswith((".", " ")) or "./" in name or " /" in name:
@@ -175,7 +185,7 @@ def _is_text(name: bytes) -> bool:
 def folder_aliases(folders: Sequence[str]) -> dict[str, str]:
     """Output names for those subfolders of one folder that cannot keep their own.
 
-    Of several folders that fold alike (``A`` and ``a``) the first by order keeps its name and the
+    Of several folders that fold alike (``A`` and ``a``) the first by `_rank` keeps its name and the
     others are marked: a file system that sees one folder in both would mix what they hold.
     """
     taken = {folded(folder) for folder in folders}
@@ -183,7 +193,7 @@ def folder_aliases(folders: Sequence[str]) -> dict[str, str]:
         return {}
     aliases: dict[str, str] = {}
     keepers: dict[str, str] = {}
-    for folder in sorted(folders):
+    for folder in sorted(folders, key=_rank):
         if keepers.setdefault(folded(folder), folder) != folder:
             aliases[folder] = _folder_beside(taken, folder)
             taken.add(folded(aliases[folder]))

@@ -274,6 +274,7 @@ class _Finder:
         self.claims = Claims()
         self.met: Met | None = None
         self.took_stdin = False
+        self.beside: tuple[str, set[str]] = ("", set())
 
     def photos(self) -> Iterator[Photo]:
         check_inputs(self.settings)
@@ -313,11 +314,16 @@ class _Finder:
         """What is no folder. It steps aside of the names that belong to a folder's photos."""
         for photo in self._photo(one.name):
             if one.nested:  # and its folder's walk has left it out
-                taken = _taken_in(os.path.dirname(one.key))
+                taken = self._taken_beside(os.path.dirname(one.key))
             wanted = one.base if one.base and photo.kind is Kind.FILE else photo.name
             folder, base = os.path.split(wanted)  # stdin's name may have a folder
             base = base if folder else beside(taken, base, photo.key)
             yield self._called(photo, one.prefix + os.path.join(folder, base))
+
+    def _taken_beside(self, folder: str) -> set[str]:
+        if self.beside[0] != folder:
+            self.beside = (folder, _taken_in(folder))
+        return self.beside[1]
 
     def _called(self, photo: Photo, name: str) -> Photo:
         return photo._replace(name=self.claims.claim(name, photo.key))

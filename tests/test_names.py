@@ -109,15 +109,15 @@ def test_every_name_can_be_made_on_disk(tmp_path_factory, name):
         (["a.b.jpg"], ["a.b.png"]),
         (["a.jpg", "b.jpg"], ["a.png", "b.png"]),
         (["b.jpg", "b.png"], ["b.jpg.png", "b.png.png"]),
-        (["B.jpg", "b.jpg"], ["B.jpg.png", "b.jpg~7a11ab94.png"]),
+        (["B.jpg", "b.jpg"], ["B.jpg~69317c95.png", "b.jpg.png"]),
         (
             ["a.jpg", "a.png", "A.jpg", "c.jpg"],
-            ["a.jpg~509b0d46.png", "a.png.png", "A.jpg.png", "c.png"],
+            ["a.jpg.png", "a.png.png", "A.jpg~c88c8fca.png", "c.png"],
         ),
         # b.jpg.png's plain name is the full name of b.jpg: it moves on.
         (["b.jpg", "b.png", "b.jpg.png"], ["b.jpg.png", "b.png.png", "b.jpg.png.png"]),
         (["b.jpg.jpg", "b.jpg.png"], ["b.jpg.jpg.png", "b.jpg.png.png"]),
-        (["\u00e9.jpg", "e\u0301.jpg"], ["\u00e9.jpg~b83fca42.png", "e\u0301.jpg.png"]),
+        (["\u00e9.jpg", "e\u0301.jpg"], ["\u00e9.jpg.png", "e\u0301.jpg~146f2b56.png"]),
         (["photo"], ["photo.png"]),
         (["a\nb.jpg"], ["a\nb.png"]),
     ],
@@ -164,7 +164,7 @@ def test_folders_that_fold_alike_are_told_apart(folders):
     assert not [folder for folder in aliases if counts[folded(folder)] == 1]
 
 
-_below = st.lists(st.sampled_from(["a", "A", "b.png", "c", "a~ca978112"]), max_size=2)
+_below = st.lists(st.sampled_from(["a", "A", "b.png", "c", "A~559aead0"]), max_size=2)
 _claims = st.lists(
     st.builds(
         lambda folders, name: "/".join([*folders, name]),

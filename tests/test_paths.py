@@ -197,6 +197,4 @@ def test_folders_that_differ_in_case_do_not_mix(tmp_path: Path) -> None:
     """``A/x.jpg`` and ``a/x.jpg``: their results keep apart where the output ignores case."""
     fill(tmp_path, "A/x.jpg", "a/x.jpg", "a/deep/y.jpg", "b/x.jpg")
     names = [photo.name for photo in found(tmp_path)]
-    assert names[0] == "A/x.png"
-    assert names[3] == "b/x.png"
-    assert all(name.startswith("a~ca978112/") for name in names[1:3])
+    assert names == ["A~559aead0/x.png", "a/x.png", "a/deep/y.png", "b/x.png"]
