@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Iterator
 
@@ -36,8 +37,8 @@ UNCONNECTED = (
 )
 """Faults that come before a connection is there: nothing was sent, so nothing can be paid for."""
 
-_PROXY_MAY_RECOVER = ("408", "429", "5")
-"""How a proxy's refusal of CONNECT begins where the same request may succeed later."""
+_PROXY_REFUSES = re.compile(r"(?!408|429)4\d\d\b")
+"""A proxy's answer to CONNECT that stays the same: wrong password, or this host is not allowed."""
 
 
 def explain(error: httpx.TransportError) -> str:
@@ -56,7 +57,7 @@ def never_passes(error: httpx.TransportError) -> str | None:
         )
     if isinstance(error, httpx.UnsupportedProtocol):
         return "check the address"
-    if isinstance(error, httpx.ProxyError) and not str(error).startswith(_PROXY_MAY_RECOVER):
+    if isinstance(error, httpx.ProxyError) and _PROXY_REFUSES.match(str(error)):
         return "check the proxy settings (HTTPS_PROXY, ALL_PROXY), its user and password included"
     return None
 
