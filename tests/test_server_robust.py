@@ -282,7 +282,7 @@ def test_private_addresses_are_not_fetched(server: Server, address: str) -> None
 @pytest.mark.parametrize(
     "url",
     [
-        "http://127.0.0.1:65536/", "http://127.0.0.1:99999/", "http://127.0.0.1:0/",
+        "http://8.8.8.8:65536/", "http://127.0.0.1:65536/", "http://127.0.0.1:0/",
         "http://127.0.0.1:" + "9" * 40, "http://127.0.0.1:-1/", "http://127.0.0.1:x/",
         "http://[::1]:65536/", "http://[::1%25lo]:1/", "http://[fe80::1%lo]:1/", "http://[::1/",
         "http://[v1.a]/", "http://me:secret@127.0.0.1:1/", "http://@:1/", "http://:1/", "http:///",
