@@ -9,8 +9,9 @@ from humanbody_cli.journal import Journal
 from humanbody_cli.pictures import configure_pillow
 from humanbody_cli.pipeline import Pipeline
 from humanbody_cli.publish import Disk, Publisher
+from humanbody_cli.quota import file_limit
 from humanbody_cli.quota.gate import Gate
-from humanbody_cli.quota.learning import Learner
+from humanbody_cli.quota.learning import MAX_IN_FLIGHT, Learner
 from humanbody_cli.quota.slots import slots_for
 from humanbody_cli.reading import Rules
 from humanbody_cli.receipts import Receipts
@@ -70,16 +71,19 @@ def api_engine(settings: ApiSettings, stop: Stop) -> tuple[Engine, Gate]:
     """The API behind its gate.
 
     Raises:
-        FatalError: the API cannot be called from here at all.
+        FatalError: the limit on open files allows no call, or the environment's certificates or
+            proxy cannot be used.
     """
     assert settings.credentials is not None, "choice.check_installed comes first"
     from humanbody_cli.engines.api import ApiEngine
 
+    allowed = file_limit.allowance(settings.concurrency, MAX_IN_FLIGHT)
     gate = Gate(
-        Learner(settings.qps, settings.concurrency),
+        Learner(settings.qps, allowed.calls),
         slots_for(settings.endpoint, settings.credentials.api_key),
         stop,
         max_calls=settings.max_calls,
+        notice=allowed.notice,
     )
     return ApiEngine(settings, gate, stop), gate
 

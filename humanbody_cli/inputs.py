@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import NamedTuple
 
-from humanbody_cli.names import folder_names, root_names, short_digest
+from humanbody_cli.digests import Digests
+from humanbody_cli.names import folder_names, root_names
 from humanbody_cli.paths import absolute
 
 STDIN = "-"
@@ -52,10 +54,15 @@ class Named:
         """Folders that lie in no other."""
         return [one for one in self.inputs if one.is_folder and not one.nested]
 
-    @property
-    def any_nested(self) -> bool:
-        """Whether some photos can be met twice."""
-        return any(one.nested for one in self.inputs)
+    def met(self, *, listed: bool) -> Met | None:
+        """What tells photos that were met before, ``None`` where none can be met twice."""
+        nested = [one for one in self.inputs if one.nested]
+        folders = tuple(os.path.join(one.key, "") for one in nested if one.is_folder)
+        if listed or len(folders) > _FEW:
+            return Met()
+        if not nested:
+            return None
+        return Met(folders, frozenset(one.key for one in nested if not one.is_folder))
 
 
 def arranged(names: Iterable[str], note: Callable[[str], None]) -> Named:
@@ -72,7 +79,8 @@ def arranged(names: Iterable[str], note: Callable[[str], None]) -> Named:
     for key, name in list(folders.items()):
         if is_second_name(named.reals, name, note):
             del folders[key], keys[key]
-    holders = {key: holder_of(key, folders) for key in keys}
+    holder = cache(partial(holder_of, folders=folders))  # once for the files of a folder
+    holders = {key: _holder(key, folders, holder) for key in keys}
     roots = [key for key in folders if holders[key] is None]
     prefixes = {
         key: prefix + "/" if prefix else ""
@@ -81,14 +89,12 @@ def arranged(names: Iterable[str], note: Callable[[str], None]) -> Named:
     bases = _bases([key for key, name in keys.items() if is_path(name) and key not in folders])
 
     def made(key: str) -> Input:
-        holder, is_folder = holders[key], key in folders
+        root, is_folder = holders[key], key in folders
         prefix = prefixes.get(key, "")
-        if holder is not None:
-            below = relative(key if is_folder else os.path.dirname(key), holder)
-            prefix = prefixes[holder] + (below + "/" if below else "")
-        return Input(
-            keys[key], key, prefix, bases.get(key, ""), is_folder, nested=holder is not None
-        )
+        if root is not None:
+            below = relative(key if is_folder else os.path.dirname(key), root)
+            prefix = prefixes[root] + (below + "/" if below else "")
+        return Input(keys[key], key, prefix, bases.get(key, ""), is_folder, nested=root is not None)
 
     # Sorting is stable: first what is not nested, then nested folders, then nested files.
     named.inputs = sorted(map(made, keys), key=lambda one: (one.nested, one.nested > one.is_folder))
@@ -116,6 +122,14 @@ def holder_of(key: str, folders: Collection[str]) -> str | None:
     return holder
 
 
+def _holder(key: str, folders: Collection[str], holder: Callable[[str], str | None]) -> str | None:
+    """`holder_of` by way of the folder that a path lies in."""
+    above, base = os.path.split(key)
+    if not folders or not base or base[0] == "." or above == key:
+        return None
+    return holder(above) or (above if above in folders else None)
+
+
 def relative(key: str, folder: str) -> str:
     """The path of ``key`` below a folder that holds it; empty for the folder itself."""
     return key[len(folder) :].lstrip(os.sep)
@@ -139,30 +153,36 @@ def _bases(files: Iterable[str]) -> dict[str, str]:
     }
 
 
+_FEW = 30
+
+
 @dataclass
 class Met:
-    """Photos and folders that a run has come to, where it may come to them again."""
+    """Photos and folders that a run has come to, where it may come to them again: below one of some
+    folders, or by way of one of some files. The others are not written down."""
 
-    _photos: set[bytes] = field(default_factory=set)
-    _folders: set[bytes] = field(default_factory=set)
+    folders: tuple[str, ...] = ("",)
+    files: frozenset[str] = frozenset()
+    _photos: Digests = field(default_factory=Digests)
+    _folders: Digests = field(default_factory=Digests)
 
     def is_new(self, key: str) -> bool:
         """Whether a photo is met for the first time. It counts as met from now on."""
-        before = len(self._photos)
-        self._photos.add(short_digest(key))
-        return len(self._photos) > before
+        if not key.startswith(self.folders) and key not in self.files:
+            return True
+        return self._photos.add(key)
 
     def has_met(self, key: str) -> bool:
         """Whether a photo was met."""
-        return short_digest(key) in self._photos
+        return key in self._photos
 
     def walks(self, folder: str) -> None:
         """Note that all that is in a folder is being walked."""
-        self._folders.add(short_digest(folder))
+        self._folders.add(folder)
 
     def has_walked(self, folder: str) -> bool:
         """Whether a folder was walked whole."""
-        return short_digest(folder) in self._folders
+        return folder in self._folders
 
 
 class Common:
@@ -187,7 +207,7 @@ class Common:
         return path if os.path.isdir(path) else os.path.dirname(path)
 
 
-def place_below(base: str, key: str) -> str:
-    """Where a list's name belongs in the output: its path below ``base``, its whole path where it
-    lies elsewhere."""
-    return relative(key, base if is_within(key, base) else os.sep)
+def place_below(bases: Iterable[str], key: str) -> str:
+    """Where a list's name belongs in the output: its path below the first of ``bases`` that holds
+    it, its whole path where none does."""
+    return relative(key, next((base for base in bases if is_within(key, base)), os.sep))

@@ -23,7 +23,7 @@ from humanbody_cli.names import SUFFIX, marked
 from humanbody_cli.outcomes import Outcome, Status
 from humanbody_cli.paths import to_bytes, to_text
 from humanbody_cli.photos import Photo
-from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, has_size
+from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, published
 
 _LARGE = 700
 """Pages of a journal of about 5,000 photos."""
@@ -131,6 +131,7 @@ class Journal:
     def __init__(self, root: str, *, read_only: bool = False, in_memory: bool = False) -> None:
         self.root = root
         self.path = database.path_in(root)
+        self.is_new = not os.path.exists(self.path)
         self.rebuilt_from: str | None = None
         self.run = 0
         self._under_way: set[bytes] = set()
@@ -155,21 +156,29 @@ class Journal:
 
     # -- runs ------------------------------------------------------------------------------------
 
-    def begin_run(self, engine: str) -> list[str]:
-        """Note that a run begins; the names that a killed run before it may have left half done.
-
-        Runs are told apart by number and not by time: clocks are set back.
-        """
+    def half_done(self) -> list[str]:
+        """The output names that a killed run may have left half done."""
         with self._guard, database.translated(self.path):
-            crashed = self._db.execute("SELECT 1 FROM runs WHERE ended IS NULL").fetchone()
-            pending = "SELECT name FROM photos WHERE status = 'pending'"
-            names = [to_text(row[0]) for row in self._db.execute(pending)] if crashed else []
+            if self._db.execute("SELECT 1 FROM runs WHERE ended IS NULL").fetchone() is None:
+                return []
+            rows = self._db.execute("SELECT name FROM photos WHERE status = 'pending'")
+            return [to_text(row[0]) for row in rows]
+
+    def begin_run(self, engine: str) -> None:
+        """Note that a run begins. Runs are told apart by number and not by time: clocks are set
+        back."""
+        with self._guard, database.translated(self.path):
             self._db.execute("UPDATE runs SET ended = started WHERE ended IS NULL")
             cursor = self._db.execute(
                 "INSERT INTO runs (started, engine) VALUES (?, ?)", (time.time(), engine)
             )
             self.run = cursor.lastrowid or 0
-            return names
+
+    def next_run(self) -> int:
+        """The number of the run that would begin now."""
+        with self._guard, database.translated(self.path):
+            last = self._db.execute("SELECT MAX(run) FROM runs").fetchone()[0]
+            return int(last or 0) + 1
 
     def end_run(self, *, calls: int, done: int, exit_code: int) -> None:
         """Note that the run ended by itself."""
@@ -363,7 +372,7 @@ class Journal:
         if key in rows:
             for kind in (MASKS, CUTOUTS):
                 if owner.sha256 is not None:
-                    ours = has_size(owner.size_of(kind))
+                    ours = published(owner.size_of(kind))
                     files.set_aside(kind, to_text(owner.name), owner.sha256, may_replace=ours)
             self._db.execute("DELETE FROM photos WHERE key = ?", (owner.key,))
         else:

@@ -13,9 +13,11 @@ import os
 import select
 import signal
 import struct
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from typing import Literal, NoReturn, Protocol
 
 from humanbody_cli.journal import Done
 from humanbody_cli.paths import mtime_of
@@ -23,6 +25,13 @@ from humanbody_cli.paths import mtime_of
 _LENGTH = struct.Struct("<I")
 _BUSY = 2
 """Questions that the second process may have before it: one under work, one to go on with."""
+
+_SILENCE = 500
+"""Milliseconds without an answer after which it is asked whether the second process is stopped."""
+
+_LAST_LOOKS, _LAST_WAIT = 200, 0.005
+"""How often, and how many seconds apart, a killed process is looked for: one that hangs in a system
+call of a lost disk does not even follow SIGKILL, and is left to it."""
 
 
 class Looks(Protocol):
@@ -101,8 +110,8 @@ class _Question:
 class Lookout:
     """The same by two: a forked process, and this one whenever that one has enough to do.
 
-    To be made before any thread is started. Where the other process is gone, all is done here: it
-    is help and no more.
+    To be made before any thread is started. Where the other process is gone or stopped, all is done
+    here: it is help and no more.
     """
 
     ahead = 2 * _BUSY
@@ -120,8 +129,9 @@ class Lookout:
             _stand_watch(questions, answers, own)
         os.close(questions)
         os.close(answers)
-        self._news = select.poll()
-        self._news.register(self._answers, select.POLLIN)
+        os.set_blocking(self._questions, False)
+        self._news = _poll(self._answers, select.POLLIN)
+        self._room = _poll(self._questions, select.POLLOUT)
 
     def ask(self, rows: list[Done]) -> None:
         """See `Looks`."""
@@ -142,24 +152,58 @@ class Lookout:
         return question.answer
 
     def close(self) -> None:
-        """See `Looks`."""
+        """See `Looks`. Whatever state the other process is in, this neither waits nor fails."""
         os.close(self._questions)
         os.close(self._answers)
-        os.waitpid(self._process, 0)
+        self._end()
 
     def _send(self, question: _Question) -> None:
         self._sent.append(question)
         data = marshal.dumps(question.rows)
         rest = memoryview(_LENGTH.pack(len(data)) + data)
         with contextlib.suppress(OSError):  # then no answer will come, which is seen there
-            while rest:  # a stop and a continue (Ctrl-Z, fg) cut a write short
+            while rest and self._is_ready(self._room):
                 rest = rest[os.write(self._questions, rest) :]
 
     def _receive(self) -> None:
         """The other's next answer, waited for."""
         question = self._sent.popleft()
-        answer = _read(self._answers, len(question.rows))
+        answer = _read(self._answers, len(question.rows), lambda: self._is_ready(self._news))
         question.answer = answer if answer is not None else self._own.look(question.rows)
+
+    def _is_ready(self, pipe: select.poll) -> bool:
+        """Wait for a pipe; false where the other process was stopped, and is given up."""
+        while not pipe.poll(_SILENCE):
+            if self._state() == "stopped":
+                self._end()
+                return False
+        return True
+
+    def _state(self) -> Literal["running", "stopped", "gone"]:
+        try:
+            found, status = os.waitpid(self._process, os.WNOHANG | os.WUNTRACED)
+        except ChildProcessError:  # reaped by the kernel: this process ignores SIGCHLD
+            return "gone"
+        if not found:
+            return "running"
+        return "stopped" if os.WIFSTOPPED(status) else "gone"
+
+    def _end(self) -> None:
+        """End the other process. It has nothing to lose, and a stopped one sees no closed pipe."""
+        # Only what is still our child is sent a signal: its number may be another's by now.
+        if self._state() == "gone":
+            return
+        os.kill(self._process, signal.SIGKILL)
+        for _ in range(_LAST_LOOKS):
+            if self._state() == "gone":
+                return
+            time.sleep(_LAST_WAIT)
+
+
+def _poll(file: int, event: int) -> select.poll:
+    poll = select.poll()
+    poll.register(file, event)
+    return poll
 
 
 def _stand_watch(questions: int, answers: int, own: OwnLooks) -> NoReturn:
@@ -176,11 +220,11 @@ def _stand_watch(questions: int, answers: int, own: OwnLooks) -> NoReturn:
         os._exit(0)
 
 
-def _read(file: int, length: int) -> bytes | None:
-    """So many bytes of a pipe, ``None`` where it ends before."""
+def _read(file: int, length: int, is_ready: Callable[[], bool] = lambda: True) -> bytes | None:
+    """So many bytes of a pipe, ``None`` where it ends before or will not be ready."""
     parts: list[bytes] = []
     while length:
-        part = os.read(file, length)
+        part = os.read(file, length) if is_ready() else b""
         if not part:
             return None
         parts.append(part)

@@ -15,6 +15,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import repeat
 
+from humanbody_cli.digests import Digests
+
 MAX_NAME = 255
 """Bytes of one name on every common file system."""
 
@@ -162,13 +164,6 @@ def digest(name: str) -> str:
     return hashlib.sha256(os.fsencode(name)).hexdigest()
 
 
-def short_digest(text: str) -> bytes:
-    """16 bytes that stand for a text in a set of what a run has met: they take less room."""
-    import hashlib  # as above
-
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
 def _is_text(name: bytes) -> bool:
     try:
         name.decode()
@@ -206,12 +201,12 @@ def _folder_beside(taken: Collection[str], folder: str) -> str:
 class Claims:
     """Output names that were given to photos of many folders, one by one.
 
-    Of two names that fold alike the first to come keeps its form. Digests stand for the names.
+    Of two names that fold alike the first to come keeps its form.
     """
 
     def __init__(self) -> None:
-        self._files: set[bytes] = set()
-        self._folders: set[bytes] = set()
+        self._files = Digests()
+        self._folders = Digests()
         self._last = ("", "")
 
     def claim(self, name: str, identity: str) -> str:
@@ -219,10 +214,9 @@ class Claims:
         folder, slash, base = name.rpartition("/")
         folder = self.folder(folder) + slash
         wanted = folder + shortened(base)
-        while (short := short_digest(folded(wanted))) in self._files or short in self._folders:
+        while (fold := folded(wanted)) in self._folders or not self._files.add(fold):
             wanted = folder + marked(base, identity)
             identity += SUFFIX
-        self._files.add(short)
         return wanted
 
     def folder(self, path: str) -> str:
@@ -235,10 +229,10 @@ class Claims:
         whole = ""
         for part in path.split("/"):
             wanted, identity = whole + part, path
-            while (short := short_digest(folded(wanted))) in self._files:
+            while (fold := folded(wanted)) in self._files:
                 wanted = whole + marked(part, identity, "")
                 identity += "/"
-            self._folders.add(short)
+            self._folders.add(fold)
             whole = wanted + "/"
         return whole[:-1]
 

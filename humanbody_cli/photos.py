@@ -33,7 +33,7 @@ from humanbody_cli.inputs import (
     relative,
 )
 from humanbody_cli.lists import listed as listed  # noqa: PLC0414 - part of what this offers
-from humanbody_cli.names import SUFFIX, Claims, beside, folded, folder_names, namer, shortened
+from humanbody_cli.names import SUFFIX, Claims, beside, folded, namer, plain_name, shortened
 from humanbody_cli.paths import NO_TIME, absolute, mtime_of, to_bytes, to_text
 from humanbody_cli.settings import InputSettings, Shard
 from humanbody_cli.tree import STATE as STATE  # noqa: PLC0414 - likewise
@@ -279,8 +279,7 @@ class _Finder:
         check_inputs(self.settings)
         named = arranged(self.settings.inputs, self.walk.note)
         self.reals = named.reals
-        if named.any_nested or self.settings.from_file is not None:
-            self.met = Met()
+        self.met = named.met(listed=self.settings.from_file is not None)
         for root in named.roots:
             self.claims.folder(root.prefix.rstrip("/"))
         taken = _taken_at_root(named)
@@ -342,7 +341,7 @@ class _Finder:
         entry = None
         with lists.opened(path) as source, lists.Spool() as spool:
             names = lists.NameList(source, path, self.settings.nul)
-            base, entries = self._based(names, spool)
+            bases, entries = self._based(names, spool)
             for entry in entries:
                 if entry.name == STDIN and takes_stdin:
                     yield self._called(_stdin_in_list(entry.number), "stdin" + SUFFIX)
@@ -350,27 +349,28 @@ class _Finder:
                     for photo in self._photo(entry.name):
                         yield self._called(photo, photo.name)
                 else:
-                    yield from self._path(entry.name, base)
+                    yield from self._path(entry.name, bases)
         if entry is None:
             self.walk.note(f"--from-file {path}: it names nothing")
 
     def _based(
         self, names: lists.NameList, spool: lists.Spool
-    ) -> tuple[str, Iterator[lists.Entry]]:
-        """The folder below which a list's names keep their path, and the names."""
+    ) -> tuple[list[str], Iterator[lists.Entry]]:
+        """The folder, in its forms, below which a list's names keep their path; and the names."""
         settings = self.settings
         if settings.base is not None:
             entries = (entry for entry in names.entries() if entry is not None)
-            return absolute(settings.base), entries
+            # A shell's $PWD may lead through links where the system's current folder does not.
+            return [absolute(settings.base), os.path.realpath(settings.base)], entries
         # Parts on several machines need the same names there: these cannot depend on the time.
         hurried = is_piped(settings) and settings.shard.count == 1
         common = Common()
         ahead = lists.Ahead(names, lists.Limits() if hurried else None, spool, common.add)
         first, rest = ahead.entries()
-        return common.folder(), itertools.chain(first, rest)
+        return [common.folder()], itertools.chain(first, rest)
 
-    def _path(self, name: str, base: str) -> Iterator[Photo]:
-        """A file or folder of a list, under its path below ``base``."""
+    def _path(self, name: str, bases: list[str]) -> Iterator[Photo]:
+        """A file or folder of a list, under its path below the base."""
         assert self.met is not None
         key = absolute(name)
         if self.met.has_met(key):
@@ -378,7 +378,7 @@ class _Finder:
         if self.walk.is_own(key):
             self.walk.skipped += 1
             return
-        place = place_below(base, key)
+        place = place_below(bases, key)
         if not os.path.isdir(name):
             for photo in self._photo(name):
                 yield self._called(photo, os.path.join(os.path.dirname(place), photo.name))
@@ -450,10 +450,10 @@ def _at_address(url: str) -> Photo:
         reason = f"no address: {error}"
         return Photo(url, url, "photo" + SUFFIX, -1, NO_TIME, Kind.TROUBLE, reason)
     # Through bytes: which characters a name may have depends on the file system's encoding.
-    text = to_text(unquote_to_bytes(path.encode("utf-8", "surrogateescape")))
+    text = to_text(unquote_to_bytes(to_bytes(path)))
     base = text.rstrip("/").rsplit("/", 1)[-1].replace("\0", "").lstrip(".") or "photo"
     return Photo(url, url, _plain(base), -1, NO_TIME, Kind.URL)
 
 
 def _plain(base: str) -> str:
-    return folder_names([base])[base]
+    return shortened(plain_name(base))

@@ -21,7 +21,7 @@ from humanbody_cli.outcomes import Outcome, Status
 from humanbody_cli.photos import Kind, Photo
 from humanbody_cli.pictures import Picture
 from humanbody_cli.proof import Proof
-from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, Publisher, Reservation, has_size
+from humanbody_cli.publish import CUTOUTS, MASKS, MayReplace, Publisher, Reservation, published
 from humanbody_cli.reading import Rules
 from humanbody_cli.receipts import Receipt, Receipts, room_for
 from humanbody_cli.results import Results
@@ -33,6 +33,9 @@ T = TypeVar("T")
 
 _DISK_THREADS = 8
 """An fsync keeps a thread for up to 15 ms; publishing must not keep the processors' threads."""
+
+_LOOK_AGAIN = 0.1
+"""Seconds between looks at the room on the disk, where photos under way hold all of it."""
 
 
 @dataclass
@@ -68,11 +71,7 @@ class Pipeline:
         """
         way = _Way(due, time.monotonic())
         try:
-            picture = await self._in(self._work, self._read, way)
-            async with self._one_at_a_time(way.digest):
-                return await self._make(way, picture)
-        except PhotoError as error:
-            return await self._in(self._disk, self._give_up, way, error)
+            return await self._done(way)
         except (FatalError, Stopped) as error:
             if error.attempts:
                 with contextlib.suppress(FatalError):
@@ -80,6 +79,18 @@ class Pipeline:
             raise
         finally:
             way.release()
+
+    async def _done(self, way: _Way) -> Outcome:
+        try:
+            picture = await self._in(self._work, self._read, way)
+        except PhotoError as error:
+            return await self._in(self._disk, self._give_up, way, error)
+        # A failure is written down within the turn too: the next copy shares it.
+        async with self._one_at_a_time(way.digest):
+            try:
+                return await self._make(way, picture)
+            except PhotoError as error:
+                return await self._in(self._disk, self._give_up, way, error)
 
     def _read(self, way: _Way) -> Picture:
         """The photo read and checked. What was made of earlier bytes goes first: whatever becomes
@@ -109,6 +120,9 @@ class Pipeline:
         ready = await self._in(self._work, self._prepare, way, picture)
         if isinstance(ready, Results):
             return await self._in(self._disk, self._publish, way, ready)
+        # Not an event: other programs make room too.
+        while not await self._in(self._work, self._take_room, way, picture, ready):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_AGAIN)
         ask = results.ask_for(wanted, picture, ready)
         found = await self.engine.segment(ready, ask, way.receipt)
         make = partial(results.make, wanted, picture, ready, found, self.shape.engine)
@@ -126,10 +140,7 @@ class Pipeline:
         # Whatever keeps a result from being written is found before money is spent on it.
         for kind in (MASKS, CUTOUTS):
             if self.shape.wants(kind):
-                self.publisher.make_ready(
-                    kind, way.photo.name, picture.size, may_replace=way.ours(kind)
-                )
-        way.room = self.publisher.reserve(picture.size)
+                self.publisher.make_ready(kind, way.photo.name, may_replace=way.ours(kind))
         upload = uploads.prepare(picture, fit=self.shape.wanted.fit)
         if self.receipts is not None:
             assert way.receipt is not None
@@ -137,10 +148,21 @@ class Pipeline:
                 way.receipt.release()
                 sha256 = reading.digest(upload.picture)
                 way.receipt = self.receipts.of(self.shape.answer_name(sha256))
-            way.receipt.reserve(room_for(upload.size))
         if not self.rules.keep_pixels:
             picture.forget_pixels()
         return upload
+
+    def _take_room(self, way: _Way, picture: Picture, upload: uploads.Upload) -> bool:
+        """Room for the answer and the results; whether photos under way leave any."""
+        answer = room_for(upload.size) if way.receipt is not None else 0
+        if way.receipt is not None and way.receipt.is_there:
+            answer = 0
+        way.room = self.publisher.reserve(picture.size, at_once=answer)
+        if way.room is None:
+            return False
+        if way.receipt is not None:
+            way.receipt.reserve(room_for(upload.size))
+        return True
 
     def _publish(self, way: _Way, made: Results) -> Outcome:
         """Mask, then cutout, then the row: the row is the mark that both are there."""
@@ -182,7 +204,10 @@ class Pipeline:
             return None
         size = known.size_of(kind)
         path = self.publisher.path(kind, way.photo.name)
-        return size if size is not None and has_size(size)(path) else None
+        with contextlib.suppress(OSError):
+            if size is not None and os.stat(path).st_size == size:
+                return size
+        return None
 
     def _give_up(self, way: _Way, error: PhotoError) -> Outcome:
         """A photo without results of its own. Those that it had before stay, unless they were made
@@ -296,7 +321,7 @@ class _Way:
     def ours(self, kind: str) -> MayReplace:
         """Knows the file at this photo's name as published by us: its row has the size of it."""
         known = self.known
-        return has_size(known.size_of(kind) if known is not None else None)
+        return published(known.size_of(kind) if known is not None else None)
 
     def done(self, made: Results, publisher: Publisher) -> Outcome:
         name = self.photo.name

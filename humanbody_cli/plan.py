@@ -109,6 +109,7 @@ class _Planner:
             journal,
             Publisher(root, durable=False),
             shape,
+            run=journal.next_run(),
             force=settings.output.force,
             retry_failed=settings.output.retry_failed,
         )

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import functools
 import os
+import re
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -32,9 +33,8 @@ ASIDE = "replaced"
 _FOR_THE_JOURNAL = 1 << 20
 """Bytes that stay free for the journal."""
 
-_A_PIXEL = 6
-"""Bytes. A cutout and a mask as PNG: about half of 4 + 1 bytes a pixel. An answer that is kept has
-both once more, as base64."""
+_A_PIXEL = 3
+"""Bytes. A cutout and a mask as PNG take about half of 4 + 1 bytes a pixel, or more with noise."""
 
 _NO_FALLOCATE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV}
 """What fallocate(2) says where the file system cannot promise room."""
@@ -76,8 +76,8 @@ class Disk(Protocol):
     def unlink(self, path: str) -> None:
         """Remove a file."""
 
-    def truncate(self, file: int | str, size: int) -> None:
-        """Cut a file, by its descriptor or path, and give back all room behind its end."""
+    def truncate(self, path: str, size: int) -> None:
+        """Cut a file, and give back all room behind its end."""
 
     def sync_folder(self, path: str) -> None:
         """Wait until a folder's names are on the disk, where the file system offers that."""
@@ -122,9 +122,9 @@ class RealDisk:
         """See `Disk`."""
         os.unlink(path)
 
-    def truncate(self, file: int | str, size: int) -> None:
+    def truncate(self, path: str, size: int) -> None:
         """See `Disk`."""
-        os.truncate(file, size)
+        os.truncate(path, size)
 
     def sync_folder(self, path: str) -> None:
         """See `Disk`. A folder that may be written but not read cannot be opened for it."""
@@ -154,11 +154,16 @@ def _fallocate() -> Callable[[int, int], int]:
     return lambda file, size: ctypes.get_errno() if call(file, _KEEP_SIZE, 0, size) else 0
 
 
-def has_size(size: int | None) -> MayReplace:
-    """Knows a file as our own by the size in bytes that the journal has of it."""
+def published(size: int | None) -> MayReplace:
+    """Knows a result that the journal has at a name by its size in bytes; ``None`` knows none.
+
+    What is no whole PNG is that result, damaged. A sound PNG of another size is the user's.
+    """
 
     def check(path: str) -> bool:
-        return size is not None and os.stat(path).st_size == size
+        if size is None:
+            return False
+        return os.stat(path).st_size == size or not _is_sound(_content(path))
 
     return check
 
@@ -212,40 +217,38 @@ class Publisher:
         """Where a photo's mask or cutout belongs."""
         return os.path.join(self.root, kind, name)
 
-    def make_ready(
-        self,
-        kind: str,
-        name: str,
-        size: tuple[int, int],
-        *,
-        may_replace: MayReplace | None = None,
-    ) -> None:
-        """See to it that a result can be written, before any money is spent on it.
-
-        Comes before `reserve`, which takes the room that is looked for here.
+    def make_ready(self, kind: str, name: str, *, may_replace: MayReplace | None = None) -> None:
+        """See to it that a result can get its name, before any money is spent on it.
 
         Raises:
-            OutputError: the disk is full or the folder cannot be written.
+            OutputError: the folder cannot be written.
             PhotoError: something else stands at this photo's name.
         """
         path = self.path(kind, name)
         with self._translated(path):
             self._make_folders(os.path.dirname(path))
-            with self._guard:
-                self._check_space(size)
             self._check_place(path, may_replace)
 
-    def reserve(self, size: tuple[int, int]) -> Reservation:
-        """Take room for the results of a photo of this size (pixels), until it is released.
+    def reserve(self, size: tuple[int, int], *, at_once: int = 0) -> Reservation | None:
+        """Take room for the results of a photo of this size (pixels), before it is paid for.
 
-        Photos under way share what is free: without this each of them would see all of it.
+        ``at_once`` are the bytes that the caller takes from the disk right away, for the answer.
+        Photos under way share what is free. ``None`` where they hold what this one needs: ask again
+        once one of them has released its room.
 
         Raises:
-            OutputError: so much is not free.
+            OutputError: the disk has not so much, even with nothing else under way.
         """
-        needed = _room(size)
+        needed = size[0] * size[1] * _A_PIXEL
         with self._translated(self.root), self._guard:
-            self._check_space(size)
+            space = os.statvfs(self.root)
+            if space.f_files and not space.f_favail:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            free = space.f_bavail * space.f_frsize - _FOR_THE_JOURNAL
+            if free < self._reserved + needed + at_once:
+                if not self._reserved:
+                    raise _full(self.root, free, size, needed + at_once)
+                return None
             self._reserved += needed
         return Reservation(lambda: self._give_back(needed))
 
@@ -361,6 +364,14 @@ class Publisher:
             with contextlib.suppress(OSError):
                 self._disk.unlink(temporary_path(self.path(kind, name)))
 
+    def discard_leftovers(self) -> None:
+        """The same wherever one lies: no journal tells which photos were under way."""
+        for kind in (MASKS, CUTOUTS):
+            for folder, _, names in os.walk(os.path.join(self.root, kind)):
+                for name in filter(_IS_TEMPORARY, names):
+                    with contextlib.suppress(OSError):
+                        self._disk.unlink(os.path.join(folder, name))
+
     def _aside(self, kind: str, sha256: str) -> str:
         return os.path.join(self.root, STATE, ASIDE, f"{sha256}.{kind}.png")
 
@@ -371,10 +382,8 @@ class Publisher:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            with open(path, "rb") as file:
-                data = file.read()
             temporary = temporary_path(target)
-            write_whole(self._disk, temporary, data, durable=self.durable)
+            write_whole(self._disk, temporary, _content(path), durable=self.durable)
             self._disk.rename(temporary, target)
             self._disk.unlink(path)
 
@@ -385,7 +394,8 @@ class Publisher:
         raise _taken(path) if _is_file(path) else _in_the_way(path)
 
     def _is_ours(self, path: str, may_replace: MayReplace | None) -> bool:
-        """Whether hbseg wrote the file at a path. What was changed afterwards is the user's."""
+        """Whether hbseg wrote the file at a path. What was changed afterwards, and is a sound PNG
+        still, is the user's."""
         from humanbody_cli import proof  # loads png and zlib: a run with nothing to do needs none
 
         try:
@@ -394,9 +404,9 @@ class Publisher:
             if may_replace is not None and may_replace(path):
                 return True
             if proof.peek(path) is None:
-                return False
-            with open(path, "rb") as file:
-                return proof.read(file.read()) is not None
+                return os.stat(path).st_size == 0  # as a power cut may leave one
+            data = _content(path)
+            return proof.read(data) is not None or not _is_sound(data)
         except FileNotFoundError:
             return False
 
@@ -419,13 +429,6 @@ class Publisher:
         if self.durable:
             self._disk.sync_folder(os.path.dirname(path))
 
-    def _check_space(self, size: tuple[int, int]) -> None:
-        """Raises OSError where a photo of this size does not fit beside those under way."""
-        space = os.statvfs(self.root)
-        needed = _FOR_THE_JOURNAL + self._reserved + _room(size)
-        if space.f_bavail * space.f_frsize < needed or (space.f_files and not space.f_favail):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     @contextlib.contextmanager
     def _translated(self, path: str) -> Iterator[None]:
         try:
@@ -441,8 +444,12 @@ class Publisher:
         return output_error(path, error)
 
 
-def _room(size: tuple[int, int]) -> int:
-    return size[0] * size[1] * _A_PIXEL
+def _full(root: str, free: int, size: tuple[int, int], needed: int) -> OutputError:
+    return OutputError(
+        f"cannot write {root}: the disk is full: {max(0, free) / 1e6:.0f} MB are free, and a photo "
+        f"of {size[0]} x {size[1]} pixels may need {needed / 1e6:.0f} MB; free some space and run "
+        "the same command again"
+    )
 
 
 def _is_file(path: str) -> bool:
@@ -451,6 +458,28 @@ def _is_file(path: str) -> bool:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except OSError:
         return False
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+_PICTURES = (b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"BM")
+"""How files of other formats begin: JPEG, GIF, WebP, TIFF, BMP."""
+
+
+def _is_sound(data: bytes) -> bool:
+    """Whether these bytes may be somebody's picture: a whole PNG, or a file of another format."""
+    from humanbody_cli import png
+
+    if data.startswith(_PICTURES) or data[4:8] == b"ftyp":
+        return True
+    try:
+        png.verify(data)
+    except png.BrokenPng:
+        return False
+    return True
 
 
 def _is_same(one: str, other: str) -> bool:
@@ -500,6 +529,9 @@ def write_all(disk: Disk, file: int, data: bytes) -> None:
         if taken <= 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         rest = rest[taken:]
+
+
+_IS_TEMPORARY = re.compile(re.escape(STATE) + r"-[0-9a-f]{16}\.tmp").fullmatch
 
 
 def temporary_path(path: str) -> str:

@@ -13,13 +13,12 @@ from humanbody_cli.decoding import unsupported
 from humanbody_cli.errors import PhotoError
 from humanbody_cli.photos import Kind, Photo
 from humanbody_cli.pictures import Picture
-from humanbody_cli.protocol import codes, limits
+from humanbody_cli.protocol import limits
 from humanbody_cli.protocol.requests import Credentials, request_size
 
 MAX_FIT_BYTES = pictures.MAX_FIT_BYTES
 UNREADABLE = "UNREADABLE"
 _HEAD = 256 * 1024  # bytes: enough for the header of a file that is too large anyway
-_DOWNLOAD_SECONDS = 30.0
 
 _REASONS = {
     errno.EACCES: "you may not read it; change its permissions",
@@ -93,7 +92,9 @@ def read(photo: Photo, most: int) -> tuple[bytes, int]:
     if photo.kind is Kind.STDIN:
         return photo.data, len(photo.data)
     if photo.kind is Kind.URL:
-        return _download(photo.source, most)
+        from humanbody_cli.download import download
+
+        return download(photo.source, most)
     try:
         return _read_file(photo.source, most)
     except OSError as error:
@@ -123,44 +124,6 @@ def _read_file(path: str, most: int) -> tuple[bytes, int]:
 
 def _no_file() -> PhotoError:
     return unsupported("not a regular file (a pipe, socket, folder or device)")
-
-
-def _download(url: str, most: int) -> tuple[bytes, int]:
-    """Fetch a photo by its address, so that it is checked like any other and sent as a file."""
-    import httpx
-
-    try:
-        parts: list[bytes] = []
-        size = 0
-        with httpx.stream("GET", url, timeout=_DOWNLOAD_SECONDS, follow_redirects=True) as answer:
-            answer.raise_for_status()
-            for part in answer.iter_bytes():
-                parts.append(part)
-                size += len(part)
-                if size > most:
-                    break
-        return b"".join(parts), size
-    except httpx.TimeoutException as error:
-        raise PhotoError(
-            codes.DOWNLOAD_TIMEOUT,
-            f"no answer within {_DOWNLOAD_SECONDS:g} s; try again later",
-            rejected=True,
-            transient=True,
-        ) from error
-    except httpx.HTTPStatusError as error:
-        status = error.response.status_code
-        raise _unfetched(f"its server answered {status}") from error
-    except (httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError) as error:
-        raise _unfetched(str(error)) from error
-
-
-def _unfetched(why: str) -> PhotoError:
-    return PhotoError(
-        codes.INVALID_URL,
-        f"cannot be fetched: {why}; check the address",
-        rejected=True,
-        transient=True,
-    )
 
 
 def digest(picture: Picture) -> str:

@@ -215,8 +215,6 @@ class Receipts:
         assert file is not None
         try:
             write_all(self._disk, file, content)
-            with contextlib.suppress(OSError):
-                self._disk.truncate(file, len(content))  # what it did not need is free again
         except OSError as error:
             raise output_error(slot.path, error) from error
         finally:
@@ -237,7 +235,10 @@ class Receipts:
             self._disk.close(file)
 
     def put_back(self, name: str, slot: _Slot) -> None:
-        """An answer is there for the next who asks for it."""
+        """An answer is there for the next who asks for it; the room that it did not need is free
+        again. Not sooner: cutting a file may wait for the disk, and other answers for that."""
+        with contextlib.suppress(OSError):
+            self._disk.truncate(slot.path, os.stat(slot.path).st_size)
         with self._guard:
             self._kept[name].append(slot.path)
 

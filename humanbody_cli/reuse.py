@@ -56,7 +56,7 @@ class Reuse:
     journal: Journal
     publisher: Publisher
     shape: Shape
-    run: int = 0
+    run: int
     force: bool = False
     retry_failed: bool = False
 
@@ -78,7 +78,7 @@ class Reuse:
         """One photo's bytes fail once a run; failures for good stand until they are to be tried
         again."""
         for failed in self.journal.failures_of(sha256, self.shape.same_call):
-            in_this_run = failed.run == self.run and self.run != 0
+            in_this_run = failed.run == self.run
             stands = not (failed.transient or self.retry_failed or self.force)
             if in_this_run or stands:
                 twin = self.journal.outcome(failed.key)

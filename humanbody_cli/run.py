@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from humanbody_cli import __version__, intake, receipts, streams
+from humanbody_cli.decoding import readers
 from humanbody_cli.engines.choice import check_installed, engine_line, shape_of, uses_api
 from humanbody_cli.errors import (
     FatalError,
@@ -23,7 +24,6 @@ from humanbody_cli.journal import CHUNK, Due, Journal, chunked
 from humanbody_cli.lock import OutputLock
 from humanbody_cli.outcomes import Outcome, json_line
 from humanbody_cli.photos import STATE, Walk, check_inputs, find, is_piped, walk_order
-from humanbody_cli.pictures import readers
 from humanbody_cli.progress import Progress, Stopwatch, duration
 from humanbody_cli.protocol.requests import request_size
 from humanbody_cli.publish import Disk, Publisher
@@ -103,6 +103,7 @@ class _Run:
         self.walk.avoid(self.root)
         code = 1
         try:
+            self._tidy()
             due = self._due()
             first = next(due, None)
             self.has_begun = True
@@ -125,6 +126,13 @@ class _Run:
             self.journal.set_aside()
         self._summarise()
         return code
+
+    def _tidy(self) -> None:
+        """Remove what a killed run has left half written, before any output name changes."""
+        if self.journal.is_new or self.journal.rebuilt_from:
+            self.publisher.discard_leftovers()
+        for name in self.journal.half_done():
+            self.publisher.discard_leftover(name)
 
     def _due(self) -> Iterator[Due]:
         photos = find(self.settings.inputs, self.walk)
@@ -152,13 +160,13 @@ class _Run:
         from humanbody_cli import batch, drive
         from humanbody_cli.assembly import assemble
 
-        leftovers = self.journal.begin_run(self.shape.engine)
+        self.journal.begin_run(self.shape.engine)
         self.gate, pipeline = assemble(
             self.settings, self.selection, self.journal, self.publisher, self.stop, self.disk
         )
         self.progress.say(engine_line(self.settings))
-        for name in leftovers:
-            self.publisher.discard_leftover(name)
+        if self.gate is not None and self.gate.notice:
+            self.progress.say(f"hbseg: {self.gate.notice}")
         # Names that come through a pipe are done as they come, and may never end.
         piped = is_piped(self.settings.inputs)
         drive.drive(

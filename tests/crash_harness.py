@@ -45,6 +45,12 @@ class Plan:
     photos: int = 800
     concurrency: int = 8
     latency: tuple[float, float] = (0.02, 0.06)
+    options: tuple[str, ...] = ()
+    """Of the command; each of the folders in ``trees`` gets a file for each photo."""
+
+    @property
+    def trees(self) -> tuple[str, ...]:
+        return tuple(tree for tree in TREES if f"--no-{tree[:-1]}" not in self.options)
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,7 @@ class Harness:
             self._whole_run(api, out)
             self._check_calls(api.stats.calls)
             self._whole_run(api, out, calls=0)
+            self._check_leftovers(out)
             self.report.calls = len(api.stats.calls)
             whole = self.folder / "uninterrupted"
             self._whole_run(api, whole, calls=self.plan.photos)
@@ -125,7 +132,7 @@ class Harness:
         }
         command = [sys.executable, "-m", "humanbody_cli", "segment", str(self.folder / "photos")]
         command += ["-o", str(out), "--engine", "api", "--endpoint", api.url]
-        command += ["--qps", "400", "--concurrency", str(self.plan.concurrency)]
+        command += ["--qps", "400", "--concurrency", str(self.plan.concurrency), *self.plan.options]
         log = self.folder / "stderr.txt"
         with log.open("wb") as stderr:
             return subprocess.Popen(
@@ -183,11 +190,11 @@ class Harness:
                 json.loads(body)  # an answer cut short by the kill is none
                 if upload.decode() == call.upload:
                     return True
-        return all((out / tree / name).exists() for tree in TREES)
+        return all((out / tree / name).exists() for tree in self.plan.trees)
 
     def _check_files(self, out: Path) -> None:
         """Every file at a final name is whole, whenever the kill came."""
-        for tree in TREES:
+        for tree in self.plan.trees:
             for path in (out / tree).rglob("*"):
                 status = path.stat()
                 mark = (status.st_ino, status.st_mtime_ns, status.st_size)
@@ -199,6 +206,11 @@ class Harness:
                         image.load()
                 except (OSError, SyntaxError) as error:
                     self.report.problems.append(f"{path} does not decode: {error}")
+
+    def _check_leftovers(self, out: Path) -> None:
+        """Nothing half written, kept or set aside stays behind runs that ended."""
+        left = [*out.rglob("*.tmp"), *(out / ".hbseg" / "answers").iterdir()]
+        self.report.problems += [f"{path} was left behind" for path in left]
 
     def _whole_run(self, api: FakeApi, out: Path, calls: int | None = None) -> None:
         before = len(api.stats.calls)
@@ -235,13 +247,13 @@ class Harness:
         found, expected = (
             {
                 str(path.relative_to(root)): path.read_bytes()
-                for tree in TREES
+                for tree in self.plan.trees
                 for path in (root / tree).rglob("*")
                 if path.is_file()
             }
             for root in (out, whole)
         )
-        if len(expected) != 2 * self.plan.photos:
+        if len(expected) != len(self.plan.trees) * self.plan.photos:
             self.report.problems.append(f"the uninterrupted run made {len(expected)} files")
         for name in sorted(found.keys() | expected.keys()):
             if found.get(name) != expected.get(name):
@@ -278,9 +290,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--photos", type=int, default=800)
+    parser.add_argument("options", nargs="*", help="of the command, behind --")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="crash-") as folder:
-        plan = Plan(options.seed, options.kills, options.photos)
+        plan = Plan(options.seed, options.kills, options.photos, options=tuple(options.options))
         report = Harness(Path(folder), plan).run()
     print(report)  # noqa: T201
     return 1 if report.problems else 0

@@ -40,6 +40,17 @@ class Client:
         except Stopped:
             return False
 
+    async def reach(self, *, seconds: float = 0.0) -> bool | None:
+        """One attempt that finds no connection; whether the server is given up, ``None`` where it
+        was not made."""
+        try:
+            async with self.gate.attempt() as call:
+                self.sent.append(clock())
+                await asyncio.sleep(seconds)
+                return self.gate.unconnected(call, "no connection")
+        except Stopped:
+            return None
+
     async def photo(self, sound: Callable[[], bool], *, seconds: float = 0.5) -> bool:
         """One photo: up to six attempts, with rests between."""
         for attempt in range(6):

@@ -17,10 +17,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 from PIL import Image
@@ -88,9 +89,13 @@ def command(*options: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def running(*options: str, script: str = "") -> Iterator[Server]:
-    """A server started with command line options, or by a script that calls ``serve`` itself."""
-    arguments = [sys.executable, "-c", script] if script else command(*options)
+def running(
+    *options: str, script: str = "", arguments: Sequence[str] = (), **popen: Any
+) -> Iterator[Server]:
+    """A server started with command line options, by a script that calls ``serve`` itself, or by
+    whatever ``arguments`` run."""
+    arguments = arguments or ([sys.executable, "-c", script] if script else command(*options))
+    environment = popen.pop("env", os.environ)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("w") as stderr:
@@ -99,7 +104,8 @@ def running(*options: str, script: str = "") -> Iterator[Server]:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                env={**environment, "OMP_NUM_THREADS": "1"},
+                **popen,
             )
         try:
             yield _greet(process, log)
@@ -191,7 +197,7 @@ class _Site(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.startswith("/to/"):
             self.send_response(302)
-            self.send_header("Location", self.path.removeprefix("/to/"))
+            self.send_header("Location", unquote(self.path.removeprefix("/to/"), "latin-1"))
             self.end_headers()
             return
         if self.path == "/slow":

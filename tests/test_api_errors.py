@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import random
 import ssl
+import zlib
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -17,7 +20,8 @@ from PIL import Image
 from humanbody_cli import uploads
 from humanbody_cli.engines.api import ApiEngine
 from humanbody_cli.engines.base import Ask, Segmentation
-from humanbody_cli.engines.http import FAULTS, Http, NoAnswer, explain
+from humanbody_cli.engines.budget import Budget
+from humanbody_cli.engines.http import MOST_OF_A_PAGE, Http, Unsound, longest_answer
 from humanbody_cli.errors import (
     AccountError,
     CallLimitReached,
@@ -26,10 +30,11 @@ from humanbody_cli.errors import (
     PhotoError,
     Stopped,
 )
+from humanbody_cli.faults import FAULTS, explain
 from humanbody_cli.pictures import read_header
 from humanbody_cli.protocol.answers import Success, error_body, success_body
 from humanbody_cli.protocol.limits import SEGMENT_PATH
-from humanbody_cli.protocol.requests import Credentials
+from humanbody_cli.protocol.requests import Credentials, Multipart
 from humanbody_cli.quota.gate import Gate
 from humanbody_cli.quota.learning import Learner
 from humanbody_cli.quota.slots import OwnSlots
@@ -77,14 +82,16 @@ class QuickStop(Stop):
 class Api:
     """An engine with its gate, its clock and the calls that were made."""
 
-    def __init__(self, *, max_calls: int | None = None, retries: int = RETRIES) -> None:
+    def __init__(
+        self, *, max_calls: int | None = None, retries: int = RETRIES, endpoint: str = HOST
+    ) -> None:
         self.clock = Hours()
         self.stop = QuickStop(self.clock)
         self.gate = Gate(
             Learner(100, None), OwnSlots(), self.stop, max_calls=max_calls, clock=self.clock
         )
         settings = ApiSettings(
-            credentials=Credentials("key" * 9, "SECRET" * 5), endpoint=HOST, retries=retries
+            credentials=Credentials("key" * 9, "SECRET" * 5), endpoint=endpoint, retries=retries
         )
         self.engine = ApiEngine(settings, self.gate, self.stop)
 
@@ -169,8 +176,6 @@ PAGES_RETRIED = [
     (503, b"", "GATEWAY_ERROR"),
     (504, b"upstream timed out", "GATEWAY_ERROR"),
     (429, b"Too Many Requests", "GATEWAY_ERROR"),
-    (200, b"<html>captive portal</html>", "BAD_ANSWER"),
-    (200, b"", "BAD_ANSWER"),
 ]
 
 
@@ -212,7 +217,7 @@ def test_what_does_not_pass_fails_this_photo(route, status, message):
 
 @pytest.mark.parametrize(("status", "body", "code"), PAGES_RETRIED)
 def test_pages_in_between_are_tried_again(route, status, body, code):
-    """Gateway pages and answers that are none are tried again, then this photo has failed."""
+    """Gateway pages are tried again, then this photo has failed for now."""
     route.mock(side_effect=[page(status, body), page(200, SOUND)])
     assert isinstance(outcome()[0], Segmentation)
     route.mock(side_effect=None, return_value=page(status, body))
@@ -249,7 +254,8 @@ def test_what_concerns_the_key_stops_the_run(route, status, message, words):
     """One call, the run's stop flag set with words for the user, and no secret in them."""
     route.mock(return_value=refusal(status, message))
     found, api = outcome()
-    assert isinstance(found, AccountError)
+    assert isinstance(found, FatalError)
+    assert isinstance(found, AccountError) == (message != "API_NOT_FOUND")
     assert found.attempts == route.call_count == 1
     assert isinstance(api.stop.reason, FatalError)
     assert api.stop.reason.exit_code == 4
@@ -261,8 +267,9 @@ def test_a_404_page_stops_the_run(route):
     """A server that does not know the address at all is the wrong endpoint."""
     route.mock(return_value=page(404, b"<html>404</html>"))
     found, api = outcome()
-    assert isinstance(found, AccountError)
+    assert isinstance(found, FatalError)
     assert "--endpoint" in str(api.stop.reason)
+    assert HOST in str(api.stop.reason)
 
 
 def test_after_a_stop_nothing_is_sent(route):
@@ -356,14 +363,11 @@ def test_every_attempt_counts_for_the_call_limit(route):
 
 
 FAULTY = [
-    httpx.ConnectError("refused"),
-    httpx.ConnectTimeout("slow"),
     httpx.ReadTimeout("slow"),
     httpx.WriteTimeout("slow"),
     httpx.ReadError("reset"),
     httpx.WriteError("broken pipe"),
     httpx.RemoteProtocolError("cut"),
-    httpx.DecodingError("gzip"),
 ]
 
 
@@ -394,28 +398,64 @@ def test_every_transport_fault_has_words(kind):
     assert explain(kind("")) in [text for _, text in FAULTS]
 
 
-def test_an_answer_without_end_is_given_up(route):
-    """An answer beyond any cutout's size is not read to its end."""
-    from humanbody_cli.engines import http
+def post(response: httpx.Response, route: Any, most: int = 1 << 20) -> tuple[int, bytes]:
+    """What one POST that is answered with this comes to."""
+    route.mock(return_value=response)
 
-    async def endless():
-        while True:
-            yield bytes(16 << 20)
-
-    route.mock(return_value=httpx.Response(200, stream=_Endless(endless)))
-
-    async def post() -> None:
+    async def work() -> tuple[int, bytes]:
         one = Http(URL, Timeouts())
         try:
-            from humanbody_cli.protocol.requests import Multipart
-
-            await one.post(Multipart(b"x", "text/plain"))
+            with Budget().room() as room:
+                return await one.post(Multipart(b"x", "text/plain"), most, room)
         finally:
             await one.aclose()
 
-    with pytest.raises(NoAnswer, match="does not end"):
-        asyncio.run(post())
-    assert http.MAX_ANSWER < 1 << 30
+    return asyncio.run(work())
+
+
+async def endless() -> Any:
+    """A body without end."""
+    while True:
+        yield bytes(1 << 16)
+
+
+def test_an_answer_without_end_is_given_up(route):
+    """An answer beyond what its photo can need is not read to its end."""
+    with pytest.raises(Unsound, match="longer than the 1,048,576 bytes"):
+        post(httpx.Response(200, stream=_Endless(endless)), route)
+
+
+def test_an_answer_that_announces_too_much_is_not_read(route):
+    """The length in the header is believed before a byte of the body is read."""
+
+    async def unread() -> Any:
+        raise AssertionError("the body was read")
+        yield b""
+
+    headers = {"Content-Length": str(10 << 30)}
+    with pytest.raises(Unsound, match="longer"):
+        post(httpx.Response(200, headers=headers, stream=_Endless(unread)), route)
+
+
+def test_of_an_error_page_only_the_beginning_is_read(route):
+    """An error without end is that error: its status says what to do."""
+    status, page = post(httpx.Response(502, stream=_Endless(endless)), route)
+    assert (status, len(page)) == (502, MOST_OF_A_PAGE)
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, zlib.compress], ids=["gzip", "deflate"])
+def test_a_compressed_answer_is_read_within_its_bound(route, packed):
+    """A proxy that compresses unasked loses nothing; a few kilobytes that hold 100 MB do."""
+    encoding = {"Content-Encoding": "gzip" if packed is gzip.compress else "deflate"}
+    sound = httpx.Response(200, headers=encoding, stream=_Once(packed(SOUND)))
+    assert post(sound, route) == (200, SOUND)
+    with pytest.raises(Unsound, match="longer"):
+        post(httpx.Response(200, headers=encoding, stream=_Once(packed(bytes(10**8)))), route)
+    with pytest.raises(Unsound, match="damaged"):
+        post(httpx.Response(200, headers=encoding, stream=_Once(b"nonsense")), route)
+    nested = {"Content-Encoding": "gzip, gzip"}
+    with pytest.raises(Unsound, match="unknown"):
+        post(httpx.Response(200, headers=nested, stream=_Once(b"")), route)
 
 
 class _Endless(httpx.AsyncByteStream):
@@ -424,6 +464,25 @@ class _Endless(httpx.AsyncByteStream):
 
     def __aiter__(self) -> Any:
         return self._make()
+
+
+class _Once(httpx.AsyncByteStream):
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def __aiter__(self) -> Any:
+        yield self._data
+
+
+def test_the_bound_holds_for_what_does_not_compress():
+    """Pixels of pure noise, at any size, fit into the bound, however JSON spells the base64."""
+    for size in ((48, 48), (300, 200), (1000, 700)):
+        pixels = random.Random(1).randbytes(size[0] * size[1] * 4)
+        cutout = png(Image.frombytes("RGBA", size, pixels), compress_level=1)
+        mask = png(Image.frombytes("L", size, pixels[: size[0] * size[1]]), compress_level=1)
+        whole = success_body(Success("a", "b", 7, mask, cutout)).replace(b"/", b"\\/")
+        assert len(whole) < longest_answer(size)
+    assert longest_answer((4096, 4096)) < 128 * 2**20
 
 
 # Answers that lie
@@ -471,18 +530,165 @@ LIES = {
 
 
 @pytest.mark.parametrize("name", LIES)
-def test_lies_are_tried_again_and_never_taken(route, name):
-    """An answer that is not what the document promises is a retry, then this photo's failure."""
+def test_lies_are_tried_once_more_and_never_taken(route, name):
+    """An answer that is not what the document promises is paid twice at most, and then the photo
+    has failed for good."""
     route.mock(side_effect=[page(200, LIES[name]), page(200, SOUND)])
-    found, _ = outcome()
+    found, _ = outcome(retries=5)
     assert isinstance(found, Segmentation)
     assert found.attempts == 2
     route.mock(side_effect=None, return_value=page(200, LIES[name]))
-    failed, api = outcome()
+    failed, api = outcome(retries=5)
     assert isinstance(failed, PhotoError)
-    assert (failed.code, failed.transient) == ("BAD_ANSWER", True)
-    assert failed.attempts == RETRIES + 1
+    assert (failed.code, failed.transient) == ("BAD_ANSWER", False)
+    assert (failed.attempts, route.call_count) == (2, 4)
     assert not api.stop.is_set
+
+
+def test_a_lie_without_retries_is_paid_once(route):
+    """``--retries 0`` pays once, and no further run pays again by itself."""
+    route.mock(return_value=page(200, LIES["cut-short"]))
+    failed, _ = outcome(retries=0)
+    assert isinstance(failed, PhotoError)
+    assert (failed.transient, failed.attempts, route.call_count) == (False, 1, 1)
+
+
+def test_lies_between_other_failures_are_counted_together(route):
+    """The second lie is the last, whatever came between; other failures keep their retries."""
+    broken = httpx.ReadError("reset")
+    lie, failure = page(200, LIES["cutout-larger"]), refusal(500, "INTERNAL_ERROR")
+    route.mock(side_effect=[failure, lie, broken, failure, lie, page(200, SOUND)])
+    failed, _ = outcome(retries=9)
+    assert isinstance(failed, PhotoError)
+    assert (failed.code, failed.transient, failed.attempts) == ("BAD_ANSWER", False, 5)
+    route.mock(side_effect=[failure, lie, broken, failure, page(200, SOUND)])
+    found, _ = outcome(retries=9)
+    assert isinstance(found, Segmentation)
+    assert found.attempts == 5
+
+
+def test_a_lie_before_an_outage_leaves_the_photo_for_the_next_run(route):
+    """One lie and then a server that fails: the last word was a failure that may pass."""
+    route.mock(side_effect=[page(200, LIES["cut-short"]), *[refusal(500, "INTERNAL_ERROR")] * 2])
+    failed, _ = outcome(retries=2)
+    assert isinstance(failed, PhotoError)
+    assert (failed.code, failed.transient, failed.attempts) == ("INTERNAL_ERROR", True, 3)
+
+
+@pytest.mark.parametrize("empty", [None, "", "  ", False, 0, [], {}], ids=repr)
+def test_an_empty_error_beside_sound_images_is_an_answer(route, empty):
+    """Servers that always write error_message leave it empty in a success: it is paid and taken."""
+    route.mock(
+        return_value=page(200, json.dumps({**json.loads(SOUND), "error_message": empty}).encode())
+    )
+    found, _ = outcome()
+    assert isinstance(found, Segmentation)
+    assert (found.cutout, route.call_count) == (CUTOUT, 1)
+
+
+def test_an_empty_error_without_images_is_unsound(route):
+    """Nothing named and nothing sent: as any answer without its images."""
+    route.mock(return_value=page(200, b'{"error_message": null, "request_id": "a"}'))
+    failed, _ = outcome(retries=5)
+    assert isinstance(failed, PhotoError)
+    assert (failed.code, failed.attempts) == ("BAD_ANSWER", 2)
+
+
+# Pages of whatever stands in between
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 405, 407, 411, 421, 451, 501, 505, 511, 302])
+@pytest.mark.parametrize(
+    "text", [b"<html>Access denied</html>", b"", b'"Forbidden"', b'{"message": "Forbidden"}', b"[]"]
+)
+def test_a_page_that_never_gets_better_stops_the_run_at_once(status, text):
+    """One call; the message names the endpoint without its password, and what to check."""
+    endpoint = "https://user:hush@api.example.com"
+    with respx.mock(assert_all_called=False) as mock:
+        route = mock.post(host="api.example.com").mock(return_value=page(status, text))
+        found, api = outcome(endpoint=endpoint, retries=5)
+    assert isinstance(found, FatalError)
+    assert not isinstance(found, AccountError)
+    assert (route.call_count, found.attempts) == (1, 1)
+    said = str(api.stop.reason)
+    assert said.startswith("https://api.example.com: the server answered")
+    assert str(status) in said
+    assert any(word in said for word in ("check", "open a web page", "put them into"))
+    assert "hush" not in said
+
+
+@pytest.mark.parametrize("status", [400, 406, 409, 422])
+def test_a_page_that_may_concern_one_photo_fails_it_for_now(route, status):
+    """A firewall may dislike one upload: one further try, then the next run may try again."""
+    route.mock(return_value=page(status, b"<html>blocked</html>"))
+    failed, api = outcome(retries=5)
+    assert isinstance(failed, PhotoError)
+    assert (failed.code, failed.transient, failed.attempts) == ("GATEWAY_ERROR", True, 2)
+    assert not api.stop.is_set
+
+
+# Servers that were never reached
+
+UNREACHED = [httpx.ConnectError("refused"), httpx.ConnectTimeout("slow"), httpx.ProxyError("503")]
+
+
+@pytest.mark.parametrize("fault", UNREACHED, ids=lambda fault: type(fault).__name__)
+@pytest.mark.parametrize("retries", [0, 5])
+def test_a_server_that_is_never_reached_is_given_up(route, fault, retries):
+    """Three connections within four seconds, whatever ``--retries``; then one sentence, exit 4."""
+    route.mock(side_effect=fault)
+    found, api = outcome(retries=retries)
+    assert isinstance(found, FatalError)
+    assert (found.exit_code, found.attempts, api.gate.calls) == (4, 0, 0)
+    assert route.call_count == 3
+    assert api.clock.now - 1000 < 5
+    assert f"{HOST} cannot be reached" in str(api.stop.reason)
+    assert "check --endpoint" in str(api.stop.reason)
+
+
+@pytest.mark.parametrize("fault", UNREACHED, ids=lambda fault: type(fault).__name__)
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_network_that_comes_up_late_is_waited_for(route, fault, failures):
+    """As at boot: the photo is done, and what reached nobody counts as no attempt and no call."""
+    route.mock(side_effect=[*[fault] * failures, page(200, SOUND)])
+    found, api = outcome(retries=0, max_calls=1)
+    assert isinstance(found, Segmentation)
+    assert (found.attempts, api.gate.calls) == (1, 1)
+    assert not api.stop.is_set
+
+
+def test_once_a_server_was_reached_an_outage_is_waited_for(route):
+    """After any answer a lost connection is an ordinary failure with its retries."""
+    route.mock(side_effect=[refusal(500, "INTERNAL_ERROR"), *[UNREACHED[0]] * 4, page(200, SOUND)])
+    found, api = outcome(retries=5)
+    assert isinstance(found, Segmentation)
+    assert (found.attempts, api.gate.calls) == (6, 2)
+
+
+def test_all_photos_together_try_no_more_often(route):
+    """Twenty photos that reach nobody make three tries between them; all stay pending."""
+    route.mock(side_effect=UNREACHED[0])
+
+    async def work(api: Api) -> list[Any]:
+        photos = [api.segment() for _ in range(20)]
+        return await asyncio.gather(*photos, return_exceptions=True)
+
+    found = with_api(work)
+    assert route.call_count == 3
+    assert {type(one) for one in found} == {FatalError, Stopped}
+    assert all(one.attempts == 0 for one in found)
+
+
+@pytest.mark.parametrize("reached", [False, True])
+@pytest.mark.parametrize("refused", ["407 Proxy Authentication Required", "403 Forbidden"])
+def test_a_proxy_that_refuses_is_not_asked_again(route, reached, refused):
+    """A proxy that wants a password, or allows no such host, answers every call the same way."""
+    before = [refusal(500, "INTERNAL_ERROR")] if reached else []
+    route.mock(side_effect=[*before, httpx.ProxyError(refused), page(200, SOUND)])
+    found, api = outcome(retries=5)
+    assert isinstance(found, FatalError)
+    assert route.call_count == len(before) + 1
+    assert "check the proxy settings" in str(api.stop.reason)
 
 
 def test_large_lies_are_found_in_the_parsers_thread(route):
@@ -552,7 +758,6 @@ def test_tls_certificates_are_checked():
 
     async def context() -> ssl.SSLContext:
         one = Http("https://example.com", Timeouts())
-        one._new_client()
         tls = one._tls
         assert tls is not None
         await one.aclose()

@@ -26,14 +26,14 @@ FLOORS: list[set[str]] = [
     {"lookout"},
     {"engines.base"},
     {"journal", "compose", "reading", "uploads", "lock", "receipts", "ownership"},
-    {"publish", "pictures", "mattes", "database"},
+    {"publish", "pictures", "mattes", "database", "download"},
     {"proof", "seals"},
     {"photos", "quota", "png", "jpeg", "decoding"},
     {"inputs", "tree"},
     {"names", "outcomes", "stopping", "streams", "lists"},
-    {"settings", "paths"},
+    {"settings", "paths", "digests", "faults"},
     {"protocol"},
-    {"errors"},
+    {"errors", "deadlines"},
     {"models"},
 ]
 """From the top down. A module may import those of floors below its own, and of its own package."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from crash_harness import Harness, Plan
 
 
@@ -16,3 +17,11 @@ def test_fifty_kills_cost_no_more_than_the_calls_in_flight(tmp_path: Path) -> No
     assert report.problems == [], f"again with HBSEG_CRASH_SEED={plan.seed}"
     # The moments were worth something: most kills hit calls under way.
     assert sum(kill.unanswered + kill.on_their_way > 0 for kill in report.kills) >= 25
+
+
+@pytest.mark.parametrize("options", [("--edges", "soft"), ("--no-mask",)])
+def test_kills_with_other_options(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """The same where cutouts are composed, and where no mask tells what a cutout is made of."""
+    seed = int(os.environ.get("HBSEG_CRASH_SEED", "20181025"))
+    report = Harness(tmp_path, Plan(seed, kills=8, photos=120, options=options)).run()
+    assert report.problems == [], f"again with HBSEG_CRASH_SEED={seed}"

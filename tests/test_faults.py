@@ -15,7 +15,6 @@ from PIL import Image
 from humanbody_cli import run
 from humanbody_cli.publish import RealDisk
 
-
 TIDYING = {"unlink", "truncate"}
 """Calls after which nothing is missing: what they leave goes with a later run."""
 
@@ -64,9 +63,9 @@ class FailingDisk(RealDisk):
         self._count("unlink")
         super().unlink(path)
 
-    def truncate(self, file: int | str, size: int) -> None:
+    def truncate(self, path: str, size: int) -> None:
         self._count("truncate")
-        super().truncate(file, size)
+        super().truncate(path, size)
 
     def sync_folder(self, path: str) -> None:
         self._count("sync_folder")

@@ -258,6 +258,87 @@ def test_a_cancelled_attempt_frees_its_place():
     assert virtual_loop.run(work()) == 2
 
 
+# A server that was never reached
+
+
+@pytest.mark.parametrize(
+    ("seconds", "tries", "ends"),
+    [(0.0, 3, 4.0), (0.5, 3, 5.5), (1.0, 3, 7.0), (5.0, 2, 11.0), (10.0, 2, 21.0)],
+)
+def test_a_server_that_is_never_reached_is_given_up_soon(seconds, tries, ends):
+    """Three connections with pauses of 1 and 3 s; two where connecting is slow by itself."""
+
+    async def work() -> tuple[Client, float]:
+        client = Client()
+        began = clock()
+        while not await client.reach(seconds=seconds):
+            assert len(client.sent) < 9
+        return client, clock() - began
+
+    client, took = virtual_loop.run(work())
+    assert len(client.sent) == tries
+    assert took == pytest.approx(ends, abs=0.2)
+    assert client.gate.calls == 0
+
+
+def test_those_who_reach_nobody_go_one_at_a_time():
+    """However many photos wait, the tries are the run's and not each photo's."""
+
+    async def work() -> Client:
+        client = Client()
+
+        async def photo() -> None:
+            if await client.reach(seconds=0.1):
+                client.stop.set(FatalError("given up"))
+
+        await all_of(*(photo() for _ in range(30)))
+        return client
+
+    client = virtual_loop.run(work())
+    assert len(client.sent) == 3
+    assert client.gate.in_flight == 0
+
+
+@pytest.mark.parametrize("answer", ["sound", "refused", "broken"])
+def test_once_reached_a_server_is_not_given_up_soon(answer):
+    """After anything came over a connection, the breaker alone decides."""
+
+    async def work() -> Client:
+        client = Client()
+        async with client.gate.attempt() as call:
+            if answer == "sound":
+                client.gate.succeeded(call)
+            elif answer == "refused":
+                client.gate.was_refused(call)
+            else:
+                client.gate.failed(call, "the connection broke", answered=False)
+        for _ in range(STREAK + len(PAUSES) - 2):
+            assert await client.reach() is False
+        return client
+
+    client = virtual_loop.run(work())
+    assert not client.stop.is_set
+    assert client.gate.calls == 1
+
+
+def test_the_call_limit_counts_what_was_sent():
+    """Connections that did not come about use up none of ``--max-calls``."""
+
+    async def work() -> Client:
+        client = Client(max_calls=2)
+        await client.reach()
+        await client.reach()
+        assert await client.send()
+        await client.reach()
+        assert await client.send()
+        assert not await client.send()
+        return client
+
+    client = virtual_loop.run(work())
+    assert client.gate.calls == 2
+    assert isinstance(client.stop.reason, CallLimitReached)
+
+
 # A server that fails
 
 

@@ -4,18 +4,44 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import Hbseg
 
 from humanbody_cli.journal import Done
 from humanbody_cli.lookout import Lookout, Looks, OwnLooks
 
 
-@pytest.fixture(params=["own", "forked", "killed"])
-def looks(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Looks]:
-    """Looks at ``masks/`` and ``cutouts/``: itself, by a second process, by one that was killed."""
+@pytest.fixture
+def in_time() -> Iterator[None]:
+    """A test that waits for ever fails instead."""
+
+    def fail(number: int, frame: object) -> None:
+        raise AssertionError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.setitimer(signal.ITIMER_REAL, 5, 2)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def ignored_children() -> Iterator[None]:
+    """SIGCHLD is ignored, as by a parent that hands this on: `os.waitpid` finds no child."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.fixture(params=["own", "forked", "killed", "stopped"])
+def looks(request: pytest.FixtureRequest, tmp_path: Path, in_time: None) -> Iterator[Looks]:
+    """Looks at ``masks/`` and ``cutouts/``: itself, by a second process, by one that was killed or
+    stopped."""
     folders = [tmp_path / kind for kind in ("photos", "masks", "cutouts")]
     for folder in folders:
         folder.mkdir()
@@ -24,8 +50,14 @@ def looks(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Looks]:
     if request.param == "killed":
         assert isinstance(made, Lookout)
         os.kill(made._process, signal.SIGKILL)
+    elif request.param == "stopped":
+        assert isinstance(made, Lookout)
+        os.kill(made._process, signal.SIGSTOP)
     yield made
     made.close()
+    if isinstance(made, Lookout):
+        with pytest.raises(ChildProcessError):  # it is gone, and no zombie either
+            os.waitpid(made._process, os.WNOHANG)
 
 
 def _row(source: Path, mask: int | None, cutout: int | None) -> Done:
@@ -113,3 +145,48 @@ def test_what_is_not_wanted_is_not_looked_at(tmp_path: Path) -> None:
     looks = OwnLooks(None, os.fsencode(tmp_path) + b"/")
     looks.ask([_row(tmp_path / "a.jpg", None, 5)])
     assert looks.answer() == b"\1"
+
+
+@pytest.mark.parametrize("number", [0, signal.SIGKILL, signal.SIGSTOP])
+def test_it_closes_where_children_cannot_be_waited_for(
+    number: int, in_time: None, ignored_children: None
+) -> None:
+    """Where the kernel reaps children itself, closing neither fails nor waits, whether the second
+    process runs, was killed or was stopped; and the process is gone."""
+    looks = Lookout(OwnLooks(None, None))
+    looks.ask([])
+    os.kill(looks._process, number)
+    looks.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(looks._process, 0)
+
+
+def test_a_question_larger_than_a_pipe_reaches_nobody_who_is_stopped(
+    tmp_path: Path, in_time: None
+) -> None:
+    """A stopped process leaves the pipe full: the rest of a question is not waited with."""
+    looks = Lookout(OwnLooks(None, None))
+    os.kill(looks._process, signal.SIGSTOP)
+    rows = [_row(tmp_path / "a.jpg", None, None)] * 5000
+    looks.ask(rows)
+    assert looks.answer() == b"\1" * 5000
+    looks.close()
+
+
+def test_the_command_can_wait_for_children(hbseg: Hbseg) -> None:
+    """A parent that ignores SIGCHLD hands that on to the command, which takes it back."""
+    script = (
+        "import signal, sys; from humanbody_cli import __main__\n"
+        "sys.argv = ['hbseg', '--version']\n"
+        "try: __main__.main()\n"
+        "finally: print(signal.getsignal(signal.SIGCHLD).name)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=hbseg.environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+        check=True,
+    )
+    assert ended.stdout.split()[-1] == "SIG_DFL"

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
+import unicodedata
+from collections import Counter
 
 import pytest
+from conftest import ROOT
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from humanbody_cli.names import MAX_NAME, SUFFIX, folder_names, marked, root_names, shortened
+from humanbody_cli.names import (
+    MAX_NAME,
+    SUFFIX,
+    Claims,
+    folded,
+    folder_aliases,
+    folder_names,
+    marked,
+    namer,
+    root_names,
+    shortened,
+)
 
 SUFFIXES = [b".jpg", b".JPG", b".jpeg", b".png", b".jpg.png", b".png.png", b".tiff", b".", b""]
 
@@ -39,12 +56,15 @@ listings = st.lists(names, unique=True, max_size=25)
 
 @given(listings, st.lists(names, unique=True, max_size=4))
 def test_distinct_files_get_distinct_names(files, folders):
-    """No two files of a folder share an output name, nor does one take a folder's."""
+    """No two files of a folder share an output name, nor does one take a folder's: neither here nor
+    on a file system that sees one name in what differs in case or Unicode form."""
     folders = [folder for folder in folders if folder not in files]
     found = folder_names(files, folders)
     assert list(found) == files
-    taken = [*found.values(), *{f for f in folders if f.endswith(SUFFIX)}]
+    taken = [*map(folded, found.values()), *set(map(folded, folders))]
     assert len(set(taken)) == len(taken)
+    name_of = namer(files, folders)
+    assert {file: name_of(file) for file in files} == found
 
 
 @given(listings)
@@ -89,15 +109,15 @@ def test_every_name_can_be_made_on_disk(tmp_path_factory, name):
         (["a.b.jpg"], ["a.b.png"]),
         (["a.jpg", "b.jpg"], ["a.png", "b.png"]),
         (["b.jpg", "b.png"], ["b.jpg.png", "b.png.png"]),
-        (["B.jpg", "b.jpg"], ["B.jpg.png", "b.jpg.png"]),
+        (["B.jpg", "b.jpg"], ["B.jpg.png", "b.jpg~7a11ab94.png"]),
         (
             ["a.jpg", "a.png", "A.jpg", "c.jpg"],
-            ["a.jpg.png", "a.png.png", "A.jpg.png", "c.png"],
+            ["a.jpg~509b0d46.png", "a.png.png", "A.jpg.png", "c.png"],
         ),
         # b.jpg.png's plain name is the full name of b.jpg: it moves on.
         (["b.jpg", "b.png", "b.jpg.png"], ["b.jpg.png", "b.png.png", "b.jpg.png.png"]),
         (["b.jpg.jpg", "b.jpg.png"], ["b.jpg.jpg.png", "b.jpg.png.png"]),
-        (["\u00e9.jpg", "e\u0301.jpg"], ["\u00e9.jpg.png", "e\u0301.jpg.png"]),
+        (["\u00e9.jpg", "e\u0301.jpg"], ["\u00e9.jpg~b83fca42.png", "e\u0301.jpg.png"]),
         (["photo"], ["photo.png"]),
         (["a\nb.jpg"], ["a\nb.png"]),
     ],
@@ -108,9 +128,94 @@ def test_names_of_known_folders(files, expected):
 
 
 def test_three_spellings_of_one_name_keep_their_own():
-    """a.jpg, A.jpg and a.JPG are three photos with three names."""
+    """a.jpg, A.jpg and a.JPG are three photos with three names, in any case."""
     found = folder_names(["a.jpg", "A.jpg", "a.JPG"])
-    assert len(set(found.values())) == 3
+    assert len({name.casefold() for name in found.values()}) == 3
+
+
+_texts = st.text(alphabet=st.characters(exclude_characters="/\0"), max_size=12)
+
+
+@given(_texts)
+@example("\u0345\u03b1")
+@example("\u1e9b\u0323")
+@example("e\u034f\u0301")
+def test_folding_is_as_coarse_as_any_file_system(name):
+    """Case, canonical and compatible forms and ignorable characters make no difference, and what
+    is folded stays as it is."""
+    fold = folded(name)
+    assert folded(fold) == fold
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        assert folded(unicodedata.normalize(form, name)) == fold
+    assert folded(name.casefold()) == fold
+    assert folded("\u200b".join(name) + "\ufe0f. ") == fold
+
+
+@given(st.lists(names, unique=True, max_size=25))
+def test_folders_that_fold_alike_are_told_apart(folders):
+    """What lies in A does not mix with what lies in a, wherever the output is copied to; who meets
+    nobody keeps its name."""
+    aliases = folder_aliases(folders)
+    assert aliases == folder_aliases(folders[::-1])
+    final = [aliases.get(folder, folder) for folder in folders]
+    assert len(set(map(folded, final))) == len(final)
+    assert all(0 < len(os.fsencode(name)) <= MAX_NAME and "/" not in name for name in final)
+    counts = Counter(map(folded, folders))
+    assert not [folder for folder in aliases if counts[folded(folder)] == 1]
+
+
+_below = st.lists(st.sampled_from(["a", "A", "b.png", "c", "a~ca978112"]), max_size=2)
+_claims = st.lists(
+    st.builds(
+        lambda folders, name: "/".join([*folders, name]),
+        _below,
+        st.sampled_from(
+            ["x.png", "X.png", "b.png", "a", "c", "B.PNG", "\u00e9.png", "e\u0301.png"]
+        ),
+    ),
+    max_size=20,
+)
+
+
+@given(_claims)
+def test_claimed_names_are_nobody_elses(wanted):
+    """Names of any folders in any order: no two fold alike, none is the folder of another, and the
+    first to come is called as it wants."""
+    claims = Claims()
+    found = [claims.claim(name, f"/{index}") for index, name in enumerate(wanted)]
+    folds = [folded(name) for name in found]
+    assert len(set(folds)) == len(folds)
+    above = {fold[: match.start()] for fold in folds for match in re.finditer("/", fold)}
+    assert not above & set(folds)
+    assert found[:1] == wanted[:1]
+    assert [os.path.basename(name)[:1] for name in found] == [
+        os.path.basename(name)[:1] for name in wanted
+    ]
+
+
+_WORK = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+from humanbody_cli.names import namer
+kind, count = sys.argv[1], 40_000
+names = [f"{number}.jpg" for number in range(count)]
+if kind == "non-ascii":
+    names.append("\u00e9.jpg")
+elif kind == "case":
+    names += [f"{letter}{number}.jpg" for letter in "aA" for number in range(count)]
+name_of = namer(names, ["folder", "0.png"] if kind == "folder" else [])
+print(len(set(map(name_of, names))) == len(names))
+"""
+
+
+@pytest.mark.parametrize("kind", ["folder", "non-ascii", "case"])
+def test_a_large_folder_takes_time_in_proportion(kind):
+    """Forty thousand names need a part of a second of the processor; were each compared with all
+    others it would be a minute, and the limit of 20 s would end the process."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _WORK, kind], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "True\n"), ended.stderr
 
 
 @pytest.mark.parametrize("folder", ["b.png", "B.png"])
@@ -188,6 +293,7 @@ def test_short_names_are_left_alone(name):
         (["/a/x/photos", "/b/x/photos"], ["a/x/photos", "b/x/photos"]),
         (["/", "/a"], ["root", "a"]),
         (["/photos", "/x/photos"], ["photos", "x/photos"]),
+        (["/a/x/photos", "/b/y/photos", "/c/x"], ["x/photos", "y/photos", "c/x"]),
         ([], []),
     ],
 )
@@ -206,10 +312,13 @@ _paths = st.lists(
 
 @given(_paths)
 def test_distinct_folders_get_distinct_prefixes(folders):
-    """No two input folders share a prefix."""
+    """No two input folders share a prefix, and none's lies in another's."""
     prefixes = root_names(folders)
-    assert len({prefix.casefold() for prefix in prefixes}) == len(folders)
+    folds = {folded(prefix) for prefix in prefixes}
+    assert len(folds) == len(folders)
     assert all(prefixes)
+    above = {fold[: match.start()] for fold in folds for match in re.finditer("/", fold)}
+    assert not above & folds
 
 
 def test_the_root_folder_is_told_from_a_folder_called_root():

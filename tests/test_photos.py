@@ -390,7 +390,7 @@ def test_a_list_names_files_folders_and_addresses(tmp_path):
     path = tmp_path / "list"
     path.write_text(f"{tmp_path}/b.jpg\n{tmp_path}/in\nhttp://h/c.jpg\n{tmp_path}/nope.jpg\n")
     photos = found(from_file=str(path))
-    assert [photo.name for photo in photos] == ["b.png", "a.png", "c.png", "nope.jpg.png"]
+    assert [photo.name for photo in photos] == ["b.png", "in/a.png", "c.png", "nope.jpg.png"]
     assert [photo.kind for photo in photos] == [Kind.FILE, Kind.FILE, Kind.URL, Kind.TROUBLE]
 
 

@@ -263,21 +263,38 @@ def test_unknown_errors_go_by_their_status(status, treatment):
         (504, b"\xff\xfe\xff", "GATEWAY_ERROR", Treatment.RETRY),
         (429, b"slow down", "GATEWAY_ERROR", Treatment.RETRY),
         (408, b"", "GATEWAY_ERROR", Treatment.RETRY),
-        (200, NGINX % b"200", "BAD_ANSWER", Treatment.RETRY),
-        (200, b"", "BAD_ANSWER", Treatment.RETRY),
-        (200, b"[1, 2]", "BAD_ANSWER", Treatment.RETRY),
-        (200, b'"text"', "BAD_ANSWER", Treatment.RETRY),
-        (200, b"null", "BAD_ANSWER", Treatment.RETRY),
-        (200, b'{"result": 7}', "BAD_ANSWER", Treatment.RETRY),
-        (200, b'{"result": true}', "BAD_ANSWER", Treatment.RETRY),
-        (200, b'{"result": ["x"]}', "BAD_ANSWER", Treatment.RETRY),
-        (200, b'{"result": "no base64"}', "BAD_ANSWER", Treatment.RETRY),
-        (200, b'{"result": "AAAA', "BAD_ANSWER", Treatment.RETRY),
-        (204, b"", "BAD_ANSWER", Treatment.RETRY),
-        (400, b"{}", "BAD_ANSWER", Treatment.RETRY),
+        (200, NGINX % b"200", "BAD_ANSWER", Treatment.ONCE_MORE),
+        (200, b"", "BAD_ANSWER", Treatment.ONCE_MORE),
+        (200, b"[1, 2]", "BAD_ANSWER", Treatment.ONCE_MORE),
+        (200, b'"text"', "BAD_ANSWER", Treatment.ONCE_MORE),
+        (200, b"null", "BAD_ANSWER", Treatment.ONCE_MORE),
+        (200, b'{"result": 7}', "BAD_ANSWER", Treatment.ONCE_MORE),
+        (200, b'{"result": true}', "BAD_ANSWER", Treatment.ONCE_MORE),
+        (200, b'{"result": ["x"]}', "BAD_ANSWER", Treatment.ONCE_MORE),
+        (200, b'{"result": "no base64"}', "BAD_ANSWER", Treatment.ONCE_MORE),
+        (200, b'{"result": "AAAA', "BAD_ANSWER", Treatment.ONCE_MORE),
+        (204, b"", "BAD_ANSWER", Treatment.ONCE_MORE),
+        (400, b"{}", "GATEWAY_ERROR", Treatment.ONCE_MORE),
         (500, b"{}", "GATEWAY_ERROR", Treatment.RETRY),
-        (200, b"[" * 100_000, "BAD_ANSWER", Treatment.RETRY),
-        (200, b'{"time_used": ' + b"9" * 9000 + b"}", "BAD_ANSWER", Treatment.RETRY),
+        (403, NGINX % b"403", "GATEWAY_ERROR", Treatment.STOP),
+        (403, b"{}", "GATEWAY_ERROR", Treatment.STOP),
+        (403, b'"Forbidden"', "GATEWAY_ERROR", Treatment.STOP),
+        (403, b'{"error_message": null}', "GATEWAY_ERROR", Treatment.STOP),
+        (403, b'{"error_message": ":x"}', "GATEWAY_ERROR", Treatment.STOP),
+        (500, b'{"error_message": ""}', "GATEWAY_ERROR", Treatment.RETRY),
+        (400, b'{"error_message": 7}', "GATEWAY_ERROR", Treatment.ONCE_MORE),
+        (200, b'{"error_message": 7}', "BAD_ANSWER", Treatment.ONCE_MORE),
+        (200, b'{"error_message": ["INTERNAL_ERROR"]}', "BAD_ANSWER", Treatment.ONCE_MORE),
+        (200, b'{"error_message": {"code": 1}}', "BAD_ANSWER", Treatment.ONCE_MORE),
+        (
+            200,
+            b'{"error_message": ' + b"[" * 500 + b"1" + b"]" * 500 + b"}",
+            "BAD_ANSWER",
+            Treatment.ONCE_MORE,
+        ),
+        (200, b'{"error_message": " : x"}', "BAD_ANSWER", Treatment.ONCE_MORE),
+        (200, b"[" * 100_000, "BAD_ANSWER", Treatment.ONCE_MORE),
+        (200, b'{"time_used": ' + b"9" * 9000 + b"}", "BAD_ANSWER", Treatment.ONCE_MORE),
     ],
     ids=lambda value: repr(value)[:30],
 )
@@ -305,16 +322,16 @@ _values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=5,
 )
-_fields = st.sampled_from("result body_image request_id image_id time_used".split())
+_fields = st.sampled_from("result body_image request_id image_id time_used error_message".split())
 
 
 @given(st.sampled_from([200, 400, 500]), st.dictionaries(_fields, _values))
 def test_fields_of_any_kind_never_raise(status, fields):
     """Fields of other types than documented are lies or nothing, never an exception."""
     found = parse(status, json.dumps(fields).encode())
-    if isinstance(found, Success):
-        assert found.request_id is None or isinstance(found.request_id, str)
-        assert found.time_used is None or isinstance(found.time_used, int)
+    assert found.request_id is None or isinstance(found.request_id, str)
+    assert found.time_used is None or isinstance(found.time_used, int)
+    assert safe(found)
 
 
 @pytest.mark.parametrize(
@@ -341,11 +358,15 @@ MASK = png(Image.linear_gradient("L"))
 CUTOUT = png(quarters().convert("RGBA"))
 
 
+# What is written comes back as it is where it is printable ASCII; the rest is cleaned (below).
+_ascii = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
+
+
 @settings(max_examples=60)
 @given(
     st.one_of(st.none(), st.binary(min_size=1, max_size=3000)),
     st.one_of(st.none(), st.binary(min_size=1, max_size=3000)),
-    st.one_of(st.none(), st.text(max_size=20)),
+    st.one_of(st.none(), _ascii),
     st.one_of(st.none(), st.integers(0, 10**7)),
 )
 def test_a_success_comes_back_whole(result, body_image, identity, time_used):
@@ -355,13 +376,144 @@ def test_a_success_comes_back_whole(result, body_image, identity, time_used):
     json.loads(success_body(answer))
 
 
-@given(st.text(max_size=40), st.one_of(st.none(), st.text(max_size=9)), st.integers(0, 999))
+@given(_ascii, st.one_of(st.none(), _ascii), st.integers(0, 999))
 def test_an_error_comes_back_whole(message, request_id, time_used):
     """An error's message, ids and time survive the way."""
+    code = codes.split_message(message)[0]
     found = refusal(400, error_body(message, request_id=request_id, time_used=time_used))
-    assert found.code == codes.split_message(message)[0]
-    assert found.request_id == request_id
-    assert found.time_used == (time_used if request_id is not None else None)
+    assert found.code == code or (not code and found.code == codes.GATEWAY)
+    if code:
+        assert found.request_id == request_id
+        assert found.time_used == (time_used if request_id is not None else None)
+
+
+# Text of a server, shown to people
+
+
+def safe(found: Refusal | Success) -> bool:
+    """Every text of an answer can be printed, stored and sent on, and has a bounded length."""
+    ids = [found.request_id or ""]
+    words = []
+    if isinstance(found, Success):
+        ids.append(found.image_id or "")
+    else:
+        ids.append(found.code)
+        words.append(found.message)
+    for text in ids:
+        assert text.isascii() and text.isprintable() and len(text) <= 128
+    for text in words:
+        assert text.isprintable() and len(text) < 700
+        text.encode()
+    return True
+
+
+HOSTILE = [
+    "\x1b]0;owned\x07\x1b[2J\x1b[31m",
+    "A\nhbseg: 0 photos failed\r",
+    "\u202etxt.exe\u2066",
+    "\ud800 alone",
+    "\x00\x7f\x9b31m",
+    "X" * 3_000_000,
+    "\u4f59\u989d\u4e0d\u8db3",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:20])
+@pytest.mark.parametrize("status", [200, 400, 403, 500])
+def test_nothing_of_a_server_reaches_the_terminal_unclean(text, status):
+    """Code, message and ids are printable and short, wherever the server put what it put."""
+    for message in (text, f"INTERNAL_ERROR: {text}", f"{text}: x", [text], {text: text}):
+        fields = {"error_message": message, "request_id": text, "image_id": text}
+        assert safe(parse(status, json.dumps(fields).encode()))
+    assert safe(parse(status, json.dumps({"request_id": text, "image_id": text}).encode()))
+    assert safe(parse(status, text.encode("utf-8", "surrogatepass")))
+
+
+@given(st.sampled_from([200, 400, 403, 500]), st.text(), st.text())
+def test_any_text_of_a_server_is_cleaned(status, message, identity):
+    """Whatever Unicode there is."""
+    fields = {"error_message": message, "request_id": identity, "image_id": identity}
+    assert safe(parse(status, json.dumps(fields).encode()))
+
+
+def test_the_reason_in_the_users_own_language_stays_readable():
+    """Only what cannot be printed is replaced."""
+    found = refusal(400, error_body("INVALID_IMAGE_URL: \u4f59\u989d\x1b[0m"))
+    assert found.code == "INVALID_IMAGE_URL"
+    assert "\u4f59\u989d?[0m" in found.message
+
+
+# Answers that name no error of the API: every status
+
+RETRY, ONCE_MORE, PHOTO, STOP = (
+    Treatment.RETRY,
+    Treatment.ONCE_MORE,
+    Treatment.PHOTO,
+    Treatment.STOP,
+)
+STATUSES: dict[int, Treatment] = {
+    **dict.fromkeys(range(200, 300), ONCE_MORE),  # paid for, most likely, and not what it should be
+    **dict.fromkeys(range(300, 400), STOP),  # leads elsewhere
+    **dict.fromkeys(range(400, 500), ONCE_MORE),  # may concern this upload alone
+    **dict.fromkeys((401, 402, 403, 451), STOP),  # a proxy, firewall or portal refuses
+    **dict.fromkeys((404, 405, 410, 414, 421), STOP),  # not the API's address
+    407: STOP,  # the proxy wants a password
+    **dict.fromkeys((411, 415, 417, 426, 431), STOP),  # mangled on the way, as every request
+    413: PHOTO,  # the document's own, as plain text or a page
+    **dict.fromkeys((408, 425, 429), RETRY),
+    **dict.fromkeys(range(500, 600), RETRY),
+    501: STOP,
+    **dict.fromkeys((505, 508, 510), STOP),
+    511: STOP,  # a portal wants a login
+    **dict.fromkeys((100, 101, 600, 999), ONCE_MORE),  # no such status
+}
+
+
+@pytest.mark.parametrize("body", [NGINX, b"", b"{}", b"[]", b'"no"', b'{"error_message": null}'])
+def test_every_status_has_its_treatment(body):
+    """The whole table is walked; whatever stops a run says what to check."""
+    for status, treatment in STATUSES.items():
+        if 200 <= status < 300 and body.startswith(b"{"):
+            continue  # a success without images, which the engine refuses
+        found = refusal(status, body)
+        assert (status, found.treatment) == (status, treatment)
+        assert str(status) in found.message
+        if treatment is STOP:
+            words = ("check", "put them into", "open a web page")
+            assert any(word in found.message for word in words)
+
+
+def test_an_unknown_error_goes_by_its_status_too():
+    """An error that the document does not have: where its status speaks of one photo, the API has
+    named the reason, and the photo is not sent again."""
+    for status, treatment in STATUSES.items():
+        found = refusal(status, error_body("SOMETHING_NEW: x"))
+        expected = PHOTO if treatment is ONCE_MORE else treatment
+        if status != 413:
+            assert (status, found.treatment) == (status, expected)
+        assert found.code == "SOMETHING_NEW"
+
+
+@pytest.mark.parametrize("status", [200, 201, 203, 299])
+@pytest.mark.parametrize("empty", [None, "", " ", False, 0, [], {}], ids=repr)
+def test_an_empty_error_is_none(status, empty):
+    """With a success an empty error_message is no error, images or not; images prove themselves."""
+    image = base64.b64encode(MASK).decode()
+    found = parse(status, json.dumps({"error_message": empty, "result": image}).encode())
+    assert isinstance(found, Success)
+    assert found.result == MASK
+    bare = parse(status, json.dumps({"error_message": empty}).encode())
+    assert isinstance(bare, Success)
+    assert bare.result is None
+
+
+@pytest.mark.parametrize("status", [302, 400, 403, 500])
+def test_images_of_an_error_are_not_taken(status):
+    """A status that says error is believed, whatever comes with it."""
+    image = base64.b64encode(MASK).decode()
+    found = parse(status, json.dumps({"error_message": "", "result": image}).encode())
+    assert isinstance(found, Refusal)
+    assert found.treatment is STATUSES[status]
 
 
 def _body(image: str, **ids: object) -> bytes:
@@ -437,7 +589,7 @@ def test_an_answer_that_is_cut_short_is_a_lie(missing):
     body = success_body(Success("a", "b", 7, MASK, CUTOUT))
     found = parse(200, body[: len(body) - 1 - missing])
     assert isinstance(found, Refusal)
-    assert (found.code, found.treatment) == ("BAD_ANSWER", Treatment.RETRY)
+    assert (found.code, found.treatment) == ("BAD_ANSWER", Treatment.ONCE_MORE)
 
 
 @pytest.mark.parametrize("twice", ["result", "body_image"])

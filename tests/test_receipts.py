@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import Ended, Hbseg, files, photo, run_settings
-from fake_api import FakeApi
+from fake_answers import Style
+from fake_api import Behaviour, FakeApi
 
 from humanbody_cli import run
+from humanbody_cli.errors import OutputError
 from humanbody_cli.publish import RealDisk
 from humanbody_cli.receipts import FOLDER, Receipts, kept_in
 
@@ -249,3 +253,275 @@ def test_where_nothing_can_be_kept_the_run_goes_on(tmp_path: Path) -> None:
 
 def _files(root: Path) -> list[Path]:
     return sorted((root / ".hbseg" / FOLDER).iterdir())
+
+
+def test_an_answer_is_never_another_photos(tmp_path: Path) -> None:
+    """Two photos may have one upload: each answer has one owner at a time, and a file that was
+    used again meanwhile holds no answer of the first."""
+    Receipts(str(tmp_path)).of("abc").keep(b"answer of abc")
+    receipts = Receipts(str(tmp_path))
+    one, two = receipts.of("abc"), receipts.of("abc")
+    assert (one.is_there, two.is_there) == (True, False)
+    one.release()
+    one, two = two, receipts.of("abc")
+    assert (one.is_there, two.is_there) == (False, True)
+    path = _files(tmp_path)[0]
+    path.write_bytes(b"def\nanswer of def")
+    assert two.body() == b""
+
+
+def test_two_answers_to_one_upload_are_both_let_go(tmp_path: Path) -> None:
+    """Two photos that differ in their Exif alone are one upload once they are turned upright."""
+    receipts = Receipts(str(tmp_path))
+    one, two = receipts.of("abc"), receipts.of("abc")
+    for receipt in (one, two):
+        receipt.reserve(1000)
+        receipt.keep(b"answer")
+    one.drop()
+    assert two.body() == b"answer"
+    two.drop()
+    receipts.close()
+    assert _files(tmp_path) == []
+
+
+def test_fresh_results_let_the_earlier_answer_go(tmp_path: Path) -> None:
+    """With ``--force`` it answers nothing, stays until there is a better one, and then goes."""
+    Receipts(str(tmp_path)).of("abc").keep(b"earlier")
+    receipts = Receipts(str(tmp_path), forget=True)
+    receipt = receipts.of("abc")
+    receipt.reserve(1000)
+    receipt.release()
+    assert kept_in(str(tmp_path)) == {"abc"}
+    receipt = receipts.of("abc")
+    receipt.keep(b"fresh")
+    receipt.release()
+    copy = receipts.of("abc")
+    assert copy.body() == b"fresh", "a copy in the same run takes it"
+    copy.drop()
+    receipts.close()
+    assert _files(tmp_path) == []
+
+
+def _taken(path: Path) -> int:
+    """Bytes that a file takes on the disk."""
+    return path.stat().st_blocks * 512
+
+
+def test_the_room_is_real_and_given_back(tmp_path: Path) -> None:
+    """Taken on the disk before the answer is there, with no byte in the file that could be taken
+    for one; what an answer that stays did not need is given back."""
+    receipts = Receipts(str(tmp_path))
+    receipt = receipts.of("abc")
+    receipt.reserve(1 << 20)
+    (path,) = _files(tmp_path)
+    if not _taken(path):
+        pytest.skip("this file system cannot promise room")
+    assert (_taken(path) >= 1 << 20, path.stat().st_size) == (True, 0)
+    assert kept_in(str(tmp_path)) == set()
+    receipt.keep(b"answer")
+    assert path.read_bytes() == b"abc\nanswer"
+    receipt.release()
+    assert _taken(path) <= 8192
+    receipt = receipts.of("abc")
+    assert receipt.body() == b"answer"
+    receipt.reserve(1 << 20)
+    assert _taken(path) <= 8192
+    receipt.discard()
+    assert (_taken(path) >= 1 << 20, path.stat().st_size) == (True, 0)
+    assert not receipt.is_there
+    receipt.drop()
+    assert _taken(path) == 0
+    receipt = receipts.of("abc")
+    receipt.reserve(1 << 20)
+    receipt.release()
+    assert _taken(path) == 0
+    receipts.close()
+    assert _files(tmp_path) == []
+
+
+def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+    """Whatever became of the photos."""
+    before = len(os.listdir("/proc/self/fd"))
+    receipts = Receipts(str(tmp_path))
+    for number, act in enumerate(("drop", "release", "keep", "discard")):
+        receipt = receipts.of(f"{number}")
+        receipt.reserve(100)
+        if act == "keep":
+            receipt.keep(b"answer")
+        else:
+            getattr(receipt, act)()
+        receipt.release()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+class Full(RealDisk):
+    """A disk on which nothing more is free: what was taken before can be written."""
+
+    def __init__(self, after: int, number: int = errno.EDQUOT) -> None:
+        self.left = after
+        self.error = OSError(number, os.strerror(number))
+        self._room: dict[int, int] = {}
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left <= 0:
+            raise self.error
+
+    def mkdir(self, path: str) -> None:
+        self._count()
+        super().mkdir(path)
+
+    def create(self, path: str) -> int:
+        self._count()
+        return super().create(path)
+
+    def allocate(self, file: int, size: int) -> None:
+        self._count()
+        super().allocate(file, size)
+        self._room[file] = size
+
+    def write(self, file: int, data: memoryview) -> int:
+        self._room[file] = self._room.get(file, 0) - len(data)
+        if self._room[file] < 0:
+            self._count()
+        return super().write(file, data)
+
+    def close(self, file: int) -> None:
+        self._room.pop(file, None)
+        super().close(file)
+
+
+class Broken(Full):
+    """A disk on which no call succeeds any more, room or no room."""
+
+    def write(self, file: int, data: memoryview) -> int:
+        self._count()
+        return super().write(file, data)
+
+    def rename(self, old: str, new: str) -> None:
+        self._count()
+        super().rename(old, new)
+
+
+SOME = 10
+IN_FLIGHT = 4
+
+
+@pytest.mark.parametrize("kind", [Full, Broken])
+def test_a_quota_that_stays_used_up_costs_no_answer(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    kind: type[Full],
+) -> None:
+    """From whichever call on the disk refuses: with room taken beforehand no photo is paid for
+    twice. A disk that refuses even that costs the calls in flight, and no call after them."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for number in range(SOME):
+        photo(tmp_path / "photos" / f"{number}.jpg", seed=number)
+    with FakeApi.in_thread(Behaviour(latency=(0.0, 0.01))) as api:
+        for after in range(1, 300, 7 if kind is Broken else 4):
+            out = tmp_path / f"out{after}"
+            settings = run_settings(tmp_path / "photos", out, api.url, concurrency=IN_FLIGHT)
+            api.reset()
+            disk = kind(after)
+            code = run.segment(settings, disk)
+            if disk.left > 0:
+                assert code == 0
+                break
+            assert code == 4
+            assert "disk quota" in capfd.readouterr().err
+            assert run.segment(settings) == 0
+            again = len(api.stats.calls) - SOME
+            assert again <= (0 if kind is Full else IN_FLIGHT), after
+            assert len(files(out)) == 2 * SOME
+            assert _files(out) == []
+        assert after > 40
+
+
+def test_an_answer_that_cannot_be_kept_stops_the_run(tmp_path: Path) -> None:
+    """The receipt says why, names the file, and what was written of it is gone."""
+    receipts = Receipts(str(tmp_path), Broken(3))
+    receipt = receipts.of("abc")
+    receipt.reserve(100)
+    receipt.keep(b"answer")
+    assert not receipt.is_there
+    assert "disk quota" in str(receipt.failure)
+    assert str(tmp_path) in str(receipt.failure)
+    assert kept_in(str(tmp_path)) == set()
+    receipt = receipts.of("def")
+    with pytest.raises(OutputError, match="disk quota"):
+        receipt.reserve(100)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tmpfs")
+@pytest.mark.parametrize("size", [3, 5, 8])
+def test_no_paid_answer_is_lost_on_a_disk_that_fills_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], size: int
+) -> None:
+    """A real small disk, 16 calls in flight: the first run ends with exit 4 and says so; once
+    there is room the second one makes the calls that the first did not, and no other."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    count = 30
+    for number in range(count):
+        photo(tmp_path / "photos" / f"{number}.jpg", seed=number, size=(500, 400))
+    out = tmp_path / "out"
+    out.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}m", "tmpfs", str(out)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    style = Style(answer_bytes=600_000)
+    try:
+        with FakeApi.in_thread(Behaviour(latency=0.02, style=style)) as api:
+            settings = run_settings(tmp_path / "photos", out, api.url, concurrency=16)
+            assert run.segment(settings) == 4
+            assert "disk is full" in capfd.readouterr().err
+            assert len(api.stats.calls) < count
+            subprocess.run(["mount", "-o", "remount,size=200m", str(out)], check=True)
+            assert run.segment(settings) == 0
+            assert len(api.stats.calls) == count
+        assert len(files(out)) == 2 * count
+        assert _files(out) == []
+    finally:
+        subprocess.run(["umount", "-l", str(out)], check=True)
+
+
+@pytest.mark.parametrize("kind", ["notimage", "missing", "garbage"])
+def test_an_answer_that_is_none_is_not_kept(paid: Hbseg, photos: Path, kind: str) -> None:
+    """It is paid for, and worth nothing: after the run the folder is empty."""
+    with FakeApi.in_thread(Behaviour(always=kind)) as api:
+        ended, calls = _again(paid, api, "--retries", "1")
+    assert (ended.code, calls) == (3, 2 * PHOTOS)
+    assert _files(paid.cwd / "out") == []
+
+
+def test_an_answer_whose_photo_is_done_already_goes(
+    paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path]
+) -> None:
+    """A kill between the row and the answer's removal leaves one: the next run that meets all
+    photos as done removes it, and so does a run that had one to do. While one waits they stay."""
+    kept = paid_for()
+    answers = {path.name: path.read_bytes() for path in kept.iterdir()}
+    assert _again(paid, api)[0].code == 0
+
+    def put_back() -> None:
+        for name, content in answers.items():
+            (kept / name).write_bytes(content)
+
+    put_back()
+    assert _again(paid, api)[1] == 0
+    assert list(kept.iterdir()) == []
+    put_back()
+    photo(paid.cwd / "photos" / "new.jpg", seed=77)
+    assert _again(paid, api)[1] == 1
+    assert list(kept.iterdir()) == []
+    put_back()
+    path = paid.cwd / "out" / "cutouts" / "other.png"
+    path.mkdir()
+    other = photo(paid.cwd / "photos" / "other.jpg", seed=78)
+    assert _again(paid, api)[0].code == 3
+    assert len(list(kept.iterdir())) == PHOTOS
+    other.touch()
+    path.rmdir()
+    assert _again(paid, api)[0].code == 0
+    assert list(kept.iterdir()) == []

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from server_fixture import site
 
+from humanbody_cli.server.arguments import MAX_URL
 from humanbody_cli.server.fetch import Fetcher, is_any, is_public
-from humanbody_cli.server.forms import parse
+from humanbody_cli.server.forms import FIELDS, parse, unescaped
 from humanbody_cli.server.meters import Meters
 from humanbody_cli.server.replies import Refused
 
@@ -130,6 +136,68 @@ def test_redirects_are_judged_again() -> None:
         assert fetched(f"{web}/to/{inside}", only_the_first) == "INVALID_IMAGE_URL"
         assert fetched(f"{web}/a", is_public) == "INVALID_IMAGE_URL"
         assert fetched(f"{web}/to//a", is_any) == b"public"
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://127.0.0.1:65536/", "http://127.0.0.1:" + "9" * 40, "//127.0.0.1:99999", "ftp://a/",
+        "file:///etc/passwd", "http://me:secret@127.0.0.1/", "http://[::1", "http://[::1%25lo]:1/",
+        "http://\xff\xfe/", "http://a..b/", "http://" + "a" * 64, "http://a\x01b/",
+        "/" + "a" * 50_000, "http:", "", "\xff" * 10_000,
+    ],
+)  # fmt: skip
+def test_redirects_that_lead_nowhere(location: str) -> None:
+    """Whatever a page points to, it is an address that is none."""
+    with site({}) as web:
+        there = quote(location, safe="", encoding="latin-1")
+        assert fetched(f"{web}/to/{there}", is_any) == "INVALID_IMAGE_URL"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_redirects_in_other_letters(encoding: str) -> None:
+    """A page points to an address with an umlaut, in either encoding: it is asked for as UTF-8."""
+    with site({"/%C3%BC": b"page"}) as web:
+        there = quote("/\xfc", safe="", encoding=encoding)
+        assert fetched(f"{web}/to/{there}", is_any) == b"page"
+
+
+@pytest.mark.parametrize("unit", [b"%", b"%41", b"+"])
+@pytest.mark.parametrize("name", FIELDS[:2] + FIELDS[3:])
+def test_before_the_key_is_known_no_more_than_the_key_is_decoded(name: str, unit: bytes) -> None:
+    """2 MB in any field, sent without a key: they are kept as they came, or cut to some thousand
+    bytes, and so decoded by nobody or soon."""
+    value = unit * (2_000_000 // len(unit))
+    form = parse("application/x-www-form-urlencoded", name.encode() + b"=" + value)
+    assert form.values[name] in (value, value[: len(form.values[name])])
+    assert name == "image_base64" or len(form.values[name]) < 20_000
+
+
+@given(st.text("%0aAfFgG+ &=\xff").map(lambda text: text.encode("latin-1")))
+def test_escapes_are_those_of_the_standard_library(value: bytes) -> None:
+    """The same bytes, broken escapes included."""
+    assert unescaped(value) == unquote_to_bytes(value.replace(b"+", b" "))
+
+
+def test_a_field_that_is_too_long_is_cut() -> None:
+    """A key of megabytes is no key, in either encoding, and an address of that length is told."""
+    long = b"a" * 100_000
+    form = parse("application/x-www-form-urlencoded", b"image_url=" + long + b"&api_key=" + long)
+    part = b'--B\r\nContent-Disposition: form-data; name="api_key"\r\n\r\n' + long + b"\r\n--B--"
+    assert len(form.get("api_key") or b"") < 5000
+    assert len(parse("multipart/form-data; boundary=B", part).get("api_key") or b"") < 5000
+    assert MAX_URL < len(form.get("image_url") or b"") < 20_000
+
+
+def test_importing_the_server_changes_no_logging() -> None:
+    """A program that imports a part of it keeps the levels that it has set."""
+    script = (
+        "import logging; logging.getLogger('python_multipart').setLevel(logging.DEBUG)\n"
+        "import humanbody_cli.server.app, humanbody_cli.server.worker\n"
+        "print(logging.getLogger('python_multipart').level)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert ended.stdout.split() == [b"10"]
 
 
 def test_a_name_is_judged_by_what_it_resolves_to() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -117,6 +119,73 @@ def test_orphaned_workers_stop(tmp_path: Path) -> None:
         server.process.kill()
         server.process.wait()
         assert wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+
+
+def test_a_parent_that_ignores_its_children_does_not_matter() -> None:
+    """SIGCHLD ignored is handed on to the command: a lost worker is replaced all the same, and a
+    signal stops all."""
+    ignore = partial(signal.signal, signal.SIGCHLD, signal.SIG_IGN)
+    with running("--workers", "2", preexec_fn=ignore) as server:
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        first, second = children.read_text().split()
+        os.kill(int(first), signal.SIGKILL)
+        assert wait_for(
+            lambda: len(now := children.read_text().split()) == 2 and first not in now, seconds=10
+        )
+        assert server.stop() == 0
+        assert not Path(f"/proc/{second}").exists()
+
+
+READ_ONLY = """
+for place in / $(cut -d ' ' -f 2 /proc/mounts); do
+    mount -o remount,bind,ro "$place" 2>/dev/null
+done
+if [ "$1" = --memory ]; then mount -t tmpfs none "$2" || exit; shift 2; fi
+exec "$@"
+"""
+
+
+def read_only(*arguments: str) -> list[str]:
+    """A command in a mount namespace of its own, in which nothing can be written, but for a file
+    system in memory at a place given by ``--memory``."""
+    own = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
+    probe = [*own, "sh", "-c", READ_ONLY, "sh", "sh", "-c", "! touch /tmp/hbseg-probe 2>/dev/null"]
+    if not shutil.which("unshare") or subprocess.run(probe, check=False).returncode:
+        pytest.skip("needs a mount namespace: root, or user namespaces that are allowed")
+    return [*own, "sh", "-c", READ_ONLY, "sh", *arguments]
+
+
+def test_one_process_serves_from_a_read_only_root() -> None:
+    """No folder can be written, not even a temporary one: quotas hold, figures are told."""
+    with running(arguments=read_only(*command("--qps", "1"))) as server:
+        assert server.post(image=PORTRAIT).status_code == 200
+        assert message(server.form()) == "CONCURRENCY_LIMIT_EXCEEDED"
+        assert server.metric('hbseg_requests_total{code="ok",status="200"}') == 1
+        assert server.stop() == 0
+
+
+def test_several_serve_from_a_read_only_root_with_shared_memory() -> None:
+    """A container with a read-only root has /dev/shm, where the figures of several workers go."""
+    arguments = read_only("--memory", "/dev/shm", *command("--workers", "2"))
+    with running(arguments=arguments) as server:
+        assert server.form().status_code == 400
+        figure = 'hbseg_requests_total{code="MISSING_ARGUMENTS",status="400"}'
+        assert wait_for(lambda: server.metric(figure) == 1)
+        assert server.stop() == 0
+
+
+def test_several_without_any_place_for_a_file_say_what_to_do() -> None:
+    """One sentence and exit code 4 where not even that is there."""
+    ended = subprocess.run(
+        read_only(*command("--workers", "2")),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 4
+    assert re.fullmatch(r"hbseg: no temporary folder .*set TMPDIR.*\n", ended.stderr)
+    assert ended.stdout == ""
 
 
 def test_port_in_use() -> None:

@@ -280,6 +280,26 @@ def test_private_addresses_are_not_fetched(server: Server, address: str) -> None
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:65536/", "http://127.0.0.1:99999/", "http://127.0.0.1:0/",
+        "http://127.0.0.1:" + "9" * 40, "http://127.0.0.1:-1/", "http://127.0.0.1:x/",
+        "http://[::1]:65536/", "http://[::1%25lo]:1/", "http://[fe80::1%lo]:1/", "http://[::1/",
+        "http://[v1.a]/", "http://me:secret@127.0.0.1:1/", "http://@:1/", "http://:1/", "http:///",
+        "http://" + "a" * 64 + ".example/", "http://" + "a." * 900, "http://.example/",
+        "http://a..b/", "http://xn--zzzzzz/", "http://\u2028/", "http://\U0001f600.invalid/",
+        "http://a%00b/", "http://a\x00b/", "http://a\rb/", "http://127.0.0.1:1/\nX: y", "http://%/",
+        "ftp://127.0.0.1/", "file:///etc/passwd", "javascript:x", "data:,x", "//127.0.0.1/", "x",
+        "http:127.0.0.1", "HTTP://127.0.0.1:99999", "https://127.0.0.1:65536", "\ud7ff",
+    ],
+)  # fmt: skip
+def test_addresses_that_are_none(server: Server, url: str) -> None:
+    """Whatever is sent for an address, it is the client's fault and not the server's."""
+    answer = server.form(image_url=url)
+    assert (answer.status_code, message(answer)) == (400, "INVALID_IMAGE_URL")
+
+
+@pytest.mark.parametrize(
     "data",
     [
         b"\x00" * 100,

@@ -1,10 +1,22 @@
-"""The API engine: one photo, one call, and another try where that is worth its price."""
+"""The API engine: one photo, one call, and another try where that is worth its price.
+
+Which failure is tried how often:
+
+- Nothing was sent (no connection): as often as the gate lets it pass. Where no connection has ever
+  come about in this run, such attempts do not use up the photo's retries, and the gate soon gives
+  the server up.
+- The connection broke, or the server failed (5xx, CONCURRENCY_LIMIT_EXCEEDED): up to ``--retries``.
+- A success that is not sound: once more and no more, in whatever order it comes with other
+  failures. It was paid for, so the photo then stands as failed until ``--retry-failed``.
+- An answer cut short by the connection counts as a broken connection: the next one may be whole.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from tenacity import (
     AsyncRetrying,
@@ -17,8 +29,9 @@ from tenacity import (
 from humanbody_cli import png
 from humanbody_cli.compose import Mask
 from humanbody_cli.engines.base import Ask, Receipt, Segmentation
-from humanbody_cli.engines.http import Http, NoAnswer
-from humanbody_cli.errors import AccountError, HbsegError, PhotoError
+from humanbody_cli.engines.budget import Budget, Room
+from humanbody_cli.engines.http import Http, NoAnswer, Unsound, longest_answer
+from humanbody_cli.errors import AccountError, FatalError, HbsegError, PhotoError
 from humanbody_cli.protocol import answers, codes, limits, requests
 from humanbody_cli.quota.gate import Gate
 from humanbody_cli.quota.learning import Call
@@ -29,6 +42,10 @@ from humanbody_cli.uploads import Upload
 _FIRST_BACKOFF = 0.5  # seconds; full jitter doubles the upper end at each further try
 _LONGEST_BACKOFF = 20.0
 _SMALL = 16 * 1024  # bytes that are parsed on the loop: quicker than a hop to a thread
+
+
+class _Unreached(Exception):
+    """No connection came about, as never before in this run: it was no attempt of this photo's."""
 
 
 class _TryAgain(Exception):
@@ -53,7 +70,9 @@ class ApiEngine:
         self.gate = gate
         self._credentials = settings.credentials
         self._stop = stop
+        self._endpoint = settings.shown_endpoint
         self._http = Http(settings.endpoint.rstrip("/") + limits.SEGMENT_PATH, settings.timeouts)
+        self._memory = Budget()
         self._parsers = ThreadPoolExecutor(2, thread_name_prefix="parse")
         self._retrying = AsyncRetrying(
             stop=stop_after_attempt(settings.retries + 1),
@@ -78,59 +97,92 @@ class ApiEngine:
             earlier = await loop.run_in_executor(self._parsers, self._take_up, receipt, upload, ask)
             if isinstance(earlier, Segmentation):
                 return replace(earlier, attempts=1)
-        attempts = 0
-
-        async def attempt() -> Segmentation:
-            nonlocal attempts
-            async with self.gate.attempt() as call:
-                attempts += 1
-                return await self._call(call, upload, ask, receipt)
-
+        way = _Way(upload, ask, receipt)
         try:
             # Calling the object copies it: one shared between tasks would mix their state up.
-            found: Segmentation = await self._retrying(attempt)
+            found: Segmentation = await self._retrying(self._attempt, way)
         except RetryError as error:
             last = error.last_attempt.exception()
             assert isinstance(last, _TryAgain)
             raise PhotoError(
                 last.code,
-                f"{last.message} (attempts: {attempts})",
-                transient=True,
-                attempts=attempts,
+                f"{last.message} (attempts: {way.attempts})",
+                # What was paid for in vain is not paid for again by every further run.
+                transient=last.code != codes.BAD_ANSWER,
+                attempts=way.attempts,
                 request_id=last.request_id,
             ) from None
         except HbsegError as error:
-            error.attempts = attempts
+            error.attempts = way.attempts
             raise
-        return replace(found, attempts=attempts)
+        return replace(found, attempts=way.attempts)
 
-    async def _call(
-        self, call: Call, upload: Upload, ask: Ask, receipt: Receipt | None
-    ) -> Segmentation:
-        request = requests.segment_request(
-            self._credentials,
-            upload.data,
-            image_format=upload.format,
-            grayscale=1 if ask.mask else 0,
-        )
-        try:
-            status, body = await self._http.post(request)
-        except NoAnswer as error:
-            self.gate.failed(call, str(error), answered=False)
-            raise _TryAgain(codes.CONNECTION, str(error)) from error
-        # Refusals are small and parsed at once: the stop flag is set before any other task runs.
-        if len(body) <= _SMALL:
-            answer = self._take(status, body, upload, ask, receipt)
-        else:
-            answer = await asyncio.get_running_loop().run_in_executor(
-                self._parsers, self._take, status, body, upload, ask, receipt
-            )
-        if receipt is not None and receipt.failure is not None:
-            self._stop.set(receipt.failure)  # what is paid for from here on would be lost too
+    async def _attempt(self, way: _Way) -> Segmentation:
+        """One attempt; those that reach nobody, as nobody was ever reached, are not counted."""
+        found = None
+        while found is None:
+            async with self.gate.attempt() as call:
+                way.attempts += 1
+                with contextlib.suppress(_Unreached):
+                    found = await self._call(call, way)
+        return found
+
+    async def _call(self, call: Call, way: _Way) -> Segmentation:
+        # Room for the answer is held until it is understood.
+        with self._memory.room() as room:
+            answer = await self._answer(call, way, room)
+        if way.receipt is not None and way.receipt.failure is not None:
+            self._stop.set(way.receipt.failure)  # what is paid for from here on would be lost too
         if isinstance(answer, Segmentation):
             self.gate.succeeded(call)
             return answer
-        raise self._treat(call, answer)
+        raise self._treat(call, answer, way)
+
+    async def _answer(self, call: Call, way: _Way, room: Room) -> Segmentation | answers.Refusal:
+        """Send, and understand what comes back."""
+        request = requests.segment_request(
+            self._credentials,
+            way.upload.data,
+            image_format=way.upload.format,
+            grayscale=1 if way.ask.mask else 0,
+        )
+        try:
+            status, body = await self._http.post(request, longest_answer(way.upload.size), room)
+        except NoAnswer as error:
+            raise self._unanswered(call, error, way) from error
+        except Unsound as error:
+            return answers.lie(error.status, str(error))
+        room.received()
+        # Refusals are small and parsed at once: the stop flag is set before any other task runs.
+        if len(body) <= _SMALL:
+            return self._take(status, body, way.upload, way.ask, way.receipt)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._parsers, self._take, status, body, way.upload, way.ask, way.receipt
+        )
+
+    def _unanswered(self, call: Call, error: NoAnswer, way: _Way) -> Exception:
+        """A connection that failed: another try, or the end of the run."""
+        if error.connected:
+            self.gate.failed(call, str(error), answered=False)
+            return _TryAgain(codes.CONNECTION, str(error))
+        known = self.gate.connected
+        given_up = self.gate.unconnected(call, str(error))
+        if not known:
+            way.attempts -= 1
+        if error.advice is not None:
+            return self._fatal(FatalError(f"{self._endpoint}: {error}: {error.advice}"))
+        if given_up:
+            return self._fatal(
+                FatalError(
+                    f"{self._endpoint} cannot be reached: {error}; check --endpoint, the network "
+                    "and the proxy settings (HTTPS_PROXY, HTTP_PROXY)"
+                )
+            )
+        return _TryAgain(codes.CONNECTION, str(error)) if known else _Unreached()
+
+    def _fatal(self, error: FatalError) -> FatalError:
+        self._stop.set(error)
+        return error
 
     def _take_up(
         self, receipt: Receipt, upload: Upload, ask: Ask
@@ -161,12 +213,11 @@ class ApiEngine:
         except ValueError as error:
             return answers.lie(status, str(error))
 
-    def _treat(self, call: Call, refusal: answers.Refusal) -> Exception:
+    def _treat(self, call: Call, refusal: answers.Refusal, way: _Way) -> Exception:
         """Retry, this photo failed, or stop the run: the row of the error table decides."""
         if refusal.treatment is codes.Treatment.STOP:
-            self._stop.set(AccountError(refusal.message))
             self.gate.succeeded(call)
-            return AccountError(refusal.message)
+            return self._fatal(self._stopping(refusal))
         if refusal.treatment is codes.Treatment.PHOTO:
             self.gate.succeeded(call)
             return PhotoError(refusal.code, refusal.message, request_id=refusal.request_id)
@@ -175,12 +226,42 @@ class ApiEngine:
         else:
             answered = refusal.code != codes.GATEWAY
             self.gate.failed(call, refusal.message, answered=answered)
+        if refusal.treatment is codes.Treatment.ONCE_MORE and way.may_not_repeat(refusal.code):
+            return PhotoError(
+                refusal.code,
+                f"{refusal.message} (attempts: {way.attempts})",
+                transient=refusal.code != codes.BAD_ANSWER,
+                request_id=refusal.request_id,
+            )
         return _TryAgain(refusal.code, refusal.message, refusal.request_id)
+
+    def _stopping(self, refusal: answers.Refusal) -> FatalError:
+        """The API's own refusals concern the account; others concern the way to it."""
+        if refusal.code in (codes.GATEWAY, codes.API_NOT_FOUND):
+            return FatalError(f"{self._endpoint}: {refusal.message}")
+        return AccountError(refusal.message)
 
     async def aclose(self) -> None:
         """Close connections and threads."""
         await self._http.aclose()
         self._parsers.shutdown(wait=False)
+
+
+@dataclass
+class _Way:
+    """One photo on its way through its attempts."""
+
+    upload: Upload
+    ask: Ask
+    receipt: Receipt | None
+    attempts: int = 0
+    _met: set[str] = field(default_factory=set)
+
+    def may_not_repeat(self, code: str) -> bool:
+        """Whether this photo met an answer of this code before: one further try was enough."""
+        again = code in self._met
+        self._met.add(code)
+        return again
 
 
 def _segmentation(answer: answers.Success, upload: Upload, ask: Ask) -> Segmentation:

@@ -1,4 +1,4 @@
-"""One POST: bytes out, status and bytes back. The only place that knows httpx.
+"""One POST: bytes out, status and bytes back. The only part of the engine that knows httpx.
 
 httpcore looks through its whole pool for each request, so that 100 connections in one client are
 slower than 30; spread over clients of 16 they are not. Hence a few small clients, least loaded
@@ -11,57 +11,71 @@ import asyncio
 import importlib.util
 import ssl
 import sys
+import zlib
 from dataclasses import dataclass
 
 import httpx
 
+from humanbody_cli.deadlines import within
+from humanbody_cli.engines.budget import Room
 from humanbody_cli.errors import FatalError
+from humanbody_cli.faults import UNCONNECTED, certificates_fault, explain, never_passes
 from humanbody_cli.protocol.requests import Multipart
+from humanbody_cli.protocol.text import printable
 from humanbody_cli.settings import Timeouts
 
 _CONNECTIONS = 16
 """Per client. At .6 s of latency and 100 in flight: one client 29 photos a second, seven 102."""
 
-MAX_ANSWER = 128 * 1024 * 1024
-"""Bytes: a cutout and a mask of 4096 x 4096 pixels that do not compress, as base64."""
+MOST_OF_A_PAGE = 64 * 1024
+"""Bytes that are read of an answer that is not a success: the API's errors have a few hundred."""
+
+_BESIDES = 1024 * 1024
+"""Bytes that a success may have besides its pixels: JSON, PNG headers, a colour profile."""
+
+_BLOCK = 32 * 1024
+"""Bytes; httpcore hands on up to 64 KiB at a time."""
 
 _WHOLE = 3
 """A whole attempt may take so many times the user's timeout: answers that trickle end too."""
 
 
 class NoAnswer(Exception):
-    """The connection gave no answer; the message says why, in the user's words."""
+    """No whole answer came; the message says why, in the user's words.
+
+    ``connected`` is false where not even a connection came about: nothing was sent, nothing can be
+    paid for. ``advice`` is set where every further try would end the same way.
+    """
+
+    def __init__(self, message: str, *, connected: bool = True, advice: str | None = None) -> None:
+        super().__init__(message)
+        self.connected = connected
+        self.advice = advice
+
+
+class Unsound(Exception):
+    """A success that is known to be useless before its body is looked into; ``status`` is a 2xx."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def longest_answer(size: tuple[int, int]) -> int:
+    """Bytes that a sound answer to a photo of ``size`` pixels can have.
+
+    A cutout (RGBA, 8 bits) and a mask (gray, 8 bits) that do not compress at all are 5 bytes a
+    pixel and 2 filter bytes a row. Base64 makes 4 bytes of 3, and JSON may escape its slashes and
+    break its lines; 3/2 covers that and what DEFLATE adds to incompressible data.
+    """
+    width, height = size
+    return _BESIDES + (5 * width + 2) * height * 3 // 2
 
 
 @dataclass
 class _Client:
     http: httpx.AsyncClient
     load: int = 0
-
-
-FAULTS: tuple[tuple[type[httpx.TransportError], str], ...] = (
-    (httpx.ConnectTimeout, "no connection within the time limit"),
-    (httpx.ReadTimeout, "no answer within the time limit"),
-    (httpx.WriteTimeout, "the photo could not be sent within the time limit"),
-    (httpx.PoolTimeout, "no free connection"),
-    (httpx.ConnectError, "no connection to the server"),
-    (httpx.ReadError, "the connection broke while the answer came"),
-    (httpx.WriteError, "the connection broke while the photo was sent"),
-    (httpx.CloseError, "the connection broke"),
-    (httpx.RemoteProtocolError, "the server broke off or does not speak HTTP"),
-    (httpx.LocalProtocolError, "the request could not be made"),
-    (httpx.UnsupportedProtocol, "only http and https can be called"),
-    (httpx.ProxyError, "the proxy refused"),
-    (httpx.TransportError, "the connection failed"),
-)
-"""Every transport fault of httpx in the user's words, the general ones last."""
-
-
-def explain(error: httpx.TransportError) -> str:
-    """One clause for a fault of the connection."""
-    words = next(text for kind, text in FAULTS if isinstance(error, kind))
-    detail = str(error).strip()
-    return f"{words} ({detail})" if detail else words
 
 
 def _spare_failing_imports() -> None:
@@ -73,59 +87,73 @@ def _spare_failing_imports() -> None:
 
 
 class Http:
-    """Posts to one URL over as many connections as are needed."""
+    """Posts to one URL over as many connections as are needed.
+
+    Raises:
+        FatalError: the environment's certificates or proxy cannot be used.
+    """
 
     def __init__(self, url: str, timeouts: Timeouts) -> None:
         _spare_failing_imports()
         self._url = url
         self._timeouts = timeouts
-        self._clients: list[_Client] = []
-        self._tls: ssl.SSLContext | None = None
+        self._tls = _tls_context() if url.lower().startswith("https:") else None
+        # Made at once: what is wrong with the environment shows before the first call.
+        self._clients = [_Client(self._new_client())]
 
-    async def post(self, request: Multipart) -> tuple[int, bytes]:
-        """Send; status and body of the answer.
+    async def post(self, request: Multipart, most: int, room: Room) -> tuple[int, bytes]:
+        """Send; status and body of the answer, of a success at most ``most`` bytes.
+
+        The body takes its bytes from ``room``. Of an answer that is not a 2xx only the beginning
+        is read (`MOST_OF_A_PAGE`).
 
         Raises:
             NoAnswer: the connection failed, was reset or timed out.
+            Unsound: a 2xx is longer than ``most``, or compressed in a way that cannot be read.
         """
         client = self._least_loaded()
         client.load += 1
         try:
             limit = self._timeouts.connect + _WHOLE * self._timeouts.read
-            return await asyncio.wait_for(self._exchange(client.http, request), limit)
+            return await within(limit, self._exchange(client.http, request, most, room))
         except httpx.TransportError as error:
-            raise NoAnswer(explain(error)) from error
+            raise NoAnswer(
+                explain(error),
+                connected=not isinstance(error, UNCONNECTED),
+                advice=never_passes(error),
+            ) from error
         except asyncio.TimeoutError as error:
             raise NoAnswer("the answer did not end within the time limit") from error
-        except httpx.DecodingError as error:
-            raise NoAnswer("the answer's encoding is damaged") from error
         finally:
             client.load -= 1
 
-    async def _exchange(self, http: httpx.AsyncClient, request: Multipart) -> tuple[int, bytes]:
+    async def _exchange(
+        self, http: httpx.AsyncClient, request: Multipart, most: int, room: Room
+    ) -> tuple[int, bytes]:
         headers = {"Content-Type": request.content_type}
         async with http.stream(
             "POST", self._url, content=request.body, headers=headers
         ) as response:
-            parts: list[bytes] = []
-            size = 0
-            async for part in response.aiter_bytes():
-                size += len(part)
-                if size > MAX_ANSWER:
-                    raise NoAnswer("the answer does not end")
-                parts.append(part)
-            return response.status_code, b"".join(parts)
+            status = response.status_code
+            if not response.is_success:
+                return status, await _beginning(response, MOST_OF_A_PAGE, room)
+            body = None if _announced(response) > most else await _read(response, most, room)
+            if body is None:
+                raise _too_long(status, most)
+            encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+            if encoding != "identity":
+                await room.grow(most)
+                body = _inflated(status, body, encoding, most)
+            return status, body
 
     def _least_loaded(self) -> _Client:
-        client = min(self._clients, key=lambda one: one.load, default=None)
-        if client is None or client.load >= _CONNECTIONS:
+        client = min(self._clients, key=lambda one: one.load)
+        if client.load >= _CONNECTIONS:
             client = _Client(self._new_client())
             self._clients.append(client)
         return client
 
     def _new_client(self) -> httpx.AsyncClient:
-        if self._tls is None and self._url.startswith("https:"):
-            self._tls = ssl.create_default_context()
         try:
             return self._configured()
         except (ImportError, ValueError, httpx.InvalidURL) as error:
@@ -152,3 +180,93 @@ class Http:
         """Close every connection."""
         for client in self._clients:
             await client.http.aclose()
+
+
+def _tls_context() -> ssl.SSLContext:
+    """One for all clients: making it takes tens of milliseconds."""
+    fault = certificates_fault()
+    if fault is not None:
+        raise FatalError(fault)
+    return ssl.create_default_context()
+
+
+def _announced(response: httpx.Response) -> int:
+    """Content-Length in bytes; 0 where it is missing or makes no sense."""
+    text = response.headers.get("Content-Length", "")
+    # Long runs of digits are slow to convert, and past any limit anyway.
+    return int(text[:20]) if text.isascii() and text.isdigit() else 0
+
+
+async def _read(response: httpx.Response, most: int, room: Room) -> bytes | None:
+    """The body as it was sent; ``None`` where it has more than ``most`` bytes."""
+    body = _Body()
+    async for part in response.aiter_raw():
+        if body.size + len(part) > most:
+            return None
+        await room.grow(len(part))
+        body.add(part)
+    return body.whole()
+
+
+async def _beginning(response: httpx.Response, most: int, room: Room) -> bytes:
+    """The first ``most`` bytes of the body."""
+    await room.grow(most)
+    beginning = b""
+    async for part in response.aiter_raw():
+        beginning += part[: most - len(beginning)]
+        if len(beginning) >= most:
+            break
+    return beginning
+
+
+class _Body:
+    """A body that grows, in blocks of about the same size.
+
+    Not a list of parts as they come: a part may be a single byte, whose object takes 40. Not one
+    buffer either: sixteen that grow side by side leave holes in the heap as large as themselves.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._blocks: list[bytes] = []
+        self._open = bytearray()
+
+    def add(self, part: bytes) -> None:
+        """Append."""
+        self.size += len(part)
+        if not self._open and len(part) >= _BLOCK:
+            self._blocks.append(part)
+            return
+        self._open += part
+        if len(self._open) >= _BLOCK:
+            self._close()
+
+    def whole(self) -> bytes:
+        """All of it."""
+        self._close()
+        return b"".join(self._blocks)
+
+    def _close(self) -> None:
+        self._blocks.append(bytes(self._open))
+        self._open.clear()
+
+
+def _inflated(status: int, body: bytes, encoding: str, most: int) -> bytes:
+    """A body that a proxy compressed although nobody asked for it.
+
+    Bounded while it is inflated, which httpx's own decoders are not: a few kilobytes may hold
+    gigabytes.
+    """
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise Unsound(status, f"its encoding is unknown ({printable(encoding, 40)})")
+    try:
+        plain = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, most + 1)
+    except zlib.error:
+        raise Unsound(status, f"its encoding ({encoding}) is damaged") from None
+    if len(plain) > most:
+        raise _too_long(status, most)
+    return plain
+
+
+def _too_long(status: int, most: int) -> Unsound:
+    return Unsound(status, f"it is longer than the {most:,} bytes that this photo can need")

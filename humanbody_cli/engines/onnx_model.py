@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
 
 from humanbody_cli.engines import looks
+from humanbody_cli.engines.ort import onnxruntime
 from humanbody_cli.errors import FatalError, UsageError
 from humanbody_cli.settings import LocalSettings
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from humanbody_cli.protocol import codes
+from humanbody_cli.protocol import codes, pages, text
 
 fast_base64: ModuleType
 try:  # four times faster on answers of megabytes; the extra `fast` has it
@@ -45,28 +45,42 @@ _SHORTEST_IMAGE = 64  # characters of base64; anything shorter may as well go th
 
 
 def parse(status: int, body: bytes) -> Success | Refusal:
-    """What a response says. Never raises: an answer that lies is a refusal worth a retry."""
+    """What a response says. Never raises: an answer that lies is a refusal.
+
+    All text in what is returned is printable and of bounded length (`text`).
+    """
     rest, images = _lift_images(body)
     try:
         fields = json.loads(rest)
     except (ValueError, RecursionError):
         return _not_json(status, body)
     if not isinstance(fields, dict):
-        return lie(status, "the answer is no JSON object")
-    if "error_message" in fields:
+        return _unnamed(status, "the answer is not a JSON object")
+    if _names_error(fields.get("error_message")):
         return _refusal(status, fields)
-    if status != 200:
+    if not _is_success(status):
         return _unnamed(status, "an error without error_message")
     try:
         return Success(
-            request_id=_text(fields.get("request_id")),
-            image_id=_text(fields.get("image_id")),
+            request_id=_id(fields.get("request_id")),
+            image_id=_id(fields.get("image_id")),
             time_used=_number(fields.get("time_used")),
             result=_image(fields, images, "result"),
             body_image=_image(fields, images, "body_image"),
         )
     except ValueError:  # binascii.Error is one
-        return lie(status, "an image in the answer is no sound base64")
+        return lie(status, "an image in the answer is not sound base64")
+
+
+def _is_success(status: int) -> bool:
+    """The document promises 200; any 2xx was let through, and its images prove themselves."""
+    return 200 <= status < 300
+
+
+def _names_error(error_message: object) -> bool:
+    """Whether there is an error. The document has the field only where a request failed; servers
+    that always write it leave it empty in a success: ``null``, ``""``, ``false``, ``0``."""
+    return bool(error_message.strip() if isinstance(error_message, str) else error_message)
 
 
 def _lift_images(body: bytes) -> tuple[bytes, dict[str, bytes]]:
@@ -98,59 +112,63 @@ _OPENING = re.compile(rb'\s*:\s*"')
 
 
 def _refusal(status: int, fields: dict[str, Any]) -> Refusal:
-    text = str(fields["error_message"])
-    code, parameter = codes.split_message(text)
+    raw = fields["error_message"]
+    if not isinstance(raw, str):
+        return _unnamed(status, f"error_message is not a text but a {type(raw).__name__}")
+    code, parameter = codes.split_message(raw)
+    code = text.ascii_only(code, text.MAX_CODE)
+    if not code:
+        return _unnamed(status, f"an error without a name: {text.printable(raw)!r}")
     row = codes.BY_CODE.get(code)
-    if row is not None:
-        treatment = row.treatment
-    elif status >= 500 or status == 429:
-        treatment = codes.Treatment.RETRY
-    elif status in (401, 402, 403):
-        # A refusal of the key in words that the document does not have: going on costs money.
-        treatment = codes.Treatment.STOP
-    else:
-        treatment = codes.Treatment.PHOTO
     advice = codes.advice_for(code, parameter)
     return Refusal(
         code=code,
-        message=f"the API answered {text!r}" + (f": {advice}" if advice else ""),
-        treatment=treatment,
-        request_id=_text(fields.get("request_id")),
+        message=f"the API answered {text.printable(raw)!r}" + (f": {advice}" if advice else ""),
+        treatment=row.treatment if row is not None else _unknown(status),
+        request_id=_id(fields.get("request_id")),
         time_used=_number(fields.get("time_used")),
     )
 
 
+def _unknown(status: int) -> codes.Treatment:
+    """An error that the document does not have: a stop or a retry where its status means that,
+    otherwise this photo's. The API has named its reason, so the same photo is not sent again."""
+    treatment = pages.page_for(status).treatment
+    return codes.Treatment.PHOTO if treatment is codes.Treatment.ONCE_MORE else treatment
+
+
 def _not_json(status: int, body: bytes) -> Refusal:
+    if _is_success(status):
+        return lie(status, "it is not JSON or was cut short")
+    shown = text.printable(" ".join(body[:80].decode("ascii", "replace").split()), 60)
+    return _unnamed(status, f"a page that is not JSON ({shown or 'empty'})")
+
+
+def _unnamed(status: int, what: str) -> Refusal:
+    """An answer that names no error of the API: its status decides."""
+    if _is_success(status):
+        return lie(status, what)
     if status == 413:
         # Documented as plain text, seen as nginx's HTML page: never JSON.
         row = codes.BY_CODE[codes.ENTITY_TOO_LARGE]
         return Refusal(row.code, f"the API answered 413: {row.advice}", row.treatment)
-    if status == 200:
-        return lie(status, "the answer is not JSON or was cut short")
-    text = body[:80].decode("ascii", "replace").strip().splitlines()
-    return _unnamed(status, f"a page that is not JSON ({text[0][:60] if text else 'empty'})")
-
-
-def _unnamed(status: int, what: str) -> Refusal:
-    if status == 404:
-        row = codes.BY_CODE[codes.API_NOT_FOUND]
-        return Refusal(row.code, f"the server answered 404: {row.advice}", row.treatment)
-    if status in (301, 302, 307, 308):
-        row = codes.BY_CODE[codes.API_NOT_FOUND]
-        message = f"the server answered {status}, a redirect elsewhere: check --endpoint"
-        return Refusal(row.code, message, row.treatment)
-    if status == 413:
-        return _not_json(status, b"")
-    if status >= 500 or status in (408, 425, 429):
-        retry = codes.Treatment.RETRY
-        return Refusal(codes.GATEWAY, f"the server answered {status}, {what}", retry)
-    return lie(status, what)
+    page = pages.page_for(status)
+    message = f"the server answered {status}, {what}"
+    return Refusal(
+        page.code, f"{message}: {page.advice}" if page.advice else message, page.treatment
+    )
 
 
 def lie(status: int, what: str) -> Refusal:
-    """An answer that is not what the document promises: worth a retry, then this photo failed."""
+    """A success that is not what the document promises.
+
+    It was paid for, most likely, and a broken answer is mostly made the same way again: one further
+    try, then this photo has failed.
+    """
     return Refusal(
-        codes.BAD_ANSWER, f"the answer (HTTP {status}) is unusable: {what}", codes.Treatment.RETRY
+        codes.BAD_ANSWER,
+        f"the answer (HTTP {status}) is unusable: {what}",
+        codes.Treatment.ONCE_MORE,
     )
 
 
@@ -165,21 +183,21 @@ def _image(fields: dict[str, Any], lifted: dict[str, bytes], name: str) -> bytes
     return _decode(value.encode("ascii", "replace"))
 
 
-def _unescaped(text: bytes) -> bytes:
+def _unescaped(encoded: bytes) -> bytes:
     """JSON may write a slash as ``\\/``, ``=`` as ``\\u003d``, and break lines inside base64."""
-    if b"\\" in text:
-        plain: str = json.loads(b'"' + text + b'"')
-        text = "".join(plain.split()).encode("ascii", "replace")
-    return text
+    if b"\\" in encoded:
+        plain: str = json.loads(b'"' + encoded + b'"')
+        encoded = "".join(plain.split()).encode("ascii", "replace")
+    return encoded
 
 
-def _decode(text: bytes) -> bytes:
-    decoded: bytes = fast_base64.b64decode(text, validate=True)
+def _decode(encoded: bytes) -> bytes:
+    decoded: bytes = fast_base64.b64decode(encoded, validate=True)
     return decoded
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _id(value: object) -> str | None:
+    return text.ascii_only(value, text.MAX_ID) if isinstance(value, str) else None
 
 
 def _number(value: object) -> int | None:

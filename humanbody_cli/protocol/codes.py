@@ -14,6 +14,7 @@ class Treatment(Enum):
     """What an error means for the run."""
 
     RETRY = "retry"  # worth another try, later
+    ONCE_MORE = "once more"  # worth one further try and no more, then this photo failed
     PHOTO = "photo"  # this photo failed; others go on
     STOP = "stop"  # every further call would fail the same way
 
@@ -48,9 +49,9 @@ API_NOT_FOUND = "API_NOT_FOUND"
 INTERNAL_ERROR = "INTERNAL_ERROR"
 
 # Codes of our own, for what the document has no name for.
-BAD_ANSWER = "BAD_ANSWER"  # the answer is not what the document promises
+BAD_ANSWER = "BAD_ANSWER"  # paid for, most likely, and not what the document promises
 CONNECTION = "CONNECTION_ERROR"  # no answer: refused, reset, timed out
-GATEWAY = "GATEWAY_ERROR"  # a 5xx page of a proxy in between
+GATEWAY = "GATEWAY_ERROR"  # an answer of something in between, which names no error of the API
 
 _REPORT = "this is a fault of hbseg or of a proxy in between; please report it"
 

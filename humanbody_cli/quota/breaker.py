@@ -1,5 +1,8 @@
 """When a server only fails: a budget for retries, and a pause that one call probes.
 
+A server that was never reached is another matter (`FirstContact`): nobody waits long for a name
+that was mistyped.
+
 Retries that everyone makes on their own hammer a broken server and pay for nothing. The budget is
 one for the run (Google SRE's retry budget, botocore's retry quota): successes earn it, retries
 spend it. An empty budget, or a streak of failures with no success between, closes the breaker.
@@ -55,3 +58,32 @@ class Breaker:
         pause = PAUSES[self._probes]
         self._probes += 1
         return pause
+
+
+FIRST_TRIES = 3
+"""Connections tried where none has ever come about in this run."""
+
+FIRST_PAUSES = (1.0, 3.0)
+"""Seconds before the second and third of them: a network that comes up at boot is waited for."""
+
+FIRST_SECONDS = 5.0
+"""Where connecting is slow, the second failure is the last once this time is over: while one
+connection times out, the kernel has sent several requests for it."""
+
+
+class FirstContact:
+    """The connections that failed before any came about. Calls go one at a time meanwhile."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._began = 0.0
+
+    def failure(self, start: float, now: float) -> float | None:
+        """A connection begun at ``start`` failed ``now``: seconds to pause; ``None`` to give up."""
+        if not self._failures:
+            self._began = start
+        self._failures += 1
+        late = self._failures > 1 and now - self._began >= FIRST_SECONDS
+        if late or self._failures >= FIRST_TRIES:
+            return None
+        return FIRST_PAUSES[self._failures - 1]

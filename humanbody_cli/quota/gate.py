@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from humanbody_cli.errors import CallLimitReached, FatalError
-from humanbody_cli.quota.breaker import Breaker
+from humanbody_cli.quota.breaker import Breaker, FirstContact
 from humanbody_cli.quota.learning import Call, Fate, Learner
 from humanbody_cli.quota.slots import Slots
 from humanbody_cli.stopping import Stop
@@ -28,7 +28,12 @@ _LOOKAHEAD = 8
 
 
 class Gate:
-    """Lets attempts through at the quota. One for a run; clock and stop flag are injected."""
+    """Lets attempts through at the quota. One for a run; clock and stop flag are injected.
+
+    ``calls`` counts what was sent, and ``max_calls`` bounds that: an attempt for which not even a
+    connection came about (`unconnected`) cannot cost anything and does not count. ``notice`` is a
+    line for the user about what bounds the calls in flight.
+    """
 
     def __init__(
         self,
@@ -38,12 +43,16 @@ class Gate:
         *,
         max_calls: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        notice: str | None = None,
     ) -> None:
         self.learner = learner
+        self.notice = notice
         self.calls = 0
         self.refused = 0
         self.in_flight = 0
+        self.connected = False  # whether any connection has come about in this run
         self._breaker = Breaker()
+        self._first_contact = FirstContact()
         self._slots = slots
         self._stop = stop
         self._max_calls = max_calls
@@ -130,13 +139,15 @@ class Gate:
             await self._stop.sleep(pause)
 
     def succeeded(self, call: Call) -> None:
-        """The server answered as it should, be it that this photo is not to its liking."""
+        """The server is healthy, even if it rejected this photo."""
+        self.connected = True
         self._alone = False
         self._breaker.success()
         self.learner.accepted(call, self._clock())
 
     def was_refused(self, call: Call) -> None:
         """CONCURRENCY_LIMIT_EXCEEDED."""
+        self.connected = True
         self.refused += 1
         self.learner.refused(call, self._clock())
         why = "the quota stays used up; is another program calling with the same key?"
@@ -144,11 +155,26 @@ class Gate:
 
     def failed(self, call: Call, why: str, *, answered: bool) -> None:
         """A failure worth a retry. ``answered``: the quota let the call through at least."""
+        self.connected = True
         if answered:
             self.learner.accepted(call, self._clock())
         else:
             self.learner.lost(call)
         self._failure(call, why)
+
+    def unconnected(self, call: Call, why: str) -> bool:
+        """No connection came about: nothing was sent. Whether the server must be given up as one
+        that cannot be reached; that is so only where none has ever come about in this run."""
+        self.calls -= 1
+        self.learner.lost(call)
+        if self.connected:
+            self._failure(call, why)
+            return False
+        now = self._clock()
+        pause = self._first_contact.failure(call.start, now)
+        if pause is not None:
+            self.learner.not_before = max(self.learner.not_before, now + pause)
+        return pause is None
 
     def _failure(self, call: Call, why: str) -> None:
         if call.start < self._closed_at:

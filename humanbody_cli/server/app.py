@@ -76,17 +76,13 @@ def application(make_parts: Callable[[], Parts]) -> ASGIApp:
 
     return Router(
         routes=[
-            Route("/healthz", _health),
+            Route("/healthz", api.health),
             Route("/metrics", _metrics),
         ],
         default=api,
         redirect_slashes=False,
         lifespan=lifespan,
     )
-
-
-async def _health(_: Request) -> Response:
-    return JSONResponse({"status": "ok", "version": __version__})
 
 
 async def _metrics(_: Request) -> Response:
@@ -99,9 +95,18 @@ class SegmentApi:
     parts: Parts
 
     def __init__(self) -> None:
-        # Megabytes are taken apart and put together off the loop: a hostile body may cost half a
-        # second, a large answer's base64 some 20 ms.
+        # Megabytes are taken apart and put together off the loop: a body, or a large answer's
+        # base64, may cost some 20 ms.
         self.pool = ThreadPoolExecutor(2, thread_name_prefix="form")
+
+    async def health(self, _: Request) -> Response:
+        """How this process is doing; 503 where it can do no photo any more."""
+        studio = self.parts.studio
+        state = {"status": "ok", "version": __version__}
+        if studio.stuck:
+            state["status"] = "down" if studio.is_down else "degraded"
+            state["reason"] = f"{studio.stuck} photos are at work beyond their time and do not end"
+        return JSONResponse(state, 503 if studio.is_down else 200)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens."""
@@ -147,7 +152,8 @@ class SegmentApi:
             raise Refused(fault, moods.PARAMETERS.get(fault, ""))
         if fault in (moods.RESET, moods.HTML502, moods.HANG):
             return await self._break(exchange, fault)
-        reply = await self._work(exchange, arguments.read(form), fault == moods.WRONG_SIZE)
+        wish = await self._aside(partial(arguments.read, form))
+        reply = await self._work(exchange, wish, fault == moods.WRONG_SIZE)
         if fault == moods.GARBAGE:
             return garbage()
         return replace(reply, cut=True, code=fault) if fault == moods.HALF else reply
@@ -198,15 +204,13 @@ class SegmentApi:
                 task.cancel()
 
     async def _work(self, exchange: Exchange, wish: Arguments, shrunk: bool) -> Reply:
-        with metrics.photos.time():
+        with metrics.photos.time(), exchange.while_wanted():
             if wish.parameter == "image_url":
                 data = await self.parts.fetcher.fetch(wish.url())
             else:
-                data = wish.image()
-            studio = self.parts.studio
-            metrics.queued.set(studio.waiting)
-            commission = Commission(data, wish.parameter, wish.ask, exchange.wanted, shrunk)
-            results = await studio.segment(commission)
+                data = await self._aside(wish.image)
+            commission = Commission(data, wish.parameter, wish.ask, shrunk)
+            results = await self.parts.studio.segment(commission)
         return await self._aside(partial(_success, exchange, results))
 
     async def _aside(self, task: Callable[[], T]) -> T:

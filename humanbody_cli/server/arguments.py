@@ -68,7 +68,8 @@ def read(form: Form) -> Arguments:
     Raises:
         Refused: an argument is missing or makes no sense.
     """
-    ask = _ASKS.get(form.values.get("return_grayscale", b"1").strip())
+    grayscale = form.value("return_grayscale")
+    ask = _ASKS.get(b"1" if grayscale is None else grayscale.strip())
     if ask is None:
         raise Refused(codes.BAD_ARGUMENTS, "return_grayscale")
     for parameter in ("image_file", "image_base64", "image_url"):

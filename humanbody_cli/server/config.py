@@ -16,7 +16,8 @@ class Patience:
     ``headers`` and ``idle`` bound a connection without a request, ``body`` an upload, ``slow`` one
     whose memory others need, ``answer`` a client that reads slowly, ``linger`` what a refused
     client still sends, ``fetch`` the download of an ``image_url``, ``grace`` the answers in flight
-    at shutdown.
+    at shutdown. Of a photo, ``queue`` bounds the wait for its turn, ``decode`` the processor's time
+    for its decoding, ``photo`` all its work by the clock: an ordinary one takes one or two seconds.
     """
 
     headers: float = 10.0
@@ -26,6 +27,9 @@ class Patience:
     answer: float = 60.0
     linger: float = 5.0
     fetch: float = 10.0
+    queue: float = 30.0
+    decode: float = 5.0
+    photo: float = 30.0
     grace: float = 30.0
 
 

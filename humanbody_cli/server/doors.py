@@ -11,9 +11,12 @@ import resource
 import socket
 import struct
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from humanbody_cli.server.config import Patience
@@ -26,6 +29,10 @@ _RESERVED_FILES = 128
 """Descriptors kept for the listening socket, downloads, the model and the log."""
 
 _MOST_FILES = 1 << 16
+
+_MOST_PIECES = 16 * 1024
+"""Chunks, or reads from the socket, that a body may come in: 128 bytes each on average, a tenth of
+a network packet."""
 
 
 def raise_file_limit() -> int:
@@ -57,6 +64,28 @@ class Doors:
         return True
 
 
+class _Connection(h11.Connection):
+    """HTTP/1.1 whose bodies do not come in crumbs: each piece costs some microseconds on the loop,
+    and 2 MB can be two million chunks of one byte."""
+
+    _pieces = 0
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """See `h11.Connection`.
+
+        Raises:
+            h11.RemoteProtocolError: also where a body has too many pieces.
+        """
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._pieces = 0
+        elif isinstance(event, h11.Data):
+            self._pieces += 1
+            if self._pieces > _MOST_PIECES:
+                raise h11.RemoteProtocolError("a body of crumbs")
+        return event
+
+
 class Door(H11Protocol):
     """One connection. It waits for its client until a request is whole, and is then at work until
     the answer is written."""
@@ -73,6 +102,8 @@ class Door(H11Protocol):
         super().__init__(config, server_state, {**app_state, "door": self}, _loop)
         self._doors = doors
         self._deadline: asyncio.TimerHandle | None = None
+        self._left: Callable[[], None] | None = None
+        self.conn = _Connection(h11.SERVER)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client came."""
@@ -87,6 +118,8 @@ class Door(H11Protocol):
         self.at_work()
         if self._deadline is not None:
             self._deadline.cancel()
+        if self._left is not None:
+            self._left()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
@@ -112,6 +145,15 @@ class Door(H11Protocol):
     def gone(self) -> bool:
         """Whether the client has left."""
         return self.transport.is_closing()
+
+    @contextmanager
+    def told(self, left: Callable[[], None]) -> Iterator[None]:
+        """Call ``left`` should the client leave meanwhile."""
+        self._left = left
+        try:
+            yield
+        finally:
+            self._left = None
 
     def abort(self) -> None:
         """Close at once; what is not yet written is dropped."""

@@ -136,6 +136,20 @@ class Exchange:
         """Whether the client still waits for its answer."""
         return not self.door.gone()
 
+    @contextmanager
+    def while_wanted(self) -> Iterator[None]:
+        """Leave the block as soon as the client leaves.
+
+        Raises:
+            Gone: it has left.
+        """
+        with anyio.CancelScope() as scope, self.door.told(scope.cancel):
+            if not self.wanted():
+                raise Gone
+            yield
+        if scope.cancelled_caught:
+            raise Gone
+
     def check_size(self) -> None:
         """Hold the announced size against the limit before anything is read.
 

@@ -12,6 +12,8 @@ import ipaddress
 import socket
 import typing
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import anyio
 import httpcore
@@ -25,6 +27,7 @@ MAX_REDIRECTS = 3
 _REDIRECTS = (301, 302, 303, 307, 308)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in its last 32 bits
 _PARAMETER = "image_url"
+_MOST_PORT = 65535
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -64,8 +67,9 @@ def _inner(address: IPAddress) -> ipaddress.IPv4Address | None:
 class _PinnedBackend(httpcore.AsyncNetworkBackend):
     """Resolves a name once and connects to an address that it has judged."""
 
-    def __init__(self, allowed: Callable[[str], bool]) -> None:
+    def __init__(self, allowed: Callable[[str], bool], names: ThreadPoolExecutor) -> None:
         self._allowed = allowed
+        self._names = names
         self._inner = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -92,10 +96,10 @@ class _PinnedBackend(httpcore.AsyncNetworkBackend):
         raise error
 
     async def _resolve(self, host: str, port: int) -> list[str]:
-        loop = asyncio.get_running_loop()
+        resolve = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
+            found = await asyncio.get_running_loop().run_in_executor(self._names, resolve)
+        except (OSError, ValueError) as error:  # ValueError: no name at all, as IDNA sees it
             raise httpcore.ConnectError(str(error)) from error
         addresses = dict.fromkeys(str(entry[4][0]) for entry in found)
         return [each for each in addresses if self._allowed(each)]
@@ -109,9 +113,12 @@ class Fetcher:
         self, *, seconds: float, at_once: int, allowed: Callable[[str], bool] = is_public
     ) -> None:
         self._seconds = seconds
-        self._slots = asyncio.Semaphore(at_once)
+        self._slots = anyio.Semaphore(at_once)
+        # Not the loop's own threads, which are few and are waited for at the end: a name server
+        # that is silent holds one for half a minute.
+        self._names = ThreadPoolExecutor(at_once, thread_name_prefix="name")
         self._pool = httpcore.AsyncConnectionPool(
-            network_backend=_PinnedBackend(allowed),
+            network_backend=_PinnedBackend(allowed, self._names),
             ssl_context=httpx.create_ssl_context(trust_env=False),
             max_connections=at_once,
             max_keepalive_connections=0,
@@ -155,13 +162,14 @@ class Fetcher:
         async with self._pool.stream("GET", target, headers=headers) as response:
             fields = {name.lower(): value for name, value in response.headers}
             if response.status in _REDIRECTS and b"location" in fields:
-                return fields[b"location"].decode("latin-1")
+                return _text(fields[b"location"])
             if response.status != 200:
                 raise Refused(codes.INVALID_URL)
             return await _read(response, fields.get(b"content-length", b""))
 
     async def aclose(self) -> None:
         """Close what is still open."""
+        self._names.shutdown(wait=False, cancel_futures=True)
         await self._pool.aclose()
 
 
@@ -169,12 +177,25 @@ def _parse(text: str, base: httpx.URL | None = None) -> httpx.URL:
     try:
         url = base.join(text) if base else httpx.URL(text)
         # A name that IDNA refuses shows up only where the host is asked for.
-        usable = url.scheme in ("http", "https") and bool(url.raw_host) and not url.userinfo
+        usable = (
+            url.scheme in ("http", "https")
+            and bool(url.raw_host)
+            and not url.userinfo
+            and (url.port is None or 0 < url.port <= _MOST_PORT)
+        )
     except (httpx.InvalidURL, ValueError):
         usable = False
     if not usable:
         raise Refused(codes.INVALID_URL)
     return url
+
+
+def _text(location: bytes) -> str:
+    # RFC 9110, 10.2.2, allows ASCII only; what is sent beyond it is UTF-8 mostly.
+    try:
+        return location.decode()
+    except UnicodeDecodeError:
+        return location.decode("latin-1")
 
 
 async def _read(response: httpcore.Response, announced: bytes) -> bytes:

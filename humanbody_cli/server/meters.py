@@ -6,9 +6,11 @@ kernel drops with its process: a killed worker leaves nobody waiting. A call cos
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import math
 import mmap
+import os
 import struct
 import tempfile
 import time
@@ -16,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
+
+from humanbody_cli.server.folders import no_temporary_folder
 
 _HEAD = struct.Struct("qq")  # calls left (-1: no limit), calls accepted so far
 _TIME = struct.Struct("d")
@@ -55,9 +59,9 @@ class Meters:
             ring = 0 if qps is None or qps > _MAX_RING else max(1, math.floor(qps))
             self._slots.append(_Slot(size, ring, ring / qps if ring and qps else 0.0))
             size += _HEAD.size + ring * _TIME.size
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
-        self._file.truncate(max(size, 1))
-        self._map = mmap.mmap(self._file.fileno(), max(size, 1))
+        self._file = _nameless_file()
+        os.truncate(self._file, max(size, 1))
+        self._map = mmap.mmap(self._file, max(size, 1))
         for slot, (_, balance) in zip(self._slots, limits, strict=True):
             _HEAD.pack_into(self._map, slot.offset, -1 if balance is None else balance, 0)
 
@@ -82,7 +86,7 @@ class Meters:
     def close(self) -> None:
         """Let go of the file; no call can be counted any more."""
         self._map.close()
-        self._file.close()
+        os.close(self._file)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -91,3 +95,20 @@ class Meters:
             yield
         finally:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+
+def _nameless_file() -> int:
+    """A file that only this process and its children have.
+
+    Raises:
+        FatalError: there is no folder for one.
+    """
+    if hasattr(os, "memfd_create"):  # Linux: in memory, and no folder has to be writable for it
+        with contextlib.suppress(OSError):
+            return os.memfd_create("hbseg-meters")
+    try:
+        file, path = tempfile.mkstemp(prefix="hbseg-meters-")
+    except OSError as error:
+        raise no_temporary_folder(error) from None
+    os.unlink(path)
+    return file

@@ -32,6 +32,9 @@ sent = Counter("hbseg_sent_bytes_total", "Bytes of answers' bodies written.")
 queued = Gauge(
     "hbseg_queued_photos", "Photos that wait for the engine.", multiprocess_mode="livesum"
 )
+stuck = Gauge(
+    "hbseg_stuck_photos", "Photos whose thread does not come back.", multiprocess_mode="livesum"
+)
 held = Gauge(
     "hbseg_held_bytes", "Bytes of bodies and answers in memory.", multiprocess_mode="livesum"
 )

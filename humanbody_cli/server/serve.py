@@ -119,5 +119,6 @@ def _set_up_log() -> None:
     log.handlers = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False
-    # It only repeats what the lines of our own log say: broken requests, clients that left.
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+    # They only repeat what the lines of our own log say: broken requests, clients that left.
+    for name in ("uvicorn", "python_multipart"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -6,21 +6,30 @@ import asyncio
 import base64
 import hashlib
 import io
+import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
+import anyio
 from PIL import Image
 
 from humanbody_cli import png
 from humanbody_cli.compose import hard_cutout
+from humanbody_cli.decoding import Deadline
 from humanbody_cli.engines.base import Ask, Engine, Segmentation
-from humanbody_cli.errors import PhotoError
+from humanbody_cli.errors import HbsegError, PhotoError
 from humanbody_cli.pictures import Picture, check_limits, check_sound, read_header
 from humanbody_cli.protocol import codes, limits
+from humanbody_cli.server import metrics
+from humanbody_cli.server.config import Patience
 from humanbody_cli.server.replies import Gone, Refused
 from humanbody_cli.uploads import Upload
+
+log = logging.getLogger("humanbody_cli.server")
 
 _JPEG = b"\xff\xd8\xff"
 T = TypeVar("T")
@@ -28,12 +37,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Commission:
-    """One photo to be done. ``wanted`` tells whether anybody still waits for it."""
+    """One photo to be done. ``shrunk`` halves its results, which is a fault to rehearse."""
 
     data: bytes = field(repr=False)
     parameter: str
     ask: Ask
-    wanted: Callable[[], bool] = lambda: True
     shrunk: bool = False
 
 
@@ -49,55 +57,134 @@ class Results:
 class Studio:
     """Does one photo a thread at a time; beyond ``queue`` waiting ones it refuses.
 
-    Only a photo at work has its pixels in memory; one that waits costs its bytes.
+    Only a photo at work has its pixels in memory; one that waits costs its bytes. A thread cannot
+    be ended from outside: where one is at work beyond its time, its client is answered, and another
+    thread takes its place, as often as there are ``threads``. ``stuck`` counts those that have not
+    come back.
     """
 
-    def __init__(self, engine: Engine, *, threads: int, queue: int) -> None:
+    def __init__(self, engine: Engine, *, threads: int, queue: int, patience: Patience) -> None:
         self._engine = engine
-        self._slots = asyncio.Semaphore(threads)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="studio")
+        self._patience = patience
+        self._threads = threads
+        self._turns = anyio.Semaphore(threads)
+        self._pool = ThreadPoolExecutor(2 * threads, thread_name_prefix="studio")
         self._queue = queue
-        self.waiting = 0
+        self._waiting = 0
+        self._at_work: set[asyncio.Task[Results]] = set()
+        self._overdue: set[asyncio.Future[Results]] = set()
+
+    @property
+    def stuck(self) -> int:
+        """Photos that are at work beyond their time."""
+        return len(self._overdue)
+
+    @property
+    def is_down(self) -> bool:
+        """Whether no thread is left that comes back."""
+        return self.stuck >= 2 * self._threads
 
     async def segment(self, commission: Commission) -> Results:
-        """Find the people in one photo.
+        """Find the people in one photo. Cancelled, the photo is at work to the end of its step.
 
         Raises:
-            Refused: the queue is full, or the photo cannot be done.
-            Gone: nobody waits for it any more.
+            Refused: the queue is full, or the photo cannot be done, or not in time.
         """
-        if self._slots.locked() and self.waiting >= self._queue:
+        await self._take_turn()
+        loop = asyncio.get_running_loop()
+        # The turn belongs to the work from here on, and not to whoever waits for the answer.
+        answer: asyncio.Future[Results] = loop.create_future()
+        work = asyncio.ensure_future(self._work(commission, answer))
+        self._at_work.add(work)
+        timer = loop.call_later(self._patience.photo, self._give_up, answer)
+        work.add_done_callback(partial(self._end, answer, timer))
+        return await answer
+
+    async def _take_turn(self) -> None:
+        if self._turns.value == 0 and self._waiting >= self._queue:
             raise Refused(codes.CONCURRENCY)
-        self.waiting += 1
+        self._wait(1)
         try:
-            await self._slots.acquire()
+            with anyio.move_on_after(self._patience.queue) as scope:
+                await self._turns.acquire()
         finally:
-            self.waiting -= 1
+            self._wait(-1)
+        if scope.cancelled_caught:
+            raise Refused(codes.CONCURRENCY)
+
+    def _wait(self, count: int) -> None:
+        self._waiting += count
+        metrics.queued.set(self._waiting)
+
+    async def _work(self, commission: Commission, answer: asyncio.Future[Results]) -> Results:
         try:
-            if not commission.wanted():
-                raise Gone
-            return await self._work(commission)
+            upload = await self._aside(answer, partial(self._open, commission.data))
+            found = await self._engine.segment(upload, commission.ask)
+            return await self._aside(answer, lambda: _results(commission, upload, found))
         except PhotoError as error:
             raise Refused(error.code, commission.parameter) from None
-        finally:
-            self._slots.release()
 
-    async def _work(self, commission: Commission) -> Results:
-        upload = await self._aside(lambda: open_upload(commission.data))
-        found = await self._engine.segment(upload, commission.ask)
-        return await self._aside(lambda: _results(commission, upload, found))
+    def _open(self, data: bytes) -> Upload:
+        return open_upload(data, self._patience.decode)
 
-    async def _aside(self, task: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, task)
+    async def _aside(self, answer: asyncio.Future[Results], task: Callable[[], T]) -> T:
+        if answer.done():
+            raise Gone
+        done = await asyncio.get_running_loop().run_in_executor(self._pool, task)
+        if answer.done():
+            raise Gone
+        return done
+
+    def _give_up(self, answer: asyncio.Future[Results]) -> None:
+        """The photo's time is over, and its thread is not back."""
+        self._overdue.add(answer)
+        metrics.stuck.set(self.stuck)
+        log.warning(
+            "a photo at work for %g s does not end: %d stuck", self._patience.photo, self.stuck
+        )
+        if self.stuck <= self._threads:
+            self._turns.release()
+        if not answer.done():
+            answer.set_exception(Refused(codes.INTERNAL_ERROR))
+
+    def _end(
+        self,
+        answer: asyncio.Future[Results],
+        timer: asyncio.TimerHandle,
+        work: asyncio.Task[Results],
+    ) -> None:
+        """The photo's thread is back: its turn is another's, if none has it already."""
+        self._at_work.discard(work)
+        timer.cancel()
+        if answer not in self._overdue or self.stuck > self._threads:
+            self._turns.release()
+        self._overdue.discard(answer)
+        metrics.stuck.set(self.stuck)
+        _hand_over(work, answer)
 
     async def aclose(self) -> None:
         """Stop the threads once they are idle."""
-        self._pool.shutdown(wait=False)
+        self._pool.shutdown(wait=False, cancel_futures=True)
         await self._engine.aclose()
 
 
-def open_upload(data: bytes) -> Upload:
-    """A photo checked by the API's limits and decoded, upright.
+def _hand_over(work: asyncio.Task[Results], answer: asyncio.Future[Results]) -> None:
+    if work.cancelled():
+        answer.cancel()
+        return
+    error = work.exception()
+    if answer.done():
+        if error is not None and not isinstance(error, HbsegError):
+            log.error("a photo that nobody waits for failed", exc_info=error)
+    elif error is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(work.result())
+
+
+def open_upload(data: bytes, seconds: float) -> Upload:
+    """A photo checked by the API's limits and decoded, upright, within ``seconds`` of this thread's
+    time on a processor: on a machine that is busy a sound photo must not be refused for good.
 
     Raises:
         PhotoError: with the API's own error name.
@@ -107,7 +194,7 @@ def open_upload(data: bytes) -> Upload:
         raise PhotoError(codes.UNSUPPORTED_FORMAT, "neither JPG nor PNG", rejected=True)
     if data.startswith(png.SIGNATURE):
         _check_png(data)
-    picture = read_header(data)
+    picture = read_header(data, deadline=Deadline.after(seconds, time.thread_time))
     check_limits(picture, len(data), len(data))
     check_sound(picture, keep_pixels=True)
     # Not `uploads.prepare`: turning a photo upright needs no second round of compression here.

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
@@ -25,6 +29,14 @@ from humanbody_cli.server.keys import Gate, Key
 from humanbody_cli.server.meters import Meters
 from humanbody_cli.server.moods import Dice
 from humanbody_cli.server.studio import Studio
+
+log = logging.getLogger("humanbody_cli.server")
+
+_TO_RETURN = 0.5
+"""Seconds that threads have to come back after the last answer."""
+
+_TO_END = 3.0
+"""Seconds beyond the grace after which the process is ended by force."""
 
 
 class Worker:
@@ -46,6 +58,8 @@ class Worker:
         configure_pillow()
         segmenter = load_segmenter(self._settings.local)
         asyncio.run(self._serve(segmenter, listener, ready))
+        _leave_threads()
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     async def _serve(
         self, segmenter: Segmenter, listener: socket.socket, ready: Callable[[], None]
@@ -83,11 +97,28 @@ class Worker:
                 at_once=capacity.fetches,
             ),
             studio=Studio(
-                LocalEngine(segmenter, threads=threads), threads=threads, queue=capacity.queue
+                # Twice the threads: see `Studio`.
+                LocalEngine(segmenter, threads=2 * threads),
+                threads=threads,
+                queue=capacity.queue,
+                patience=settings.patience,
             ),
             patience=settings.patience,
             closing=closing,
         )
+
+
+def _leave_threads() -> None:
+    """End the process here where a thread is still at work: the interpreter would wait for it."""
+    until = time.monotonic() + _TO_RETURN
+    for thread in threading.enumerate():
+        if thread is threading.current_thread() or thread.daemon:
+            continue
+        thread.join(max(0.0, until - time.monotonic()))
+        if thread.is_alive():
+            log.warning("stopped with a photo at work that does not end")
+            sys.stdout.flush()
+            os._exit(0)
 
 
 class _Server(uvicorn.Server):
@@ -114,17 +145,26 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        # uvicorn's own raises the signal again once it has stopped, which is no exit 0.
-        loop = asyncio.get_running_loop()
-        for number in self._signals:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
+        # uvicorn's own raises the signal again once it has stopped, which is no exit 0. The loop's
+        # own would wait for the loop, which may be what does not go on.
+        self._loop = asyncio.get_running_loop()
+        before = {number: signal.signal(number, self.handle_exit) for number in self._signals}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal lets answers in flight finish, the second does not wait."""
         self.force_exit = self.should_exit
         self.should_exit = True
-        self._closing.set()
+        self._loop.call_soon_threadsafe(self._closing.set)
+        if not self.force_exit:
+            # The last resort: SIGALRM, which nobody handles, ends the process whatever its threads
+            # and its loop are doing.
+            grace = self.config.timeout_graceful_shutdown or 0
+            signal.setitimer(signal.ITIMER_REAL, grace + _TO_END)
 
     async def on_tick(self, counter: int) -> bool:
         orphaned = os.getppid() != self._parent

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
@@ -15,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from humanbody_cli.errors import FatalError, HbsegError
+from humanbody_cli.server.folders import temporary_folder
 
 Work = Callable[[int, Callable[[], None]], None]
 
@@ -38,9 +38,9 @@ class Crew:
         """Returns once every worker has stopped in good order.
 
         Raises:
-            FatalError: a worker could not start.
+            FatalError: a worker could not start, or there is no place for the figures of several.
         """
-        with tempfile.TemporaryDirectory(prefix="hbseg-metrics-") as folder:
+        with temporary_folder("hbseg-metrics-") as folder:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._stop)

@@ -1,0 +1,140 @@
+"""A photo by its address, within a time that bounds the whole: name, redirects and last byte.
+
+Called in a worker thread, and runs on an event loop of its own: a blocking read can be bounded only
+one read at a time, and a server that sends a byte a minute would keep the thread for ever. When the
+time is over the connection is closed and the thread is free again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import ssl
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+
+from humanbody_cli.deadlines import within
+from humanbody_cli.errors import PhotoError
+from humanbody_cli.faults import certificates_fault, explain, never_passes
+from humanbody_cli.protocol import codes
+
+SECONDS = 30.0
+"""From the look-up of the name to the last byte, redirects included."""
+
+MAX_REDIRECTS = 20
+
+
+def download(url: str, most: int, *, seconds: float = SECONDS) -> tuple[bytes, int]:
+    """The bytes behind an http(s) address and how many there are; little more than ``most`` of them
+    where there are more.
+
+    Raises:
+        PhotoError: rejected for now: INVALID_IMAGE_URL, or IMAGE_DOWNLOAD_TIMEOUT after
+            ``seconds``. No message shows the address, which may hold a password.
+    """
+    try:
+        return _run(within(seconds, _fetch(url, most)))
+    except asyncio.TimeoutError:
+        raise _timeout(f"not here within {seconds:g} s") from None
+    except httpx.TimeoutException as error:
+        raise _timeout(explain(error)) from error
+    except httpx.TransportError as error:
+        advice = never_passes(error) or "check the address"
+        raise _unfetched(explain(error), advice) from error
+    except httpx.TooManyRedirects as error:
+        raise _unfetched(f"it leads on more than {MAX_REDIRECTS} times") from error
+    except httpx.DecodingError as error:
+        raise _unfetched("what its server sent is damaged") from error
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, OverflowError) as error:
+        # Not in words of httpx's own: they may quote the address.
+        raise _unfetched("it is not a usable address") from error
+
+
+async def _fetch(url: str, most: int) -> tuple[bytes, int]:
+    async with _client() as client, client.stream("GET", url) as answer:
+        if not answer.is_success:
+            raise _unfetched(f"its server answered {answer.status_code}")
+        encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
+            # Unasked for; encodings inside encodings turn kilobytes into gigabytes.
+            raise _unfetched("its server sends it compressed")
+        body = bytearray()
+        async for part in answer.aiter_bytes():
+            body += part
+            if len(body) > most:
+                break
+        return bytes(body), len(body)
+
+
+async def _check(request: httpx.Request) -> None:
+    """Before each request, that of a redirect too: httpx lets ports through that do not exist."""
+    if (request.url.port or 0) > 65535:
+        raise httpx.InvalidURL("no such port")
+
+
+def _client() -> httpx.AsyncClient:
+    fault = certificates_fault()
+    if fault is not None:
+        raise _unfetched(fault, advice=None)
+    variables = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    try:
+        return httpx.AsyncClient(
+            verify=_tls_context(*variables),
+            timeout=None,  # noqa: S113 - the whole is bounded
+            follow_redirects=True,
+            max_redirects=MAX_REDIRECTS,
+            headers={"Accept-Encoding": "identity", "User-Agent": "hbseg"},
+            event_hooks={"request": [_check]},
+        )
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise _unfetched(
+            "the proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used",
+            "correct or unset it",
+        ) from error
+
+
+@functools.cache
+def _tls_context(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """httpx's own choice of certificates; made once for what the environment says."""
+    return httpx.create_ssl_context()
+
+
+def _run(work: Coroutine[Any, Any, tuple[bytes, int]]) -> tuple[bytes, int]:
+    """As `asyncio.run`, which would also wait for a look-up of a name that nobody waits for, and
+    which cannot be called where an event loop runs in this thread already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:  # none: the usual case
+        return _run_here(work)
+    with ThreadPoolExecutor(1, thread_name_prefix="download") as thread:
+        return thread.submit(_run_here, work).result()
+
+
+def _run_here(work: Coroutine[Any, Any, tuple[bytes, int]]) -> tuple[bytes, int]:
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(work)
+    finally:
+        loop.close()
+
+
+def _timeout(why: str) -> PhotoError:
+    return PhotoError(
+        codes.DOWNLOAD_TIMEOUT,
+        f"cannot be fetched: {why}; try again later",
+        rejected=True,
+        transient=True,
+    )
+
+
+def _unfetched(why: str, advice: str | None = "check the address") -> PhotoError:
+    return PhotoError(
+        codes.INVALID_URL,
+        f"cannot be fetched: {why}" + (f"; {advice}" if advice else ""),
+        rejected=True,
+        transient=True,
+    )
