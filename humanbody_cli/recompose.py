@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -192,6 +193,7 @@ class _Target:
         self._publisher = Publisher(folder, durable=False)
         self._sources: frozenset[tuple[int, int]] = frozenset()
         self._written: set[tuple[int, int]] = set()
+        self._guard = threading.Lock()
 
     def photos(self) -> Iterator[Outcome]:
         """Every photo that has a mask or a cutout."""
@@ -226,6 +228,13 @@ class _Target:
         """
         name = self._name(outcome)
         path = self._publisher.path("", name)
+        with self._guard:  # two names may be one place: the later photo has to see the earlier one
+            self._check_again(path)
+            self._publisher.publish("", name, data, may_replace=always)
+            self._written.add(_identity(os.lstat(path)))
+        return path
+
+    def _check_again(self, path: str) -> None:
         try:
             there = ownership.seen(path)
             if there is not None and _identity(there) in self._written:
@@ -233,9 +242,6 @@ class _Target:
             self._check(path)
         except (UsageError, OutputError) as error:  # it came to be there only now
             raise PhotoError(NAME_TAKEN, str(error)) from error
-        self._publisher.publish("", name, data, may_replace=always)
-        self._written.add(_identity(os.lstat(path)))
-        return path
 
     def _places(self) -> Iterator[str]:
         last = self.folder

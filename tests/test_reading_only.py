@@ -26,11 +26,15 @@ NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to be another user, to mount")
 
 _AS_NOBODY = f"""
-import contextlib, difflib, io, json, os, sys
+import contextlib, difflib, importlib, io, json, os, pkgutil, sys
 sys.path.insert(0, {str(ROOT)!r})
+import humanbody_cli
 from PIL import Image
 Image.init()  # everything is imported while it may be read
-from humanbody_cli import cli, recompose, rehearsal, report, status
+for module in pkgutil.iter_modules(humanbody_cli.__path__, "humanbody_cli."):
+    if module.name != "humanbody_cli.__main__":
+        importlib.import_module(module.name)
+from humanbody_cli import cli
 for name in cli.COMMANDS:
     cli.hbseg.get_command(None, name)
 os.setgroups([])
@@ -51,7 +55,7 @@ sys.path.insert(0, {str(ROOT)!r})
 from humanbody_cli.journal import Journal
 journal = Journal(sys.argv[1])
 journal.begin_run("local")
-journal._db.execute("UPDATE photos SET status = 'failed', code = 'IN_THE_LOG', calls = 7")
+journal._db.execute("UPDATE photos SET code = 'IN_THE_LOG'")
 if len(sys.argv) > 2:
     print("ready", flush=True)
     sys.stdin.read()
@@ -165,7 +169,7 @@ def test_a_read_only_mount_can_be_looked_at(made: Hbseg, was_killed: bool) -> No
     told = mounted(made, "status out")
     assert told.code == 0, told.err
     assert ("IN_THE_LOG" in told.out) is was_killed
-    assert mounted(made, "plan photos -o out").code == (3 if was_killed else 0)
+    assert mounted(made, "plan photos -o out").code == 0
     assert mounted(made, "recompose out --into shop --edges hard").code == 0
     refused = mounted(made, "report out")
     assert refused.code == 4
@@ -202,7 +206,7 @@ def test_without_a_temporary_folder_the_journal_is_read(
 ) -> None:
     """A copy of a journal that is whole by itself is made in memory."""
     monkeypatch.setattr(database, "_is_own", lambda _: False)
-    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    monkeypatch.setattr(tempfile, "tempdir", str(made.cwd / "nowhere"))
     journal = Journal(str(made.cwd / "out"), read_only=True)
     assert sum(photos for photos, _ in journal.counts().values()) == 1
     journal.close()

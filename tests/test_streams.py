@@ -127,7 +127,7 @@ def test_a_non_blocking_stdout_loses_nothing(tmp_path: Path) -> None:
         path = single(photo(tmp_path / "a.jpg").as_posix())._replace(
             key=f"/{number}.jpg", source=f"/{number}.jpg", name=f"{number}.png"
         )
-        journal.finish(Finished(path, Outcome(path.source, Status.DONE), "shape"))
+        journal.finish(Finished(path, Outcome(path.source, Status.DONE), "shape", "rules"))
     journal.close()
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETFL, os.O_NONBLOCK)
@@ -161,7 +161,9 @@ def test_what_the_locale_cannot_say_is_escaped(made: Hbseg) -> None:
     (folder / ".hbseg").mkdir(parents=True)
     journal = Journal(str(folder))
     one = single(str(made.cwd / "photos/0.jpg"))
-    journal.finish(Finished(one, Outcome(one.source, Status.FAILED, code="坏\x1b[31m"), "shape"))
+    journal.finish(
+        Finished(one, Outcome(one.source, Status.FAILED, code="坏\x1b[31m"), "shape", "rules")
+    )
     journal.close()
     told = made("status", "foreign", env={"PYTHONIOENCODING": "latin-1"})
     assert told.code == 0, told.err
