@@ -12,7 +12,7 @@ from typing import TypeVar
 from humanbody_cli import batch, reading, streams
 from humanbody_cli.errors import HbsegError, PhotoError
 from humanbody_cli.outcomes import Outcome, Status, json_line
-from humanbody_cli.photos import Photo, Walk, check_inputs, find
+from humanbody_cli.photos import Photo, Walk, check_inputs, find, is_piped
 from humanbody_cli.pictures import configure_pillow
 from humanbody_cli.progress import Progress
 from humanbody_cli.reading import Rules
@@ -43,7 +43,9 @@ def check(inputs: InputSettings, rules: Rules, *, json: bool, verbosity: int) ->
 
     failure: HbsegError | None = None
     try:
-        each(find(inputs, walk), partial(_examined, rules), deliver)
+        # Names that come through a pipe are checked as they come.
+        ahead = 1 if is_piped(inputs) else batch.READ_AHEAD
+        each(find(inputs, walk), partial(_examined, rules), deliver, ahead=ahead)
     except HbsegError as error:
         failure = error
     progress.close()
@@ -59,9 +61,14 @@ def check(inputs: InputSettings, rules: Rules, *, json: bool, verbosity: int) ->
 
 
 def each(
-    items: Iterator[T], examine: Callable[[T], Outcome], deliver: Callable[[Outcome], None]
+    items: Iterator[T],
+    examine: Callable[[T], Outcome],
+    deliver: Callable[[Outcome], None],
+    *,
+    ahead: int = batch.READ_AHEAD,
 ) -> None:
-    """Examine photos on every core; ``deliver`` gets each outcome as it comes.
+    """Examine photos on every core; ``deliver`` gets each outcome as it comes. ``ahead`` photos are
+    taken from the stream at a time.
 
     Raises:
         HbsegError: what ended the stream of photos, once all that came before it are delivered; or
@@ -79,7 +86,8 @@ def each(
         async def process(item: T) -> Outcome:
             return await loop.run_in_executor(pool, examine, item)
 
-        await batch.run(_until_broken(items, broken), process, lambda: 2 * cores, stop, deliver)
+        sound = _until_broken(items, broken)
+        await batch.run(sound, process, lambda: 2 * cores, stop, deliver, ahead=ahead)
 
     try:
         batch.run_loop(work())

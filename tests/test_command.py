@@ -292,7 +292,7 @@ def test_a_list_that_breaks_off_is_told_after_what_it_named(hbseg: Hbseg, photos
         command.stdin.flush()
         assert json.loads(command.stdout.readline())["source"] == "photos/a.jpg"
         command.stdin.write(b"photos/b.jpg\nphotos/c.png\0photos/a.jpg\n")
-        out, err = command.communicate(timeout=30)
+        _, err = command.communicate(timeout=30)
     assert command.returncode == 2
     assert re.fullmatch(r"[12] sound, 0 rejected\nhbseg: --from-file: .* -0 too\n", err.decode())
 

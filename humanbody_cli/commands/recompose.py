@@ -53,7 +53,11 @@ class Box(click.ParamType):
     show_default=True,
     help="jpg has no transparency: its background is white unless given.",
 )
-@options.option("--into", metavar="DIR", help="Where to.  [default: OUT/recomposed]")
+@options.option(
+    "--into",
+    metavar="DIR",
+    help="Where to; no file but earlier cutouts is replaced.  [default: OUT/recomposed]",
+)
 @options.as_json
 @options.verbosity
 def command(
