@@ -83,6 +83,7 @@ def api_engine(settings: ApiSettings, stop: Stop) -> tuple[Engine, Gate]:
         slots_for(settings.endpoint, settings.credentials.api_key),
         stop,
         max_calls=settings.max_calls,
+        most_photos=allowed.photos,
         notice=allowed.notice,
     )
     return ApiEngine(settings, gate, stop), gate

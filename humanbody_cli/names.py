@@ -69,11 +69,11 @@ def _are_plain(files: Sequence[str]) -> bool:
     if max(map(len, files), default=0) > MAX_NAME - len(SUFFIX):
         return False
     ending = files[0][files[0].rfind(".") :] if files else ""
-    if all(map(str.endswith, files, repeat(ending))):  # as usual: then the whole names tell
-        stems = set(map(hash, map(str.lower, files)))
+    if ending.startswith(".") and all(map(str.endswith, files, repeat(ending))):
+        names = set(map(hash, map(str.lower, files)))  # as usual: then the whole names tell
     else:
-        stems = {hash(file[: file.rfind(".")].lower()) for file in files}
-    return len(stems) == len(files)
+        names = {hash(plain_name(file).lower()) for file in files}
+    return len(names) == len(files)
 
 
 def _told_apart(names: dict[str, str], reserved: set[str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from humanbody_cli import intake
 from humanbody_cli.errors import UsageError
 from humanbody_cli.journal import Journal
 from humanbody_cli.photos import Kind, Photo, Walk, find, listed, single
+from humanbody_cli.publish import Publisher
 from humanbody_cli.selection import Selection, Shape
 from humanbody_cli.settings import InputSettings, Shard, Wanted
 
@@ -466,7 +467,11 @@ def test_names_from_a_pipe_do_not_wait_for_the_next(tmp_path, monkeypatch):
             yield [Photo(name, f"/{name}", f"{name}.png", 1, 1)]
 
     selection = Selection(str(tmp_path), Shape("api", Wanted()))
-    due = intake.due(one_by_one(), journal, selection, lambda status, keys: None, at_once=True)
-    assert next(due).source == "a.jpg"
+    due = intake.due(
+        *(one_by_one(), journal, selection, lambda status, keys: None),
+        *(Publisher(str(tmp_path), durable=False), lambda key: None),
+        at_once=True,
+    )
+    assert next(due).photo.source == "a.jpg"
     assert asked == ["a.jpg"]
     journal.close()

@@ -68,28 +68,26 @@ def test_the_summary_in_words(tally, text):
     assert tally.counts() == text
 
 
-def test_codes_are_counted():
-    """How often each error came is known, for the summary."""
-    tally = Tally()
-    for code in ("A", "B", "A"):
-        tally.add(Outcome("a.jpg", Status.FAILED, code=code))
-    assert tally.codes == {"A": 2, "B": 1}
-
-
 def test_doubtful_masks_are_counted():
     """Masks beyond the threshold are worth a look; those without a figure are not counted."""
     tally = Tally()
     for doubt in (None, 0.0, DOUBTFUL, DOUBTFUL + 0.01, 1.0):
         tally.add(Outcome("a.jpg", Status.DONE, doubt=doubt))
     assert tally.doubtful == 2
-    assert tally.codes == {}
 
 
-def test_copies_that_cost_no_call_are_counted():
-    """A photo done by the API without a call was paid for before."""
+def test_known_rejects_need_not_alarm():
+    """With ``ignore_known`` only what no earlier run has told of makes exit code 3."""
+    tally = Tally(ignore_known=True)
+    tally.passed["rejected"] = 2
+    tally.add(Outcome("a.jpg", Status.REJECTED, repeated=True))
+    assert (tally.left_out, tally.newly_left_out, tally.exit_code()) == (3, 0, 0)
+    tally.add(Outcome("b.jpg", Status.FAILED))
+    assert (tally.left_out, tally.newly_left_out, tally.exit_code()) == (4, 1, 3)
+
+
+def test_known_rejects_count_unless_told_otherwise():
+    """By default the exit code tells of every photo that stands rejected or failed."""
     tally = Tally()
-    tally.add(Outcome("a.jpg", Status.DONE, engine="api", attempts=1))
-    tally.add(Outcome("b.jpg", Status.DONE, engine="api", attempts=0))
-    tally.add(Outcome("c.jpg", Status.DONE, engine="local", attempts=0))
-    tally.add(Outcome("d.jpg", Status.FAILED, engine="api", attempts=0))
-    assert tally.reused == 1
+    tally.passed["failed"] = 1
+    assert tally.exit_code() == 3

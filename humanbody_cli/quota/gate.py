@@ -43,10 +43,12 @@ class Gate:
         *,
         max_calls: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        most_photos: int | None = None,
         notice: str | None = None,
     ) -> None:
         self.learner = learner
         self.notice = notice
+        self._most_photos = most_photos
         self.calls = 0
         self.refused = 0
         self.in_flight = 0
@@ -71,7 +73,8 @@ class Gate:
     def capacity(self) -> int:
         """Photos worth having under way: in flight, resting before a retry, or being made ready."""
         cap = self.cap()
-        return cap + self._resting + _LOOKAHEAD + cap // 4
+        photos = cap + self._resting + _LOOKAHEAD + cap // 4
+        return photos if self._most_photos is None else min(photos, self._most_photos)
 
     async def rest(self, seconds: float) -> None:
         """Wait before a retry, outside the gate.
