@@ -179,7 +179,7 @@ class World:
         return Invocation(inputs or ("photos",), options, server)
 
     def _listed(self, options: tuple[str, ...], server: int) -> Invocation:
-        names = sorted(self.photos.rglob("*")) + [self.photos]
+        names = [*sorted(self.photos.rglob("*")), self.photos]
         self._random.shuffle(names)
         lines = [os.path.relpath(name, self.folder) for name in names]
         lines += self._random.sample(lines, min(2, len(lines)))

@@ -79,8 +79,8 @@ def test_a_soft_limit_is_raised_where_that_is_allowed(paid: Hbseg) -> None:
 
 
 def test_what_the_user_asked_for_is_not_lowered_without_need(paid: Hbseg) -> None:
-    """``--concurrency 4`` fits into a limit of 40."""
-    code, err, api = run_with(paid, 12, limited(40), "--concurrency", 4)
+    """``--concurrency 4`` fits into a limit of 50."""
+    code, err, api = run_with(paid, 12, limited(50), "--concurrency", 4)
     assert code == 0, err
     assert "ulimit" not in err
     assert api.stats.max_in_flight <= 4

@@ -43,7 +43,8 @@ def affordable_calls(soft_limit: int, threads: int = os.cpu_count() or 1) -> int
     Each takes a socket and a file for its answer, and a quarter as many photos are made ready
     meanwhile. ``threads`` is how many photos are read at the same time.
     """
-    return (_left(soft_limit, threads) - _ahead(soft_limit)) * 4 // 9
+    left = _left(soft_limit, threads)
+    return (left - max(1, min(_MOST_AHEAD, left // 8))) * 4 // 9
 
 
 def _left(soft_limit: int, threads: int) -> int:
@@ -53,10 +54,6 @@ def _left(soft_limit: int, threads: int) -> int:
     event loop). Under a low limit fewer are read at a time, as fewer are under way.
     """
     return soft_limit - BASE - PUBLISHING - min(4 * threads, max(4, soft_limit // 8))
-
-
-def _ahead(soft_limit: int) -> int:
-    return max(1, min(_MOST_AHEAD, soft_limit // 20))
 
 
 def needed(calls: int, threads: int = os.cpu_count() or 1) -> int:
