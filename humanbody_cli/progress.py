@@ -51,7 +51,8 @@ class Progress:
     def add(self, outcome: Outcome, tally: Tally) -> None:
         """A photo came to its end."""
         if outcome.status in (Status.REJECTED, Status.FAILED):
-            self.say(f"{outcome.source}: {outcome.code}: {outcome.message}")
+            level = 0 if outcome.repeated else -1
+            self.say(f"{outcome.source}: {outcome.code}: {outcome.message}", level=level)
         elif outcome.status is Status.DONE:
             self.say(_done_line(outcome), level=1)
         if self._bar is not None:

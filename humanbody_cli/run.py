@@ -91,7 +91,6 @@ class _Run:
         self.watch = Stopwatch()
         self.walk = Walk()
         self.gate: Gate | None = None
-        self.has_begun = False
         self.progress = Progress(verbosity=settings.verbosity)
 
     def run(self) -> int:
@@ -106,7 +105,6 @@ class _Run:
             self._tidy()
             due = self._due()
             first = next(due, None)
-            self.has_begun = True
             if first is not None:
                 self._work(itertools.chain([first], due))
             else:
@@ -204,14 +202,14 @@ class _Run:
     def _summarise(self) -> None:
         for note in self.walk.notes:
             self.progress.say(note, level=-1)
-        if self.has_begun:
-            self._summarise_photos()
+        calls = self.gate.calls if self.gate else 0
+        if self.stop.reason is None or calls or self.tally.total or self.tally.passed:
+            self._summarise_photos(calls)
         if self.stop.reason is not None:
             self.progress.say(f"hbseg: {self.stop.reason}", level=-1)
 
-    def _summarise_photos(self) -> None:
+    def _summarise_photos(self, calls: int) -> None:
         seconds = self.watch.seconds()
-        calls = self.gate.calls if self.gate else 0
         line = f"{self.tally.counts()} in {duration(seconds)}"
         if self.gate is not None:
             line += f", {calls:,} calls"

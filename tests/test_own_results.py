@@ -45,9 +45,7 @@ def is_soft(out: Path, name: str) -> bool:
 
 
 def snapshot(out: Path) -> dict[str, tuple[bytes, int]]:
-    return {
-        name: (data, (out / name).stat().st_mtime_ns) for name, data in files(out).items()
-    }
+    return {name: (data, (out / name).stat().st_mtime_ns) for name, data in files(out).items()}
 
 
 @pytest.mark.parametrize(
@@ -72,9 +70,7 @@ def test_a_photo_met_twice_is_one_photo(
     assert (len(api.stats.calls), snapshot(tmp_path / "out")) == (4, before)
 
 
-def test_what_find_lists_settles(
-    run: Run, api: FakeApi, photos: Path, tmp_path: Path
-) -> None:
+def test_what_find_lists_settles(run: Run, api: FakeApi, photos: Path, tmp_path: Path) -> None:
     """``find photos`` names folders and the files in them: each photo is done once, in its tree."""
     listed = b"".join(
         os.fsencode(os.path.relpath(path, tmp_path)) + b"\n"
@@ -89,9 +85,7 @@ def test_what_find_lists_settles(
     assert (len(api.stats.calls), snapshot(tmp_path / "out")) == (4, before)
 
 
-def test_a_path_back_through_a_link_is_another_photo(
-    run: Run, tmp_path: Path
-) -> None:
+def test_a_path_back_through_a_link_is_another_photo(run: Run, tmp_path: Path) -> None:
     """``x.jpg`` and ``link/../x.jpg`` are two files: both are done, each as itself."""
     photo(tmp_path / "x.jpg", seed=1, size=SMALL)
     photo(tmp_path / "elsewhere/x.jpg", seed=2, size=LARGE)
@@ -171,9 +165,7 @@ def test_an_older_photo_in_the_same_place_is_not_its_predecessor(
     assert len(api.stats.calls) == 2
 
 
-def test_a_photo_from_stdin_is_not_its_predecessor(
-    run: Run, api: FakeApi, tmp_path: Path
-) -> None:
+def test_a_photo_from_stdin_is_not_its_predecessor(run: Run, api: FakeApi, tmp_path: Path) -> None:
     """stdin has no time: what lies at its name is its result only if it proves that."""
     one, two = (photo(tmp_path / f"{n}.jpg", seed=n).read_bytes() for n in (1, 2))
     run("-", stdin=one)
@@ -195,9 +187,7 @@ def test_results_of_another_engine_are_not_adopted(
     assert len(api.stats.calls) == 4
 
 
-def test_results_with_other_edges_are_not_adopted(
-    run: Run, photos: Path, tmp_path: Path
-) -> None:
+def test_results_with_other_edges_are_not_adopted(run: Run, photos: Path, tmp_path: Path) -> None:
     """Hard cutouts that no row tells of do not pass for soft ones."""
     run(photos)
     _forget(tmp_path / "out")
@@ -245,9 +235,7 @@ def test_a_mask_of_the_same_call_stays(run: Run, photos: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("new", [b"no picture at all", b""])
-def test_the_cutout_of_a_replaced_photo_does_not_stay(
-    run: Run, tmp_path: Path, new: bytes
-) -> None:
+def test_the_cutout_of_a_replaced_photo_does_not_stay(run: Run, tmp_path: Path, new: bytes) -> None:
     """A photo was replaced by a file that is rejected: nothing of the old photo is at its name."""
     source = photo(tmp_path / "photos/a.jpg", seed=1)
     run("photos")

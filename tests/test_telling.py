@@ -1,0 +1,168 @@
+"""What a run says: the exit code, the summary, what is new, and what it never came to."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Hbseg
+from fake_api import Behaviour, FakeApi
+
+
+def test_old_rejects_need_not_alarm_every_night(hbseg: Hbseg, photos: Path) -> None:
+    """With ``-q --ignore-known`` a reject is told once, with exit 3; the next nights are silent and
+    exit 0, until there is a new one, which alone is told."""
+    night = ("segment", photos, "-o", "out", "-q", "--ignore-known")
+    (photos / "old.jpg").write_text("no picture")
+    first = hbseg(*night)
+    assert first.code == 3
+    assert "old.jpg" in first.err
+    again = hbseg(*night)
+    assert (again.code, again.err) == (0, "")
+    (photos / "new.jpg").write_text("no picture either")
+    third = hbseg(*night)
+    assert third.code == 3
+    assert "new.jpg" in third.err and "old.jpg" not in third.err
+
+
+def test_a_reject_that_is_looked_at_every_night_is_told_once(hbseg: Hbseg, photos: Path) -> None:
+    """A photo that cannot be read is tried again by each run: the same verdict is no news."""
+    night = ("segment", photos, "-o", "out", "-q", "--ignore-known")
+    (photos / "gone.jpg").symlink_to("nowhere.jpg")
+    first = hbseg(*night)
+    assert first.code == 3
+    assert "gone.jpg" in first.err
+    again = hbseg(*night)
+    assert (again.code, again.err) == (0, "")
+
+
+def test_without_the_option_known_rejects_keep_the_exit_code(hbseg: Hbseg, photos: Path) -> None:
+    """The exit code tells of every photo of the inputs that is left out."""
+    (photos / "old.jpg").write_text("no picture")
+    codes = [hbseg("segment", photos, "-o", "out").code for _ in range(2)]
+    assert codes == [3, 3]
+
+
+@pytest.mark.parametrize("command", ["segment", "plan", "check"])
+def test_an_empty_folder_is_told(hbseg: Hbseg, tmp_path: Path, command: str) -> None:
+    """A folder without photos, as where its disk is not mounted: one sentence that names it."""
+    (tmp_path / "mnt/photos").mkdir(parents=True)
+    where = () if command == "check" else ("-o", "out")
+    ended = hbseg(command, "mnt/photos", *where)
+    assert ended.code == 0
+    assert "mnt/photos: no photos found" in ended.err
+
+
+def test_a_run_that_never_began_counts_nothing(paid: Hbseg, photos: Path) -> None:
+    """No "0 done" before the sentence that says why nothing was begun."""
+    taken = paid("segment", photos, "-o", photos / "a.jpg" / "out")
+    assert taken.code == 4
+    assert "0 done" not in taken.err
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "segment"])
+def test_a_mistyped_path_is_told_before_anything(hbseg: Hbseg, photos: Path, command: str) -> None:
+    """One wrong path among good ones: exit 2, the path named, no counts."""
+    where = () if command == "check" else ("-o", "out")
+    ended = hbseg(command, photos, "fotos", *where)
+    assert ended.code == 2
+    assert "fotos" in ended.err
+    assert "sound" not in ended.err + ended.out
+    assert "done" not in ended.err + ended.out
+
+
+# -- it always ends ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("segment", "-", "photos", "-o", "out"),
+        ("segment", "photos", "-", "-o", "out"),
+        ("segment", "--from-file", "-", "-o", "out"),
+        ("segment", "-", "-o", "-"),
+        ("check", "-"),
+        ("plan", "--from-file", "-", "-o", "out"),
+    ],
+)
+def test_a_stdin_that_stays_silent_does_not_keep_it(
+    hbseg: Hbseg, photos: Path, arguments: tuple[str, ...], number: signal.Signals
+) -> None:
+    """A read that never returns does not hold the process after a signal."""
+    with hbseg.start(*arguments, stdin=subprocess.PIPE) as command:
+        time.sleep(1.0)
+        assert command.poll() is None
+        command.send_signal(number)
+        code = command.wait(timeout=10)
+    assert code in (128 + number, -number)
+
+
+@pytest.fixture
+def dripping() -> Iterator[str]:
+    """An address whose answer never ends: a byte of its header every tenth of a second."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    ended = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        with connection:
+            try:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                while not ended.wait(0.1):
+                    connection.sendall(b"x")
+            except OSError:
+                return
+
+    def serve() -> None:
+        while not ended.is_set():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=drip, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/a.jpg"
+    ended.set()
+    listener.close()
+
+
+def test_an_address_that_drips_does_not_keep_it(hbseg: Hbseg, dripping: str) -> None:
+    """SIGTERM and the grace end a download that would go on for ever."""
+    arguments = ("segment", dripping, "-o", "out", "--grace", 0.5, "--engine", "local")
+    with hbseg.start(*arguments) as command:
+        time.sleep(2.0)
+        assert command.poll() is None
+        command.send_signal(signal.SIGTERM)
+        assert command.wait(timeout=10) == 143
+
+
+def test_a_bad_key_ends_the_run_though_a_read_hangs(
+    paid: Hbseg, dripping: str, photos: Path
+) -> None:
+    """Not only a signal ends what never returns: any reason to stop has its time limit."""
+    with FakeApi.in_thread(Behaviour(always="AUTHENTICATION_ERROR")) as api:
+        arguments = ("segment", photos, dripping, "-o", "out", "--endpoint", api.url)
+        began = time.monotonic()
+        ended = paid(*arguments, "--timeout", 0.5, "--grace", 0.5)
+        assert ended.code == 4
+        assert time.monotonic() - began < 25
+        assert len(api.stats.calls) == 1
+
+
+def test_a_parent_that_ignores_its_children_does_not_matter(hbseg: Hbseg, photos: Path) -> None:
+    """A run started with SIGCHLD ignored, as some supervisors do, ends like any other."""
+    code = [
+        hbseg(
+            *("segment", photos, "-o", "out"),
+            preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+        ).code
+        for _ in range(2)
+    ]
+    assert code == [0, 0]
