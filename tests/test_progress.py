@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,9 +60,12 @@ def test_a_mask_without_a_figure_shows_none(capsys):
     assert said(capsys, plain, verbosity=1) == "a.jpg: done in 12 ms\n"
 
 
-def test_quiet_says_nothing(capsys):
-    """With -q photos left out are told by the exit code and the records alone, no bar either."""
-    assert said(capsys, DONE, FAILED, verbosity=-1, terminal=True) == ""
+def test_quiet_says_what_is_new(capsys):
+    """With -q a photo that is left out is told, unless the run before told of it; no bar either."""
+    known = replace(FAILED, source="known.jpg", repeated=True)
+    assert said(capsys, DONE, FAILED, known, verbosity=-1, terminal=True).splitlines() == [
+        f"{FAILED.source}: {FAILED.code}: {FAILED.message}"
+    ]
 
 
 @pytest.mark.parametrize(
