@@ -14,7 +14,7 @@ from PIL import Image, ImageChops
 
 from humanbody_cli import jpeg, png
 from humanbody_cli.decoding import out_of_memory, short
-from humanbody_cli.errors import UsageError
+from humanbody_cli.errors import no_soft_edges
 
 THRESHOLD = 127
 """The last gray value that is background: confidence > 0.5 is V = confidence * 255 > 127.5
@@ -150,9 +150,7 @@ def soft_cutout(pixels: Image.Image, mask: Image.Image) -> Cutout:
     try:
         from humanbody_cli import mattes
     except ImportError:
-        raise UsageError(
-            "--edges soft needs numpy: pip install numpy, or use --edges hard"
-        ) from None
+        raise no_soft_edges() from None
     foreground = mattes.Foreground(pixels, mask)
 
     def part(box: png.Box) -> Image.Image:

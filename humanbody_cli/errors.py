@@ -140,3 +140,16 @@ def stdout_error(error: OSError) -> StdoutError:
     if isinstance(error, BrokenPipeError):
         return StdoutError("stdout was closed by its reader, so it ended here")
     return StdoutError(f"stdout cannot be written: {error.strerror or error}")
+
+
+def no_engine() -> FatalError:
+    """The fatal error where neither engine can be used."""
+    return FatalError(
+        "no engine: install the embedded one (pip install onnxruntime numpy), or set "
+        "HBSEG_API_KEY and HBSEG_API_SECRET to use the API"
+    )
+
+
+def no_soft_edges() -> UsageError:
+    """The usage error where soft edges cannot be made."""
+    return UsageError("--edges soft needs numpy: pip install numpy, or use --edges hard")

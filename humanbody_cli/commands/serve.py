@@ -131,5 +131,6 @@ def _check_extra() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise FatalError(
-            f"hbseg serve needs {', '.join(missing)}: pip install 'humanbody-cli[serve]'"
+            f"hbseg serve needs {', '.join(missing)}: pip install "
+            + " ".join(name.replace("_", "-") for name in missing)
         )

@@ -11,21 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from humanbody_cli.errors import FatalError, UsageError
+from humanbody_cli.errors import FatalError, no_engine, no_soft_edges
 from humanbody_cli.protocol.limits import OFFICIAL_HOSTS
 from humanbody_cli.selection import Shape
 from humanbody_cli.settings import Edges, EngineChoice, LocalSettings, RunSettings
 
 API = "api"
 LOCAL = "local"
-
-NO_ENGINE = (
-    "no engine: install the embedded one (pip install '.[local]' in a copy of the project), or set "
-    "HBSEG_API_KEY and HBSEG_API_SECRET to use the API"
-)
-NO_SOFT_EDGES = (
-    "--edges soft needs numpy: pip install '.[soft]' in a copy of the project, or use --edges hard"
-)
 
 
 def chosen_engine(settings: RunSettings) -> EngineChoice:
@@ -111,10 +103,10 @@ def check_installed(settings: RunSettings) -> None:
                 "--credentials FILE"
             )
     elif not all(map(_is_installed, ("onnxruntime", "numpy"))):
-        raise FatalError(NO_ENGINE)
+        raise no_engine()
     wanted = settings.wanted
     if wanted.cutout and wanted.edges is Edges.SOFT and not _is_installed("numpy"):
-        raise UsageError(NO_SOFT_EDGES)
+        raise no_soft_edges()
 
 
 def _is_installed(module: str) -> bool:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from humanbody_cli.compose import Mask
 from humanbody_cli.engines.base import Ask, Receipt, Segmentation
-from humanbody_cli.errors import FatalError
+from humanbody_cli.errors import no_engine
 from humanbody_cli.settings import LocalSettings
 from humanbody_cli.uploads import Upload
 
@@ -28,10 +28,7 @@ def load_segmenter(settings: LocalSettings) -> Segmenter:
     try:
         from humanbody_cli.engines import onnx_model
     except ImportError:
-        raise FatalError(
-            "no engine: install the embedded one (pip install 'humanbody-cli[local]'), or set "
-            "HBSEG_API_KEY and HBSEG_API_SECRET to use the API"
-        ) from None
+        raise no_engine() from None
     return onnx_model.segmenter(settings)
 
 
