@@ -39,7 +39,7 @@ def assemble(
     engine: Engine
     gate: Gate | None = None
     if uses_api(settings):
-        engine, gate = api_engine(settings.api, stop)
+        engine, gate = api_engine(settings.api, stop, settings.local.threads)
     else:
         engine = local_engine(settings.local, engine_name(settings))
     pipeline = Pipeline(
@@ -67,8 +67,8 @@ def assemble(
     return gate, pipeline
 
 
-def api_engine(settings: ApiSettings, stop: Stop) -> tuple[Engine, Gate]:
-    """The API behind its gate.
+def api_engine(settings: ApiSettings, stop: Stop, threads: int) -> tuple[Engine, Gate]:
+    """The API behind its gate; ``threads`` photos are read at a time.
 
     Raises:
         FatalError: the limit on open files allows no call, or the environment's certificates or
@@ -77,7 +77,7 @@ def api_engine(settings: ApiSettings, stop: Stop) -> tuple[Engine, Gate]:
     assert settings.credentials is not None, "choice.check_installed comes first"
     from humanbody_cli.engines.api import ApiEngine
 
-    allowed = file_limit.allowance(settings.concurrency, MAX_IN_FLIGHT)
+    allowed = file_limit.allowance(settings.concurrency, MAX_IN_FLIGHT, threads)
     gate = Gate(
         Learner(settings.qps, allowed.calls),
         slots_for(settings.endpoint, settings.credentials.api_key),

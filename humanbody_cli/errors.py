@@ -138,7 +138,7 @@ def output_error(path: object, error: OSError) -> OutputError:
 def stdout_error(error: OSError) -> StdoutError:
     """The fatal error for an ``OSError`` met while writing to stdout."""
     if isinstance(error, BrokenPipeError):
-        return StdoutError("stdout was closed by its reader, so it ended here")
+        return StdoutError("the program that read stdout has closed it, so hbseg stopped")
     return StdoutError(f"stdout cannot be written: {error.strerror or error}")
 
 

@@ -101,11 +101,20 @@ _FOUND_BY_KEY = f"SELECT {_KNOWN} FROM photos WHERE key IN "  # noqa: S608 - fie
 _DONE_BETWEEN = (
     "SELECT key, name, size, mtime, mask_size, cutout_size FROM photos WHERE key BETWEEN ? AND ? "
 )
-_FOUND_BY_SHA = f"SELECT {_KNOWN} FROM photos WHERE sha256 = ?"  # noqa: S608
 _RECORD = (
     "source, name, status, code, message, width, height, attempts, request_id, image_id, "
     "time_used, elapsed, engine, sha256, coverage, doubt, mask_size, cutout_size, transient"
 )
+
+
+_TWINS_BY_SHA = f"SELECT {_KNOWN}, {_RECORD} FROM photos WHERE sha256 = ?"  # noqa: S608
+
+
+class Twin(NamedTuple):
+    """A photo with the bytes that were asked for: its row, and its record as of the same moment."""
+
+    known: Known
+    outcome: Outcome
 
 
 @dataclass(frozen=True)
@@ -126,7 +135,11 @@ class Finished:
 
 
 class Journal:
-    """The journal of one output folder. One writer (the run that holds the lock), any thread."""
+    """The journal of one output folder. One writer (the run that holds the lock), any thread.
+
+    ``renames`` counts how often published files were about to change their names: who has read a
+    row and does not find its files asks again if it has changed.
+    """
 
     def __init__(self, root: str, *, read_only: bool = False, in_memory: bool = False) -> None:
         self.root = root
@@ -134,6 +147,7 @@ class Journal:
         self.is_new = not os.path.exists(self.path)
         self.rebuilt_from: str | None = None
         self.run = 0
+        self.renames = 0
         self._under_way: set[bytes] = set()
         self._guard = threading.RLock()
         with database.translated(self.path):
@@ -227,23 +241,24 @@ class Journal:
             rows = self._db.execute("SELECT DISTINCT engine FROM runs WHERE engine IS NOT NULL")
             return [str(row[0]) for row in rows]
 
-    def results_of(self, sha256: str, shapes: Collection[str], *, since: int = 0) -> list[Known]:
+    def results_of(self, sha256: str, shapes: Collection[str], *, since: int = 0) -> list[Twin]:
         """Some rows with results of these very bytes in one of these shapes, from run ``since`` on.
 
         Among them are photos that were done once and are pending again (touched, moved).
         """
         where = f" AND status IN ('done', 'pending') AND shape IN {_marks(len(shapes))}"
-        return self._with_bytes(where + " AND run >= ?", sha256, *shapes, since)
+        return self._twins(where + " AND run >= ?", sha256, *shapes, since)
 
-    def failures_of(self, sha256: str, shapes: Collection[str]) -> list[Known]:
+    def failures_of(self, sha256: str, shapes: Collection[str]) -> list[Twin]:
         """Some rows of photos with these very bytes that were sent and failed, the latest first."""
         where = f" AND status = 'failed' AND shape IN {_marks(len(shapes))} ORDER BY run DESC"
-        return self._with_bytes(where, sha256, *shapes)
+        return self._twins(where, sha256, *shapes)
 
-    def _with_bytes(self, where: str, *values: object) -> list[Known]:
+    def _twins(self, where: str, *values: object) -> list[Twin]:
         with self._guard, database.translated(self.path):
-            rows = self._db.execute(f"{_FOUND_BY_SHA}{where} LIMIT 20", values)
-            return [Known._make(row) for row in rows]
+            rows = self._db.execute(f"{_TWINS_BY_SHA}{where} LIMIT 20", values)
+            count = len(Known._fields)
+            return [Twin(Known._make(row[:count]), self._outcome(row[count:])) for row in rows]
 
     def outcome(self, key: bytes) -> Outcome:
         """The whole record of one photo."""
@@ -270,11 +285,8 @@ class Journal:
             last = rows[-1][1]
 
     def is_settled(self) -> bool:
-        """Whether no photo waits for results: none is pending, none is refused for the moment."""
-        query = (
-            "SELECT 1 FROM photos WHERE status = 'pending' OR status = 'rejected' AND transient "
-            "LIMIT 1"
-        )
+        """Whether no photo waits for results: none is pending, none has failed for the moment."""
+        query = "SELECT 1 FROM photos WHERE status = 'pending' OR transient LIMIT 1"
         with self._guard, database.translated(self.path):
             return self.rebuilt_from is None and self._db.execute(query).fetchone() is None
 
@@ -323,7 +335,7 @@ class Journal:
         name = self._name_for(photo, rows, files, order)
         known = rows.get(key)
         if known is not None and to_text(known.name) != name:
-            name = _renamed(files, to_text(known.name), name)
+            name = self._renamed(files, to_text(known.name), name)
         if known is not None:
             known = rows[key] = known._replace(name=to_bytes(name))
         self._db.execute(
@@ -348,10 +360,24 @@ class Journal:
             if _is_gone(owner.key) and _is_successor(photo, owner):
                 self._inherit(owner, key, rows, files)
                 return photo.name
-            if _is_met_later(owner.key, photo, order):
-                self._evict(owner, rows, files)
+            if _is_met_later(owner.key, photo, order) and self._evict(owner, rows, files):
                 return photo.name
         return self._free_name(photo.name, photo.key)
+
+    def _renamed(self, files: Files, old: str, new: str) -> str:
+        """The name under which a photo's files are after the attempt to rename them: the old one
+        where a file that hbseg did not write stands at the new one."""
+        self.renames += 1
+        try:
+            files.move(MASKS, old, new)
+        except PhotoError:
+            return old
+        try:
+            files.move(CUTOUTS, old, new)
+        except PhotoError:
+            files.move(MASKS, new, old)
+            return old
+        return new
 
     def _owner(self, name: str) -> Known | None:
         query = f"SELECT {_KNOWN} FROM photos WHERE name = ?"  # noqa: S608 - field names only
@@ -369,6 +395,7 @@ class Journal:
 
     def _inherit(self, owner: Known, key: bytes, rows: dict[bytes, Known], files: Files) -> None:
         """A photo takes the place of one that is gone; what is known of those bytes stays known."""
+        self.renames += 1
         if key in rows:
             for kind in (MASKS, CUTOUTS):
                 if owner.sha256 is not None:
@@ -380,13 +407,18 @@ class Journal:
             rows[key] = owner._replace(key=key)
         rows.pop(owner.key, None)
 
-    def _evict(self, owner: Known, rows: dict[bytes, Known], files: Files) -> None:
-        """A photo that this run meets later, or not at all, makes room with its files."""
+    def _evict(self, owner: Known, rows: dict[bytes, Known], files: Files) -> bool:
+        """A photo that this run meets later, or not at all, makes room with its files; whether its
+        name is free now."""
         key, old = to_text(owner.key), to_text(owner.name)
-        name = to_bytes(_renamed(files, old, self._free_name(old, key)))
+        new = self._free_name(old, key)
+        if self._renamed(files, old, new) != new:
+            return False
+        name = to_bytes(new)
         self._db.execute("UPDATE photos SET name = ? WHERE key = ?", (name, owner.key))
         if owner.key in rows:
             rows[owner.key] = rows[owner.key]._replace(name=name)
+        return True
 
     def finish(self, finished: Finished) -> None:
         """Write a photo's end. The last step of its way."""
@@ -494,21 +526,6 @@ def _is_met_later(owner: bytes, photo: Photo, order: Order) -> bool:
     first one met has the name, and every further run finds both where they are."""
     theirs, ours = order(to_text(owner)), order(photo.key)
     return theirs is not None and ours is not None and theirs > ours
-
-
-def _renamed(files: Files, old: str, new: str) -> str:
-    """The name under which a photo's files are after the attempt to rename them: the old one where
-    a file that hbseg did not write stands at the new one."""
-    try:
-        files.move(MASKS, old, new)
-    except PhotoError:
-        return old
-    try:
-        files.move(CUTOUTS, old, new)
-    except PhotoError:
-        files.move(MASKS, new, old)
-        return old
-    return new
 
 
 def chunked(photos: Iterable[Photo], size: int = CHUNK) -> Iterator[list[Photo]]:

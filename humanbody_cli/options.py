@@ -351,7 +351,7 @@ api = group(
         default=5,
         show_default=True,
         metavar="N",
-        help="Further attempts a photo.",
+        help="Retries for each photo.",
     ),
     option(
         "--timeout",
@@ -375,11 +375,20 @@ local = group(
         Path(model) if model else None, preset, mean, std, side, threads or os.cpu_count() or 1
     ),
     option("--model", metavar="FILE.onnx", help="A segmentation model of your own."),
-    option("--preset", metavar="NAME", help="How it is fed: u2net, isnet, modnet, birefnet..."),
+    option(
+        "--preset",
+        metavar="NAME",
+        help="Preprocessing for --model: u2net, isnet, modnet, birefnet...",
+    ),
     option("--mean", metavar="R,G,B", help="Mean subtracted, instead of the preset's."),
     option("--std", metavar="R,G,B", help="Deviation divided by, instead of the preset's."),
     option("--side", type=click.IntRange(32, 4096), metavar="PX", help="Its input's side."),
-    option("--threads", type=click.IntRange(1, 256), metavar="N", help="[default: every core]"),
+    option(
+        "--threads",
+        type=click.IntRange(1, 256),
+        metavar="N",
+        help="Threads for decoding and for the embedded engine.  [default: one for each core]",
+    ),
 )
 
 engine = option(
@@ -393,8 +402,15 @@ engine = option(
 verbosity = group(
     "verbosity",
     lambda quiet, verbose: -1 if quiet else verbose,
-    option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
-    option("-v", "--verbose", count=True, help="Say more."),
+    option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        help="Print only what is new: photos newly rejected or failed, and why a run stopped.",
+    ),
+    option("-v", "--verbose", count=True, help="Print a line for each photo."),
 )
 
-as_json = option("--json", "json", is_flag=True, help="One JSON object a photo on stdout.")
+as_json = option(
+    "--json", "json", is_flag=True, help="Print one JSON object for each photo on stdout."
+)

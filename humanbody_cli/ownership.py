@@ -91,6 +91,8 @@ def seen(path: str) -> os.stat_result | None:
 def _is_sealed(path: str, status: os.stat_result, kind: str) -> bool:
     if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
         return False
+    if status.st_size == 0:  # as a power cut leaves it; there is nothing to lose
+        return True
     try:
         with open(path, "rb") as file:
             return seals.is_sealed(file.read(), kind)

@@ -126,9 +126,13 @@ class Pipeline:
         ask = results.ask_for(wanted, picture, ready)
         found = await self.engine.segment(ready, ask, way.receipt)
         make = partial(results.make, wanted, picture, ready, found, self.shape.engine)
-        if found.cutout is not None:  # nothing to compose: it goes straight to the disk
-            return await self._in(self._disk, lambda: self._publish(way, make()))
-        return await self._in(self._disk, self._publish, way, await self._in(self._work, make))
+        try:
+            if found.cutout is not None:  # nothing to compose: it goes straight to the disk
+                return await self._in(self._disk, lambda: self._publish(way, make()))
+            return await self._in(self._disk, self._publish, way, await self._in(self._work, make))
+        except PhotoError as error:
+            error.attempts, error.rejected = found.attempts, False  # it was sent, and paid for
+            raise
 
     def _prepare(self, way: _Way, picture: Picture) -> Results | uploads.Upload:
         """Results that need no call, or what is to be sent."""
@@ -181,6 +185,7 @@ class Pipeline:
         )
         if way.receipt is not None:
             way.receipt.drop()
+        way.release()
         return outcome
 
     def _put(self, way: _Way, kind: str, data: bytes | None, made: Results) -> int | None:
@@ -220,8 +225,8 @@ class Pipeline:
             self._retire(way, MASKS)
             self._retire(way, CUTOUTS)
         outcome = way.refused(error, self.engine.name)
-        if way.receipt is not None and not (error.rejected and error.transient):
-            way.receipt.drop()
+        if way.receipt is not None and not error.transient:
+            way.receipt.drop()  # else an answer that was paid for waits for the next run
         self.journal.finish(
             Finished(
                 way.photo,
@@ -231,6 +236,7 @@ class Pipeline:
                 keeps_results=keeps,
             )
         )
+        way.release()
         return outcome
 
     @contextlib.asynccontextmanager
@@ -346,11 +352,12 @@ class _Way:
 
     def refused(self, error: PhotoError, engine: str) -> Outcome:
         status = Status.REJECTED if error.rejected else Status.FAILED
-        before = (self.known.status, self.known.code) if self.known is not None else None
+        known = self.known  # where that run was stopped, its verdict is of the run before
+        repeated = known is not None and known.code == error.code
         return Outcome(
             source=self.photo.source,
             status=status,
-            repeated=before == (status.value, error.code),
+            repeated=repeated and known is not None and known.status in (status.value, "pending"),
             code=error.code,
             message=error.message,
             width=self.picture.size[0] if self.picture else None,

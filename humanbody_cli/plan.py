@@ -20,8 +20,9 @@ from humanbody_cli.errors import PhotoError
 from humanbody_cli.journal import Due, Journal, chunked
 from humanbody_cli.outcomes import Outcome, Status, json_line
 from humanbody_cli.photos import Walk, find
+from humanbody_cli.pictures import Picture
 from humanbody_cli.progress import Progress, duration
-from humanbody_cli.publish import Publisher
+from humanbody_cli.publish import CUTOUTS, MASKS, Publisher, published
 from humanbody_cli.quota.learning import EDGE
 from humanbody_cli.reading import Rules
 from humanbody_cli.receipts import kept_in
@@ -105,9 +106,10 @@ class _Planner:
         self._shape = shape = shape_of(settings, journal.engines())
         self._selection: Selection = selection_for(settings, shape)
         self._rules = Rules(settings.wanted.fit, credentials=settings.api.credentials)
+        self._publisher = Publisher(root, durable=False)
         self._reuse = Reuse(
             journal,
-            Publisher(root, durable=False),
+            self._publisher,
             shape,
             run=journal.next_run(),
             force=settings.output.force,
@@ -132,7 +134,11 @@ class _Planner:
 
     def _due(self, walk: Walk) -> Iterator[Due]:
         chunks = chunked(find(self._settings.inputs, walk))
-        for todo in intake.unsettled(chunks, self._journal, self._selection, self._passed):
+        # Not with a second process: a fork beside threads is not safe.
+        unsettled = intake.unsettled(
+            chunks, self._journal, self._selection, self._passed, at_once=True
+        )
+        for todo in unsettled:
             for due in todo:
                 self._plan.bytes += max(0, due.photo.size)
                 yield due
@@ -146,11 +152,9 @@ class _Planner:
         try:
             picture = reading.examine(due.photo, self._rules)
             sha256 = reading.digest(picture)
-            needs_call = self._reuse.find(due.photo, picture, sha256) is None
-            if needs_call and self._answers:
-                upload = uploads.prepare(picture, fit=self._rules.fit)
-                name = self._shape.answer_name(reading.digest(upload.picture))
-                needs_call = name not in self._answers
+            found = self._reuse.find(due.photo, picture, sha256)
+            self._check_places(due, found.results.in_place if found else frozenset())
+            needs_call = found is None and self._needs_call(picture)
         except PhotoError as error:
             status = Status.REJECTED if error.rejected else Status.FAILED
             return Outcome(source, status, code=error.code, message=error.message)
@@ -162,6 +166,19 @@ class _Planner:
             height=picture.size[1],
             sha256=sha256,
         )
+
+    def _check_places(self, due: Due, in_place: frozenset[str]) -> None:
+        photo, known = due
+        for kind in (MASKS, CUTOUTS):
+            if self._shape.wants(kind) and kind not in in_place:
+                ours = published(known.size_of(kind) if known is not None else None)
+                self._publisher.check_place(kind, photo.name, may_replace=ours)
+
+    def _needs_call(self, picture: Picture) -> bool:
+        """Whether no kept answer to what would be sent lies ready."""
+        upload = uploads.prepare(picture, fit=self._rules.fit)
+        name = self._shape.answer_name(reading.digest(upload.picture))
+        return name not in self._answers
 
     def _count(self, outcome: Outcome) -> None:
         if outcome.status is not Status.PENDING:

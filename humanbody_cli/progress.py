@@ -83,6 +83,11 @@ class Stopwatch:
         return time.monotonic() - self._start
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 call``, ``12 calls``, ``1,200 calls``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """``0.8 s``, ``42 s``, ``3 min 20 s``, ``2 h 05 min``."""
     if seconds < 9.95:

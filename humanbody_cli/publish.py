@@ -227,6 +227,16 @@ class Publisher:
         path = self.path(kind, name)
         with self._translated(path):
             self._make_folders(os.path.dirname(path))
+        self.check_place(kind, name, may_replace=may_replace)
+
+    def check_place(self, kind: str, name: str, *, may_replace: MayReplace | None = None) -> None:
+        """See to it that nothing foreign stands at a result's name. Writes nothing.
+
+        Raises:
+            PhotoError: something does.
+        """
+        path = self.path(kind, name)
+        with self._translated(path):
             self._check_place(path, may_replace)
 
     def reserve(self, size: tuple[int, int], *, at_once: int = 0) -> Reservation | None:
@@ -385,6 +395,7 @@ class Publisher:
             temporary = temporary_path(target)
             write_whole(self._disk, temporary, _content(path), durable=self.durable)
             self._disk.rename(temporary, target)
+            self._sync(target)  # before the only other copy goes
             self._disk.unlink(path)
 
     def _check_place(self, path: str, may_replace: MayReplace | None) -> None:

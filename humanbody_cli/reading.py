@@ -116,8 +116,10 @@ def _read_file(path: str, most: int) -> tuple[bytes, int]:
         if not stat.S_ISREG(status.st_mode):
             raise _no_file()
         with open(file, "rb", closefd=False) as stream:
-            data = stream.read(_HEAD if status.st_size > most else -1)
-        return data, max(status.st_size, len(data))
+            is_too_large = status.st_size > most
+            data = stream.read(_HEAD if is_too_large else -1)
+        # What was read counts: some file systems, and files that change, announce another size.
+        return data, status.st_size if is_too_large else len(data)
     finally:
         os.close(file)
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from PIL import Image, ImageColor, ImageOps
 
-from humanbody_cli import compose, ownership, pictures, png, reading, seals, streams
+from humanbody_cli import compose, ownership, pictures, png, proof, reading, results, seals, streams
 from humanbody_cli.compose import Mask
 from humanbody_cli.errors import OutputError, PhotoError, UsageError
 from humanbody_cli.journal import Journal
@@ -71,11 +71,12 @@ def background(text: str | None) -> tuple[int, int, int] | Image.Image | None:
     """
     if text is None:
         return None
+    pictures.configure_pillow()
     with contextlib.suppress(ValueError):
         red, green, blue, *_ = ImageColor.getrgb(text)
         return red, green, blue
     try:
-        return pictures.read_header(Path(text).read_bytes()).pixels().convert("RGB")
+        return pictures.read_header(Path(text).read_bytes(), fit=True).pixels().convert("RGB")
     except (OSError, PhotoError) as error:
         raise UsageError(
             f"--background {text!r} is neither a colour (white, #1e90ff) nor a picture that can "
@@ -286,7 +287,8 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 def _recomposed(recipe: Recipe, target: _Target, outcome: Outcome) -> Outcome:
     try:
         picture = _source(outcome)
-        data = _composed(recipe, picture, _mask(outcome, picture))
+        with results.composing():
+            data = _composed(recipe, picture, _mask(outcome, picture))
         path = target.publish(outcome, data)
     except PhotoError as error:
         return replace(outcome, status=Status.FAILED, code=error.code, message=error.message)
@@ -316,7 +318,7 @@ def _source(outcome: Outcome) -> Picture:
     if photo.kind is Kind.STDIN:
         raise PhotoError(reading.UNREADABLE, "came from stdin and is not kept; give it as a file")
     data, _ = reading.read(photo, reading.MAX_FIT_BYTES)
-    picture = pictures.read_header(data)
+    picture = pictures.read_header(data, fit=True)
     if reading.digest(picture) != outcome.sha256:
         raise PhotoError(
             SOURCE_CHANGED,
@@ -330,14 +332,12 @@ def _mask(outcome: Outcome, picture: Picture) -> Image.Image:
     path = outcome.mask or outcome.cutout
     try:
         data = Path(str(path)).read_bytes()
-        if outcome.mask is None:
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as cutout:
-                mask = Mask(cutout.convert("RGBA").getchannel("A"))
-        else:
-            mask = Mask.read(data, picture.size)
+        inside = proof.read(data)
+        if proof.is_present(data) and (inside is None or inside.sha256 != outcome.sha256):
+            raise ValueError("it is another photo's, or damaged")
+        read = Mask.of_cutout if outcome.mask is None else Mask.read
+        mask = read(data, picture.size)
     except (OSError, ValueError) as error:
         message = f"{path} is gone or damaged; run hbseg segment again first"
         raise PhotoError(MASK_GONE, message) from error
-    if mask.image.size != picture.size:
-        raise PhotoError(MASK_GONE, f"{path} is of another size; run hbseg segment again first")
     return mask.image

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from humanbody_cli import proof, results
 from humanbody_cli.compose import Mask
 from humanbody_cli.errors import PhotoError
-from humanbody_cli.journal import Journal, Known
+from humanbody_cli.journal import Journal, Known, Twin
 from humanbody_cli.names import marked
 from humanbody_cli.paths import to_text
 from humanbody_cli.photos import Photo
@@ -67,30 +67,35 @@ class Reuse:
             PhotoError: a copy of this photo failed; so would this one, and be paid for.
         """
         self._fail_like_a_copy(sha256)
+        while True:
+            renames = self.journal.renames
+            found = self._from_rows(photo, picture, sha256)
+            if found is not None or renames == self.journal.renames:
+                break  # else the walk has given files other names while they were looked for
+        return found if found or self.force else self._adopted(photo, picture, sha256)
+
+    def _from_rows(self, photo: Photo, picture: Picture, sha256: str) -> Found | None:
         since = self.run if self.force else 0
-        for known in self.journal.results_of(sha256, self.shape.masks_from, since=since):
-            found = self._from_row(known, photo, picture, sha256)
-            if found is not None:
-                return found
-        return None if self.force else self._adopted(photo, picture, sha256)
+        twins = self.journal.results_of(sha256, self.shape.masks_from, since=since)
+        found = (self._from_row(twin, photo, picture, sha256) for twin in twins)
+        return next(filter(None, found), None)
 
     def _fail_like_a_copy(self, sha256: str) -> None:
         """One photo's bytes fail once a run; failures for good stand until they are to be tried
         again."""
-        for failed in self.journal.failures_of(sha256, self.shape.same_call):
+        for failed, twin in self.journal.failures_of(sha256, self.shape.same_call):
             in_this_run = failed.run == self.run
             stands = not (failed.transient or self.retry_failed or self.force)
             if in_this_run or stands:
-                twin = self.journal.outcome(failed.key)
                 raise PhotoError(
                     str(twin.code),
                     f"{twin.message} (as for {twin.source})",
                     transient=bool(failed.transient),
                 )
 
-    def _from_row(self, known: Known, photo: Photo, picture: Picture, sha256: str) -> Found | None:
+    def _from_row(self, twin: Twin, photo: Photo, picture: Picture, sha256: str) -> Found | None:
         """The results of a photo with the same bytes, as they are or with a cutout to compose."""
-        wanted = self.shape.wanted
+        wanted, (known, record) = self.shape.wanted, twin
         name = to_text(known.name)
         mask = self._recorded(MASKS, known, known.mask_size, sha256)
         cutout = None
@@ -102,7 +107,6 @@ class Reuse:
         if composes and not _is_mask_for(mask, picture):
             return None
         own = name == photo.name
-        twin = self.journal.outcome(known.key)
         return self._found(
             mask,
             cutout,
@@ -111,12 +115,12 @@ class Reuse:
             like=Results(
                 mask=None,
                 cutout=None,
-                coverage=twin.coverage,
-                doubt=twin.doubt,
+                coverage=record.coverage,
+                doubt=record.doubt,
                 engine=engine_of(known),
-                request_id=twin.request_id,
-                image_id=twin.image_id,
-                time_used=twin.time_used,
+                request_id=record.request_id,
+                image_id=record.image_id,
+                time_used=record.time_used,
             ),
         )
 

@@ -24,7 +24,7 @@ from humanbody_cli.journal import CHUNK, Due, Journal, chunked
 from humanbody_cli.lock import OutputLock
 from humanbody_cli.outcomes import Outcome, json_line
 from humanbody_cli.photos import STATE, Walk, check_inputs, find, is_piped, walk_order
-from humanbody_cli.progress import Progress, Stopwatch, duration
+from humanbody_cli.progress import Progress, Stopwatch, counted, duration
 from humanbody_cli.protocol.requests import request_size
 from humanbody_cli.publish import Disk, Publisher
 from humanbody_cli.selection import Selection, Shape
@@ -212,23 +212,23 @@ class _Run:
         seconds = self.watch.seconds()
         line = f"{self.tally.counts()} in {duration(seconds)}"
         if self.gate is not None:
-            line += f", {calls:,} calls"
+            line += f", {counted(calls, 'call')}"
             if self.gate.refused:
                 line += f" ({self.gate.refused:,} refused by the quota)"
         if self.walk.skipped:
-            line += f"; {self.walk.skipped:,} other files passed over"
+            line += f"; {counted(self.walk.skipped, 'other file')} passed over"
         self.progress.say(line)
         if self.gate is not None and self.settings.api.qps is None and calls:
             self.progress.say(f"the quota found is about {self.gate.learner.found():.1f} calls/s")
         if self.tally.doubtful:
             self.progress.say(
-                f"{self.tally.doubtful:,} masks are doubtful and worth a look: "
+                f"doubtful: {counted(self.tally.doubtful, 'mask')}, worth a look with "
                 f"hbseg report {self.root}"
             )
         if self.tally.newly_left_out:
             self.progress.say(
-                f"{self.tally.newly_left_out:,} photos were left out; "
-                f"`hbseg status {self.root} --failed` lists them",
+                f"{counted(self.tally.newly_left_out, 'photo')} newly left out: "
+                f"hbseg status {self.root} --failed",
                 level=-1,
             )
 

@@ -62,7 +62,7 @@ async def _made(settings: RunSettings, photo: Photo, stop: Stop) -> bytes:
     engine = (
         local_engine(settings.local, engine_name(settings))
         if local
-        else api_engine(settings.api, stop)[0]
+        else api_engine(settings.api, stop, 1)[0]
     )
     rules = Rules(settings.wanted.fit, keep_pixels=local, credentials=settings.api.credentials)
     try:

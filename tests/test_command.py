@@ -83,7 +83,7 @@ def test_bad_photos_are_left_out_and_the_exit_code_says_so(
     }
     assert sum(record["status"] == "done" for record in ended.records) == 4
     assert len(api.stats.calls) == 4
-    assert "1 other files passed over" in ended.err
+    assert "1 other file passed over" in ended.err
     assert "Traceback" not in ended.err
 
 

@@ -151,7 +151,7 @@ def test_a_portal_that_refuses_costs_one_call(paid: Hbseg, photos: Path, status:
     with serving(refuse) as server:
         ended = paid("segment", photos, "-o", "out", "--endpoint", server.url())
     assert ended.code == 4
-    assert "1 calls" in ended.err
+    assert "1 call" in ended.err
     last = ended.err.splitlines()[-1]
     assert last.startswith(f"hbseg: {server.url()}: the server answered {status[:3].decode()}")
     assert "check --endpoint" in last

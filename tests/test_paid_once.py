@@ -11,8 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Hbseg, files, photo
+from conftest import Hbseg, files, photo, run_settings
 from fake_api import Behaviour, FakeApi
+
+from humanbody_cli import reading, results, run
+from humanbody_cli.photos import single
 
 REFUSED = "IMAGE_ERROR_UNSUPPORTED_FORMAT: image_file"
 
@@ -228,3 +231,47 @@ def test_a_rejection_is_looked_at_again_when_the_rules_change(hbseg: Hbseg, tmp_
         db.execute("UPDATE photos SET checked = replace(checked, 'readers=', 'readers=none,')")
     db.close()
     assert "rejected before" not in hbseg("segment", "photos", "-o", "out").err
+
+
+def test_an_answer_outlives_a_failure_that_is_not_its_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A paid answer whose results could not be made for want of memory waits for the next run."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    photo(tmp_path / "photos/a.jpg")
+    with FakeApi.in_thread(Behaviour()) as api:
+        settings = run_settings(tmp_path / "photos", tmp_path / "out", api.url)
+        with monkeypatch.context() as patch:
+            patch.setattr(results, "_with_looks", _no_memory)
+            assert run.segment(settings) == 3
+        assert run.segment(settings) == 0
+        assert len(api.stats.calls) == 1
+    assert not list((tmp_path / "out/.hbseg/answers").glob("*"))
+
+
+def _no_memory(*_: object) -> bytes:
+    raise MemoryError
+
+
+def test_what_was_read_is_the_photo_whatever_size_was_announced() -> None:
+    """Files of some file systems hold less than they announce: their bytes count."""
+    path = "/sys/kernel/mm/transparent_hugepage/enabled"
+    if not os.path.exists(path):
+        pytest.skip("needs sysfs")
+    assert os.stat(path).st_size > len(Path(path).read_bytes())
+    data, size = reading.read(single(path), 1 << 20)
+    assert size == len(data) > 0
+
+
+def test_a_damaged_cutout_is_one_photos_trouble(paid: Hbseg, photos: Path) -> None:
+    """recompose goes on past a cutout that does not decode, and says which photo it is."""
+    with FakeApi.in_thread(Behaviour()) as api:
+        assert paid("segment", *_arguments(api, "--no-mask")).code == 0
+    cutout = paid.cwd / "out/cutouts/a.png"
+    data = bytearray(cutout.read_bytes())
+    data[-40:-20] = bytes(20)
+    cutout.write_bytes(data)
+    ended = paid("recompose", "out", "--json")
+    assert ended.code == 3
+    assert "Traceback" not in ended.err
+    assert [record["status"] for record in ended.records].count("done") == 3

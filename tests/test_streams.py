@@ -60,7 +60,7 @@ def test_a_reader_that_went_away_is_no_bug(made: Hbseg, words: str) -> None:
     os.close(reading)
     code, err = ended(made, words, writing)
     assert code == 4, err
-    assert err.endswith("hbseg: stdout was closed by its reader, so it ended here\n")
+    assert err.endswith("hbseg: the program that read stdout has closed it, so hbseg stopped\n")
     assert "Traceback" not in err and "Exception ignored" not in err
 
 

@@ -151,7 +151,7 @@ class ApiEngine:
         except NoAnswer as error:
             raise self._unanswered(call, error, way) from error
         except Unsound as error:
-            return answers.lie(error.status, str(error))
+            return answers.unsound(error.status, str(error))
         room.received()
         # Refusals are small and parsed at once: the stop flag is set before any other task runs.
         if len(body) <= _SMALL:
@@ -195,10 +195,14 @@ class ApiEngine:
     def _take(
         self, status: int, body: bytes, upload: Upload, ask: Ask, receipt: Receipt | None
     ) -> Segmentation | answers.Refusal:
-        if status == 200 and receipt is not None:
+        if answers.is_success(status) and receipt is not None:
             receipt.keep(body)  # before anything else: from here on a kill costs nothing
         answer = self._understand(status, body, upload, ask)
-        if status == 200 and receipt is not None and not isinstance(answer, Segmentation):
+        if (
+            answers.is_success(status)
+            and receipt is not None
+            and not isinstance(answer, Segmentation)
+        ):
             receipt.discard()
         return answer
 
@@ -211,7 +215,7 @@ class ApiEngine:
         try:
             return _segmentation(answer, upload, ask)
         except ValueError as error:
-            return answers.lie(status, str(error))
+            return answers.unsound(status, str(error))
 
     def _treat(self, call: Call, refusal: answers.Refusal, way: _Way) -> Exception:
         """Retry, this photo failed, or stop the run: the row of the error table decides."""

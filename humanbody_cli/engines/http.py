@@ -20,6 +20,7 @@ from humanbody_cli.deadlines import within
 from humanbody_cli.engines.budget import Room
 from humanbody_cli.errors import FatalError
 from humanbody_cli.faults import UNCONNECTED, certificates_fault, explain, never_passes
+from humanbody_cli.protocol import answers
 from humanbody_cli.protocol.requests import Multipart
 from humanbody_cli.protocol.text import printable
 from humanbody_cli.settings import Timeouts
@@ -35,9 +36,6 @@ _BESIDES = 1024 * 1024
 
 _BLOCK = 32 * 1024
 """Bytes; httpcore hands on up to 64 KiB at a time."""
-
-_WHOLE = 3
-"""A whole attempt may take so many times the user's timeout: answers that trickle end too."""
 
 
 class NoAnswer(Exception):
@@ -114,7 +112,7 @@ class Http:
         client = self._least_loaded()
         client.load += 1
         try:
-            limit = self._timeouts.connect + _WHOLE * self._timeouts.read
+            limit = self._timeouts.whole_attempt
             return await within(limit, self._exchange(client.http, request, most, room))
         except httpx.TransportError as error:
             raise NoAnswer(
@@ -135,7 +133,7 @@ class Http:
             "POST", self._url, content=request.body, headers=headers
         ) as response:
             status = response.status_code
-            if not response.is_success:
+            if not answers.is_success(response.status_code):
                 return status, await _beginning(response, MOST_OF_A_PAGE, room)
             body = None if _announced(response) > most else await _read(response, most, room)
             if body is None:

@@ -58,7 +58,7 @@ def parse(status: int, body: bytes) -> Success | Refusal:
         return _unnamed(status, "the answer is not a JSON object")
     if _names_error(fields.get("error_message")):
         return _refusal(status, fields)
-    if not _is_success(status):
+    if not is_success(status):
         return _unnamed(status, "an error without error_message")
     try:
         return Success(
@@ -69,10 +69,10 @@ def parse(status: int, body: bytes) -> Success | Refusal:
             body_image=_image(fields, images, "body_image"),
         )
     except ValueError:  # binascii.Error is one
-        return lie(status, "an image in the answer is not sound base64")
+        return unsound(status, "an image in the answer is not sound base64")
 
 
-def _is_success(status: int) -> bool:
+def is_success(status: int) -> bool:
     """The document promises 200; any 2xx was let through, and its images prove themselves."""
     return 200 <= status < 300
 
@@ -138,16 +138,16 @@ def _unknown(status: int) -> codes.Treatment:
 
 
 def _not_json(status: int, body: bytes) -> Refusal:
-    if _is_success(status):
-        return lie(status, "it is not JSON or was cut short")
+    if is_success(status):
+        return unsound(status, "it is not JSON or was cut short")
     shown = text.printable(" ".join(body[:80].decode("ascii", "replace").split()), 60)
     return _unnamed(status, f"a page that is not JSON ({shown or 'empty'})")
 
 
 def _unnamed(status: int, what: str) -> Refusal:
     """An answer that names no error of the API: its status decides."""
-    if _is_success(status):
-        return lie(status, what)
+    if is_success(status):
+        return unsound(status, what)
     if status == 413:
         # Documented as plain text, seen as nginx's HTML page: never JSON.
         row = codes.BY_CODE[codes.ENTITY_TOO_LARGE]
@@ -159,7 +159,7 @@ def _unnamed(status: int, what: str) -> Refusal:
     )
 
 
-def lie(status: int, what: str) -> Refusal:
+def unsound(status: int, what: str) -> Refusal:
     """A success that is not what the document promises.
 
     It was paid for, most likely, and a broken answer is mostly made the same way again: one further

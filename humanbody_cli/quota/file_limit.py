@@ -70,14 +70,14 @@ def allowance(concurrency: int | None, most: int, threads: int = os.cpu_count() 
         FatalError: the limit does not allow a single call.
     """
     wanted = concurrency or most
-    limit = _raised_to(needed(wanted))
+    limit = _raised_to(needed(wanted, threads))
     if limit is None:
         return Allowance(concurrency)
     calls = affordable_calls(limit, threads)
     if calls < 1:
         raise FatalError(
             f"the limit on open files (ulimit -n) is {limit}, and a run needs at least "
-            f"{_smallest()}; raise it and run again"
+            f"{_smallest(threads)}; raise it and run again"
         )
     photos = _left(limit, threads) - min(calls, wanted)
     if calls >= wanted:
@@ -90,9 +90,9 @@ def allowance(concurrency: int | None, most: int, threads: int = os.cpu_count() 
     )
 
 
-def _smallest() -> int:
+def _smallest(threads: int) -> int:
     """The smallest limit that allows a call."""
-    return next(limit for limit in range(BASE, 4096) if affordable_calls(limit) >= 1)
+    return next(limit for limit in range(BASE, 4096) if affordable_calls(limit, threads) >= 1)
 
 
 def _raised_to(wanted: int) -> int | None:
