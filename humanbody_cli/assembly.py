@@ -53,6 +53,7 @@ def assemble(
             run=journal.run,
             force=output.force,
             retry_failed=output.retry_failed,
+            by_proof=journal.was_lost,
         ),
         shape=shape,
         rules=Rules(

@@ -158,6 +158,11 @@ class Journal:
             else:
                 self._db, self.rebuilt_from = database.open_to_write(self.path)
 
+    @property
+    def was_lost(self) -> bool:
+        """Whether what an earlier journal may have known of this folder is gone."""
+        return self.is_new or self.rebuilt_from is not None
+
     def set_aside(self) -> None:
         """Keep the damaged file under another name; the next run begins a new one."""
         self.close()

@@ -114,6 +114,7 @@ class _Planner:
             run=journal.next_run(),
             force=settings.output.force,
             retry_failed=settings.output.retry_failed,
+            by_proof=journal.was_lost,
         )
         keeps = uses_api(settings) and not settings.output.force
         self._answers = kept_in(root) if keeps else set()

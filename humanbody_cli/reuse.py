@@ -7,8 +7,11 @@ up is proved to be made of these very bytes: by its row and its size, and by the
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from humanbody_cli import proof, results
 from humanbody_cli.compose import Mask
@@ -50,7 +53,9 @@ class Found:
 class Reuse:
     """Looks for results that need no call, for run number ``run``.
 
-    ``force`` bars those of earlier runs, ``retry_failed`` the failures of earlier runs.
+    ``force`` bars those of earlier runs, ``retry_failed`` the failures of earlier runs. After the
+    journal was lost, ``by_proof`` looks at every published file for what it is made of: rows that
+    would lead to the files of copies and of renamed photos are gone.
     """
 
     journal: Journal
@@ -59,6 +64,7 @@ class Reuse:
     run: int
     force: bool = False
     retry_failed: bool = False
+    by_proof: bool = False
 
     def find(self, photo: Photo, picture: Picture, sha256: str) -> Found | None:
         """Results for this photo that need no call.
@@ -212,6 +218,20 @@ class Reuse:
         aside = self.publisher.find_aside(kind, sha256)
         if aside is not None:
             yield aside, False
+        for path in self._proved_files.get((kind, sha256), ()):
+            yield path, False
+
+    @cached_property
+    def _proved_files(self) -> dict[tuple[str, str], list[str]]:
+        """The published files by their kind and the sha256 of the photo they were made of."""
+        found: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for kind in (MASKS, CUTOUTS) if self.by_proof else ():
+            for folder, _, names in os.walk(os.path.join(self.publisher.root, kind)):
+                for path in (os.path.join(folder, name) for name in names):
+                    inside = proof.peek(path)
+                    if inside is not None:
+                        found[kind, inside.sha256].append(path)
+        return found
 
 
 @dataclass(frozen=True)

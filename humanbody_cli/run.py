@@ -127,7 +127,7 @@ class _Run:
 
     def _tidy(self) -> None:
         """Remove what a killed run has left half written, before any output name changes."""
-        if self.journal.is_new or self.journal.rebuilt_from:
+        if self.journal.was_lost:
             self.publisher.discard_leftovers()
         for name in self.journal.half_done():
             self.publisher.discard_leftover(name)

@@ -214,6 +214,21 @@ def test_a_lost_journal_costs_no_call(
     assert (len(api.stats.calls), files(tmp_path / "out")) == (4, before)
 
 
+def test_after_a_lost_journal_copies_and_renamed_photos_find_their_results(
+    run: Run, api: FakeApi, photos: Path, tmp_path: Path
+) -> None:
+    """What the files are made of is read from the files: a photo that has another name by now, and
+    a copy that comes before its twin, cost no call."""
+    run(photos)
+    for path in (tmp_path / "out/.hbseg").glob("journal*"):
+        path.unlink()
+    (photos / "a.jpg").rename(photos / "renamed.jpg")
+    shutil.copy(photos / "deeper/d.jpg", photos / "0.jpg")
+    run(photos)
+    assert len(api.stats.calls) == 4
+    assert {"cutouts/renamed.png", "cutouts/0.png"} <= set(files(tmp_path / "out"))
+
+
 # -- what must not stay ------------------------------------------------------------------------
 
 

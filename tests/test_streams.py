@@ -88,8 +88,8 @@ def test_what_was_checked_before_the_pipe_broke_is_counted(made: Hbseg) -> None:
     os.close(reading)
     _, err = ended(made, "check photos --json", writing)
     assert re.search(r"^\d sound, \d rejected$", err, re.MULTILINE)
-    assert err.index("sound") < err.index("stdout was closed")
-    assert err.count("stdout was closed") == 1
+    assert err.index("sound") < err.index("has closed it")
+    assert err.count("has closed it") == 1
 
 
 def test_an_error_of_its_own_is_not_hidden_by_a_broken_stdout(made: Hbseg) -> None:
