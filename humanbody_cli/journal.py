@@ -8,6 +8,7 @@ power cut takes is taken up again from the published files.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import threading
@@ -60,6 +61,11 @@ class Known(NamedTuple):
         """The size of the published mask or cutout, ``None`` where there is none."""
         return self.mask_size if kind == MASKS else self.cutout_size
 
+    def published(self, kind: str) -> MayReplace:
+        """Knows the mask or cutout that this row tells of."""
+        # Since files carry proofs, rows name the version that checked the photo.
+        return published(self.size_of(kind), proofless="version=" not in (self.checked or ""))
+
     @property
     def has_results(self) -> bool:
         """Whether anything was published for these bytes."""
@@ -76,8 +82,8 @@ class Due(NamedTuple):
 class Files(Protocol):
     """What the journal asks of the published files when an output name changes its owner."""
 
-    def move(self, kind: str, old: str, new: str) -> bool:
-        """Rename a mask or cutout; whether there was one.
+    def move(self, kind: str, old: str, new: str, *, may_replace: MayReplace | None = None) -> bool:
+        """Rename a mask or cutout; whether there was one of ours.
 
         Raises:
             PhotoError: a file that hbseg did not write is in the way.
@@ -108,6 +114,9 @@ _RECORD = (
 
 
 _TWINS_BY_SHA = f"SELECT {_KNOWN}, {_RECORD} FROM photos WHERE sha256 = ?"  # noqa: S608
+
+
+_TWINS = 20
 
 
 class Twin(NamedTuple):
@@ -246,24 +255,31 @@ class Journal:
             rows = self._db.execute("SELECT DISTINCT engine FROM runs WHERE engine IS NOT NULL")
             return [str(row[0]) for row in rows]
 
-    def results_of(self, sha256: str, shapes: Collection[str], *, since: int = 0) -> list[Twin]:
-        """Some rows with results of these very bytes in one of these shapes, from run ``since`` on.
+    def results_of(self, sha256: str, shapes: Collection[str], *, since: int = 0) -> Iterator[Twin]:
+        """Rows with results of these very bytes in one of these shapes, from run ``since`` on.
 
-        Among them are photos that were done once and are pending again (touched, moved).
+        Among them are photos that were done once and are pending again (touched, moved), or cannot
+        be read now.
         """
-        where = f" AND status IN ('done', 'pending') AND shape IN {_marks(len(shapes))}"
-        return self._twins(where + " AND run >= ?", sha256, *shapes, since)
+        where = f" AND shape IN {_marks(len(shapes))} AND run >= ?"
+        has_results = " AND COALESCE(mask_size, cutout_size) IS NOT NULL"
+        return self._twins(where + has_results, sha256, *shapes, since)
 
-    def failures_of(self, sha256: str, shapes: Collection[str]) -> list[Twin]:
-        """Some rows of photos with these very bytes that were sent and failed, the latest first."""
+    def failures_of(self, sha256: str, shapes: Collection[str]) -> Iterator[Twin]:
+        """Rows of photos with these very bytes that were sent and failed, the latest first."""
         where = f" AND status = 'failed' AND shape IN {_marks(len(shapes))} ORDER BY run DESC"
         return self._twins(where, sha256, *shapes)
 
-    def _twins(self, where: str, *values: object) -> list[Twin]:
-        with self._guard, database.translated(self.path):
-            rows = self._db.execute(f"{_TWINS_BY_SHA}{where} LIMIT 20", values)
-            count = len(Known._fields)
-            return [Twin(Known._make(row[:count]), self._outcome(row[count:])) for row in rows]
+    def _twins(self, where: str, *values: object) -> Iterator[Twin]:
+        """A few at a time: mostly the first one serves."""
+        query, count = f"{_TWINS_BY_SHA}{where} LIMIT {_TWINS} OFFSET ?", len(Known._fields)
+        for offset in itertools.count(0, _TWINS):
+            with self._guard, database.translated(self.path):
+                rows = self._db.execute(query, (*values, offset)).fetchall()
+                twins = [Twin(Known._make(row[:count]), self._outcome(row[count:])) for row in rows]
+            yield from twins
+            if len(twins) < _TWINS:
+                return
 
     def outcome(self, key: bytes) -> Outcome:
         """The whole record of one photo."""
@@ -340,7 +356,7 @@ class Journal:
         name = self._name_for(photo, rows, files, order)
         known = rows.get(key)
         if known is not None and to_text(known.name) != name:
-            name = self._renamed(files, to_text(known.name), name)
+            name = self._renamed(files, known, name)
         if known is not None:
             known = rows[key] = known._replace(name=to_bytes(name))
         self._db.execute(
@@ -369,18 +385,19 @@ class Journal:
                 return photo.name
         return self._free_name(photo.name, photo.key)
 
-    def _renamed(self, files: Files, old: str, new: str) -> str:
+    def _renamed(self, files: Files, known: Known, new: str) -> str:
         """The name under which a photo's files are after the attempt to rename them: the old one
         where a file that hbseg did not write stands at the new one."""
         self.renames += 1
+        old = to_text(known.name)
         try:
-            files.move(MASKS, old, new)
+            files.move(MASKS, old, new, may_replace=known.published(MASKS))
         except PhotoError:
             return old
         try:
-            files.move(CUTOUTS, old, new)
+            files.move(CUTOUTS, old, new, may_replace=known.published(CUTOUTS))
         except PhotoError:
-            files.move(MASKS, new, old)
+            files.move(MASKS, new, old, may_replace=known.published(MASKS))
             return old
         return new
 
@@ -404,7 +421,7 @@ class Journal:
         if key in rows:
             for kind in (MASKS, CUTOUTS):
                 if owner.sha256 is not None:
-                    ours = published(owner.size_of(kind))
+                    ours = owner.published(kind)
                     files.set_aside(kind, to_text(owner.name), owner.sha256, may_replace=ours)
             self._db.execute("DELETE FROM photos WHERE key = ?", (owner.key,))
         else:
@@ -417,7 +434,7 @@ class Journal:
         name is free now."""
         key, old = to_text(owner.key), to_text(owner.name)
         new = self._free_name(old, key)
-        if self._renamed(files, old, new) != new:
+        if self._renamed(files, owner, new) != new:
             return False
         name = to_bytes(new)
         self._db.execute("UPDATE photos SET name = ? WHERE key = ?", (name, owner.key))

@@ -95,22 +95,30 @@ class Pipeline:
     def _read(self, way: _Way) -> Picture:
         """The photo read and checked. What was made of earlier bytes goes first: whatever becomes
         of this photo, those are not its results."""
-        data, size = reading.read(way.photo, self.rules.most_bytes)
+        # Whose results are there is a question of the whole file's bytes.
+        has_results = way.known is not None and way.known.has_results
+        most = reading.MAX_FIT_BYTES if has_results else self.rules.most_bytes
+        data, size = reading.read(way.photo, most)
         if size == len(data):
             way.sha256 = hashlib.sha256(data).hexdigest()
         if way.has_other_bytes(size):
-            way.is_retired = True
-            self._retire(way, MASKS)
-            self._retire(way, CUTOUTS)
+            self._retire_all(way)
         way.picture = reading.check(data, size, self.rules)
         return way.picture
+
+    def _retire_all(self, way: _Way) -> None:
+        with self.publisher.aside_guard:
+            self._retire(way, MASKS)
+            self._retire(way, CUTOUTS)
+        way.is_retired = True
 
     def _retire(self, way: _Way, kind: str) -> None:
         """Take away what is published for this photo and is not its result. What was paid for is
         kept until the run ends: it may belong to another photo whose file was renamed."""
         known, name, ours = way.known, way.photo.name, way.ours(kind)
         if known is not None and known.sha256 and known.engine == "api":
-            self.publisher.set_aside(kind, name, known.sha256, may_replace=ours)
+            made = self.shape.made_in(kind, known)
+            self.publisher.set_aside(kind, name, known.sha256, may_replace=ours, made=made)
         else:
             self.publisher.withdraw(kind, name, may_replace=ours)
 
@@ -170,6 +178,9 @@ class Pipeline:
 
     def _publish(self, way: _Way, made: Results) -> Outcome:
         """Mask, then cutout, then the row: the row is the mark that both are there."""
+        for kind, data in ((MASKS, made.mask), (CUTOUTS, made.cutout)):
+            if data is not None and kind not in made.in_place:
+                self.publisher.check_place(kind, way.photo.name, may_replace=way.ours(kind))
         mask = self._put(way, MASKS, made.mask, made)
         cutout = self._put(way, CUTOUTS, made.cutout, made)
         outcome = way.done(made, self.publisher)
@@ -220,10 +231,10 @@ class Pipeline:
         known = way.known
         serves = known is not None and known.shape in self.shape.accepted
         has_results = known is not None and known.has_results and not way.is_retired
-        keeps = has_results and (error.rejected or error.transient or serves)
+        may_be_same = way.sha256 is not None or error.transient  # else it is no file any more
+        keeps = has_results and may_be_same and (error.rejected or error.transient or serves)
         if has_results and not keeps:
-            self._retire(way, MASKS)
-            self._retire(way, CUTOUTS)
+            self._retire_all(way)
         outcome = way.refused(error, self.engine.name)
         if way.receipt is not None and not error.transient:
             way.receipt.drop()  # else an answer that was paid for waits for the next run
@@ -327,7 +338,7 @@ class _Way:
     def ours(self, kind: str) -> MayReplace:
         """Knows the file at this photo's name as published by us: its row has the size of it."""
         known = self.known
-        return published(known.size_of(kind) if known is not None else None)
+        return known.published(kind) if known is not None else published(None)
 
     def done(self, made: Results, publisher: Publisher) -> Outcome:
         name = self.photo.name

@@ -172,7 +172,7 @@ class _Planner:
         photo, known = due
         for kind in (MASKS, CUTOUTS):
             if self._shape.wants(kind) and kind not in in_place:
-                ours = published(known.size_of(kind) if known is not None else None)
+                ours = known.published(kind) if known is not None else published(None)
                 self._publisher.check_place(kind, photo.name, may_replace=ours)
 
     def _needs_call(self, picture: Picture) -> bool:

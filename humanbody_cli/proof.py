@@ -86,6 +86,12 @@ def is_present(data: bytes) -> bool:
     return data[_START + 4 : _START + 8] == CHUNK
 
 
+def glance(data: bytes) -> Proof | None:
+    """The proof in a PNG, whether or not the rest still fits it."""
+    found = _found(data)
+    return found[0] if found else None
+
+
 def peek(path: str) -> Proof | None:
     """The proof at the beginning of a file, whether or not the rest still fits it.
 
@@ -96,8 +102,7 @@ def peek(path: str) -> Proof | None:
         end = _START + _FRAME + _length(start)
         if len(start) < end <= _START + _FRAME + _LONGEST:
             start += file.read(end - len(start))
-        found = _found(start)
-        return found[0] if found else None
+        return glance(start)
     return None
 
 

@@ -18,11 +18,14 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from humanbody_cli.errors import OutputError, PhotoError, output_error
 from humanbody_cli.names import digest
 from humanbody_cli.photos import STATE
+
+if TYPE_CHECKING:
+    from humanbody_cli import proof
 
 MASKS = "masks"
 CUTOUTS = "cutouts"
@@ -35,6 +38,12 @@ _FOR_THE_JOURNAL = 1 << 20
 
 _A_PIXEL = 3
 """Bytes. A cutout and a mask as PNG take about half of 4 + 1 bytes a pixel, or more with noise."""
+
+_SMALLEST_PNG = 67
+"""Bytes: one pixel. What is shorter is nobody's picture."""
+
+_LARGEST = 2 << 30
+"""Bytes of a published file, and some more: larger ones are not read to learn whose they are."""
 
 _NO_FALLOCATE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV}
 """What fallocate(2) says where the file system cannot promise room."""
@@ -154,18 +163,32 @@ def _fallocate() -> Callable[[int, int], int]:
     return lambda file, size: ctypes.get_errno() if call(file, _KEEP_SIZE, 0, size) else 0
 
 
-def published(size: int | None) -> MayReplace:
-    """Knows a result that the journal has at a name by its size in bytes; ``None`` knows none.
+def published(size: int | None, *, proofless: bool = False) -> MayReplace:
+    """Knows the file that the journal has at a name, by its ``size`` in bytes; ``None``: there is
+    none. Whole files prove themselves; this is for those that are damaged.
 
-    What is no whole PNG is that result, damaged. A sound PNG of another size is the user's.
+    ``proofless`` says that an earlier version wrote the file, without a proof inside.
     """
 
     def check(path: str) -> bool:
-        if size is None:
+        there = os.stat(path).st_size
+        if size is None or there > size:  # no damage makes a file longer
             return False
-        return os.stat(path).st_size == size or not _is_sound(_content(path))
+        data = _content(path)
+        if there < _SMALLEST_PNG or not data.strip(b"\0"):
+            return True
+        return proofless and _is_of_earlier_version(data, size)
 
     return check
+
+
+def _is_of_earlier_version(data: bytes, size: int) -> bool:
+    """Whether this is a PNG without a proof, whole at its size or cut short."""
+    from humanbody_cli import png, proof
+
+    if proof.is_present(data) or not data.startswith(png.SIGNATURE):
+        return False
+    return _is_sound(data) is (len(data) == size)
 
 
 def always(path: str) -> bool:
@@ -212,6 +235,9 @@ class Publisher:
         self._folders: set[str] = set()
         self._reserved = 0
         self._guard = threading.Lock()
+        # Held while a photo's mask and cutout are set aside, and while both are looked for there:
+        # nobody is to find one of them without the other.
+        self.aside_guard = threading.RLock()
 
     def path(self, kind: str, name: str) -> str:
         """Where a photo's mask or cutout belongs."""
@@ -278,6 +304,8 @@ class Publisher:
             OutputError: it cannot be written; nothing half written stays.
             PhotoError: something else stands at this photo's name.
         """
+        from humanbody_cli import proof  # loads png and zlib: a run with nothing to do needs none
+
         path = self.path(kind, name)
         temporary = temporary_path(path)
         with self._translated(path):
@@ -285,6 +313,7 @@ class Publisher:
             try:
                 write_whole(self._disk, temporary, data, durable=self.durable)
                 self._check_place(path, may_replace)
+                self._keep_for_another(kind, path, proof.glance(data))
                 self._disk.rename(temporary, path)
             except (OSError, PhotoError):
                 with contextlib.suppress(OSError):
@@ -295,19 +324,24 @@ class Publisher:
     def move(self, kind: str, old: str, new: str, *, may_replace: MayReplace | None = None) -> bool:
         """Give a published file another name; whether there was one.
 
-        ``may_replace`` is asked of the file that may stand at the new name.
+        ``may_replace`` knows the file at the old name. What hbseg did not write stays where it is.
 
         Raises:
             OutputError: it cannot be moved.
             PhotoError: something else stands at the new name.
         """
+        from humanbody_cli import proof
+
         source, target = self.path(kind, old), self.path(kind, new)
         if source == target or not _is_file(source):
             return False
         with self._translated(target):
+            if not self._is_ours(source, may_replace):
+                return False
             self._make_folders(os.path.dirname(target))
             if not _is_same(source, target):  # as a name changed in case alone may be
-                self._check_place(target, may_replace)
+                self._check_place(target, None)
+                self._keep_for_another(kind, target, proof.peek(source))
             self._disk.rename(source, target)
             self._sync(target)
             if os.path.dirname(source) != os.path.dirname(target):
@@ -334,20 +368,35 @@ class Publisher:
         return True
 
     def set_aside(
-        self, kind: str, name: str, sha256: str, *, may_replace: MayReplace | None = None
+        self,
+        kind: str,
+        name: str,
+        sha256: str,
+        *,
+        may_replace: MayReplace | None = None,
+        made: str | None = None,
     ) -> bool:
         """Keep a published file that other results are to replace: the photo that it was made of,
         the one with this sha256, may come later in the run. Whether there was one of ours.
 
+        A file of an earlier version gets the proof that it lacks, where ``made`` says how it was
+        made.
+
         Raises:
             OutputError: it cannot be moved.
         """
+        from humanbody_cli import proof
+
         path, target = self.path(kind, name), self._aside(kind, sha256)
         with self._translated(path):
             if not self._is_ours(path, may_replace):
                 return False
             self._make_folders(os.path.dirname(target))
-            self._rename_anywhere(path, target)
+            if made is not None and proof.peek(path) is None and _is_sound(_content(path)):
+                self._replace(target, proof.attach(_content(path), proof.Proof(sha256, made)))
+                self._disk.unlink(path)
+            else:
+                self._rename_anywhere(path, target)
             self._sync(target)
             self._sync(path)
         return True
@@ -385,6 +434,17 @@ class Publisher:
     def _aside(self, kind: str, sha256: str) -> str:
         return os.path.join(self.root, STATE, ASIDE, f"{sha256}.{kind}.png")
 
+    def _keep_for_another(self, kind: str, path: str, new: proof.Proof | None) -> None:
+        """Set aside what is about to be replaced, where it was made of another photo."""
+        from humanbody_cli import proof
+
+        old = proof.peek(path) if new is not None else None
+        if old is None or new is None or old.sha256 == new.sha256:
+            return
+        target = self._aside(kind, old.sha256)
+        self._make_folders(os.path.dirname(target))
+        self._rename_anywhere(path, target)
+
     def _rename_anywhere(self, path: str, target: str) -> None:
         """Rename, or copy where the results lie on another disk than the state folder."""
         try:
@@ -392,11 +452,14 @@ class Publisher:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            temporary = temporary_path(target)
-            write_whole(self._disk, temporary, _content(path), durable=self.durable)
-            self._disk.rename(temporary, target)
+            self._replace(target, _content(path))
             self._sync(target)  # before the only other copy goes
             self._disk.unlink(path)
+
+    def _replace(self, path: str, data: bytes) -> None:
+        temporary = temporary_path(path)
+        write_whole(self._disk, temporary, data, durable=self.durable)
+        self._disk.rename(temporary, path)
 
     def _check_place(self, path: str, may_replace: MayReplace | None) -> None:
         """Raises PhotoError where something stands at a final name that must not be replaced."""
@@ -412,12 +475,13 @@ class Publisher:
         try:
             if not _is_file(path):
                 return False
+            size = os.stat(path).st_size
+            if size == 0 or size > _LARGEST:
+                return size == 0  # as a power cut leaves it; there is nothing to lose
             if may_replace is not None and may_replace(path):
                 return True
-            if proof.peek(path) is None:
-                return os.stat(path).st_size == 0  # as a power cut may leave one
-            data = _content(path)
-            return proof.read(data) is not None or not _is_sound(data)
+            data = _content(path) if proof.peek(path) is not None else b""
+            return bool(data) and (proof.read(data) is not None or not _is_sound(data))
         except FileNotFoundError:
             return False
 
@@ -476,16 +540,10 @@ def _content(path: str) -> bytes:
         return file.read()
 
 
-_PICTURES = (b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"BM")
-"""How files of other formats begin: JPEG, GIF, WebP, TIFF, BMP."""
-
-
 def _is_sound(data: bytes) -> bool:
-    """Whether these bytes may be somebody's picture: a whole PNG, or a file of another format."""
+    """Whether these bytes are a whole PNG."""
     from humanbody_cli import png
 
-    if data.startswith(_PICTURES) or data[4:8] == b"ftyp":
-        return True
     try:
         png.verify(data)
     except png.BrokenPng:

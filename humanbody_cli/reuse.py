@@ -24,7 +24,7 @@ from humanbody_cli.pictures import Picture
 from humanbody_cli.publish import CUTOUTS, MASKS, Publisher
 from humanbody_cli.results import Results
 from humanbody_cli.selection import Shape, engine_of
-from humanbody_cli.settings import Wanted
+from humanbody_cli.settings import Edges, Wanted
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,9 @@ class Reuse:
 
         Files of earlier versions hold no proof: their row and their size have to do.
         """
-        data = _content(self.publisher.path(kind, to_text(known.name)))
-        if size is None or data is None or len(data) != size:
+        path = self.publisher.path(kind, to_text(known.name))
+        data = _content(path) if size is not None and _size(path) == size else None
+        if data is None or len(data) != size:
             return None
         if not proof.is_present(data):
             return data
@@ -172,17 +173,33 @@ class Reuse:
         the end came, renamed, set aside, or left by a journal that was lost."""
         wanted = self.shape.wanted
         for engine in self.shape.engines:
-            mask = self._proved(MASKS, photo, sha256, self.shape.made(MASKS, engine))
-            cutout = self._proved(CUTOUTS, photo, sha256, self.shape.made(CUTOUTS, engine))
-            if (wanted.mask and mask is None) or (wanted.cutout and cutout is None):
+            with self.publisher.aside_guard:
+                mask = self._proved(MASKS, photo, sha256, self.shape.made(MASKS, engine))
+                cutout = self._proved(CUTOUTS, photo, sha256, self.shape.made(CUTOUTS, engine))
+            composes = wanted.cutout and cutout is None
+            if (wanted.mask or composes) and mask is None:
+                continue
+            if composes and not self._may_compose(photo, sha256, engine):
                 continue
             if mask is not None and not _is_mask_for(mask.data, picture):
                 continue
-            return self._adoption(engine, {MASKS: mask, CUTOUTS: cutout}, picture)
+            return self._adoption(engine, {MASKS: mask, CUTOUTS: cutout}, picture, composes)
         return None
 
+    def _may_compose(self, photo: Photo, sha256: str, engine: str) -> bool:
+        """Whether only the looks of a cutout are other than wanted. A cutout that is damaged or
+        gone is asked for again: its colours are the API's own."""
+        if self.shape.wanted.edges is Edges.SOFT:
+            return True
+        wanted = self.shape.made(CUTOUTS, engine)
+        proofs = (proof.peek(path) for path, _ in self._places(CUTOUTS, photo, sha256))
+        return any(
+            inside is not None and inside.sha256 == sha256 and inside.made != wanted
+            for inside in proofs
+        )
+
     def _adoption(
-        self, engine: str, proved: dict[str, _Proved | None], picture: Picture
+        self, engine: str, proved: dict[str, _Proved | None], picture: Picture, composes: bool
     ) -> Found | None:
         files = {kind: file for kind, file in proved.items() if file is not None}
         if not files:
@@ -199,11 +216,14 @@ class Reuse:
                 doubt=doubts[0] if doubts else doubt,
                 engine=engine,
                 in_place=frozenset(kind for kind, file in files.items() if file.in_place),
-            )
+            ),
+            composes,
         )
 
     def _proved(self, kind: str, photo: Photo, sha256: str, made: str) -> _Proved | None:
         for path, in_place in self._places(kind, photo, sha256):
+            if proof.peek(path) is None:
+                continue
             data = _content(path)
             inside = proof.read(data) if data is not None else None
             fits = inside is not None and (inside.sha256, inside.made) == (sha256, made)
@@ -241,6 +261,13 @@ class _Proved:
     data: bytes
     doubt: float | None
     in_place: bool
+
+
+def _size(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
 
 
 def _content(path: str) -> bytes | None:

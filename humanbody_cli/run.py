@@ -110,7 +110,7 @@ class _Run:
             else:
                 receipts.sweep(self.root, self.journal.is_settled)
             code = self._exit_code()
-            if self.stop.reason is None:
+            if self.stop.reason is None and self.settings.inputs.shard.count == 1:
                 self.publisher.clear_aside()
         except (FatalError, Interrupted) as error:
             self.stop.set(error)

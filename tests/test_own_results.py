@@ -408,3 +408,84 @@ def test_published_files_tell_nothing_about_the_machine(
         assert b"127.0.0.1" not in data
         assert os.fsencode(tmp_path) not in data
         Image.open(io.BytesIO(data)).load()
+
+
+def test_an_edited_cutout_is_the_users(run: Run, photos: Path, tmp_path: Path) -> None:
+    """A cutout that the user has edited stays where it is, as it is, when its photo's output name
+    changes; the photo is done under its new name."""
+    run(photos)
+    edited = tmp_path / "out/cutouts/a.png"
+    with Image.open(edited) as image:
+        image.convert("LA").save(edited)
+    mine = edited.read_bytes()
+    photo(photos / "a.png", seed=60)
+    run(photos)
+    assert edited.read_bytes() == mine
+    assert {"cutouts/a.jpg.png", "cutouts/a.png.png"} <= set(files(tmp_path / "out"))
+
+
+def test_swapped_photos_find_their_masks_for_other_edges(
+    run: Run, api: FakeApi, tmp_path: Path
+) -> None:
+    """Two photos swap their names and the edges change: the cutouts are composed of the masks."""
+    one = photo(tmp_path / "photos/a.jpg", seed=1, size=SMALL)
+    other = photo(tmp_path / "photos/b.jpg", seed=2, size=LARGE)
+    run("photos")
+    one.rename(tmp_path / "spare")
+    other.rename(one)
+    (tmp_path / "spare").rename(other)
+    run("photos", "--edges", "soft")
+    assert len(api.stats.calls) == 2
+    assert size_of(tmp_path / "out", "a.png") == LARGE
+    assert is_soft(tmp_path / "out", "a.png")
+
+
+def test_masks_outlive_a_lost_journal_and_other_edges(
+    run: Run, api: FakeApi, photos: Path, tmp_path: Path
+) -> None:
+    """Without a journal, and with other edges, the masks that prove themselves are enough."""
+    run(photos)
+    shutil.rmtree(tmp_path / "out/.hbseg")
+    run(photos, "--edges", "soft")
+    assert len(api.stats.calls) == 4
+    assert is_soft(tmp_path / "out", "a.png")
+
+
+def test_what_is_kept_for_an_unreadable_photo_serves_its_copies(
+    run: Run, api: FakeApi, tmp_path: Path
+) -> None:
+    """A link whose target moved, and a new link to it: the results of the first serve the second."""
+    target = photo(tmp_path / "store/x.jpg")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.jpg").symlink_to(target)
+    run("photos")
+    moved = tmp_path / "store/y.jpg"
+    target.rename(moved)
+    run("photos", code=3)
+    (tmp_path / "photos/b.jpg").symlink_to(moved)
+    run("photos", code=3)
+    assert len(api.stats.calls) == 1
+
+
+def test_one_intact_copy_of_many_is_found(run: Run, api: FakeApi, tmp_path: Path) -> None:
+    """Of thirty copies the last one alone has its results: none is paid for again."""
+    first = photo(tmp_path / "photos/00.jpg")
+    for index in range(1, 30):
+        shutil.copy(first, tmp_path / f"photos/{index:02}.jpg")
+    run("photos")
+    for kind in ("masks", "cutouts"):
+        for path in sorted((tmp_path / "out" / kind).iterdir())[:-1]:
+            path.unlink()
+    run("photos")
+    assert len(api.stats.calls) == 1
+    assert len(files(tmp_path / "out")) == 60
+
+
+def test_a_photo_that_became_a_pipe_has_no_results(run: Run, tmp_path: Path) -> None:
+    """What is no file any more is rejected, and the old photo's cutout goes."""
+    source = photo(tmp_path / "photos/a.jpg")
+    run("photos")
+    source.unlink()
+    os.mkfifo(source)
+    run("photos", code=3)
+    assert files(tmp_path / "out") == {}
