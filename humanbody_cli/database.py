@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from humanbody_cli.errors import JournalError, OutputError
+from humanbody_cli.names import folded
+from humanbody_cli.paths import to_text
 from humanbody_cli.photos import STATE
 
 FILE = "journal.sqlite3"
@@ -33,9 +35,11 @@ CREATE TABLE photos (
     width INTEGER, height INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
     calls INTEGER NOT NULL DEFAULT 0, request_id TEXT, image_id TEXT, time_used INTEGER,
     elapsed INTEGER, engine TEXT, coverage REAL, doubt REAL,
-    mask_size INTEGER, cutout_size INTEGER, finished REAL, run INTEGER, checked TEXT
+    mask_size INTEGER, cutout_size INTEGER, finished REAL, run INTEGER, checked TEXT,
+    folded BLOB
 ) WITHOUT ROWID;
 CREATE INDEX photos_by_sha256 ON photos (sha256) WHERE sha256 IS NOT NULL;
+CREATE INDEX photos_by_folded ON photos (folded);
 CREATE TABLE runs (
     run INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL,
     engine TEXT, calls INTEGER NOT NULL DEFAULT 0,
@@ -190,6 +194,8 @@ def _checked(db: sqlite3.Connection, path: str, *, existed: bool) -> sqlite3.Con
         if not existed or not _has_tables(db):
             db.execute("PRAGMA journal_mode=WAL")
             db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+        elif not _has_folded(db):
+            _fold_names(db)
         db.execute("PRAGMA synchronous=NORMAL")
         if existed and _ended_badly(db, path):
             verdict = db.execute("PRAGMA quick_check(1)").fetchone()
@@ -208,6 +214,25 @@ def _check_version(db: sqlite3.Connection, path: str) -> None:
             f"{path} was written by a newer hbseg (format {version}, this one knows {VERSION}); "
             "update hbseg, or choose another output folder"
         )
+
+
+def folded_name(name: bytes) -> bytes:
+    """An output name as a file system sees it that ignores case and Unicode form."""
+    return folded(to_text(name)).encode("utf-8", "surrogateescape")
+
+
+def _has_folded(db: sqlite3.Connection) -> bool:
+    return any(row[1] == "folded" for row in db.execute("PRAGMA table_info(photos)"))
+
+
+def _fold_names(db: sqlite3.Connection) -> None:
+    """A journal of an earlier version learns how its names fold."""
+    db.create_function("fold", 1, folded_name, deterministic=True)
+    db.execute("BEGIN IMMEDIATE")
+    db.execute("ALTER TABLE photos ADD COLUMN folded BLOB")
+    db.execute("UPDATE photos SET folded = fold(name)")
+    db.execute("CREATE INDEX photos_by_folded ON photos (folded)")
+    db.execute("COMMIT")
 
 
 def _has_tables(db: sqlite3.Connection) -> bool:

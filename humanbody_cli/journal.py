@@ -19,6 +19,7 @@ from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from humanbody_cli import database
+from humanbody_cli.database import folded_name
 from humanbody_cli.errors import PhotoError
 from humanbody_cli.names import SUFFIX, marked
 from humanbody_cli.outcomes import Outcome, Status
@@ -360,10 +361,10 @@ class Journal:
         if known is not None:
             known = rows[key] = known._replace(name=to_bytes(name))
         self._db.execute(
-            "INSERT INTO photos (key, source, name, size, mtime, status) "
-            "VALUES (?, ?, ?, -1, -1, 'pending') ON CONFLICT (key) DO UPDATE SET "
-            "status = 'pending', name = excluded.name, source = excluded.source",
-            (key, to_bytes(photo.source), to_bytes(name)),
+            "INSERT INTO photos (key, source, name, folded, size, mtime, status) "
+            "VALUES (?, ?, ?, ?, -1, -1, 'pending') ON CONFLICT (key) DO UPDATE SET status = "
+            "'pending', name = excluded.name, folded = excluded.folded, source = excluded.source",
+            (key, to_bytes(photo.source), to_bytes(name), folded_name(to_bytes(name))),
         )
         self._under_way.add(key)
         return Due(photo._replace(name=name), known)
@@ -402,8 +403,11 @@ class Journal:
         return new
 
     def _owner(self, name: str) -> Known | None:
-        query = f"SELECT {_KNOWN} FROM photos WHERE name = ?"  # noqa: S608 - field names only
-        row = self._db.execute(query, (to_bytes(name),)).fetchone()
+        """The photo that has this output name, or one that is the same where case and Unicode form
+        do not count: the output may lie on such a file system."""
+        exact = to_bytes(name)
+        query = f"SELECT {_KNOWN} FROM photos WHERE name = ? OR folded = ? ORDER BY name = ? DESC"  # noqa: S608
+        row = self._db.execute(query, (exact, folded_name(exact), exact)).fetchone()
         return None if row is None else Known._make(row)
 
     def _free_name(self, wanted: str, key: str) -> str:
@@ -437,7 +441,10 @@ class Journal:
         if self._renamed(files, owner, new) != new:
             return False
         name = to_bytes(new)
-        self._db.execute("UPDATE photos SET name = ? WHERE key = ?", (name, owner.key))
+        self._db.execute(
+            "UPDATE photos SET name = ?, folded = ? WHERE key = ?",
+            (name, folded_name(name), owner.key),
+        )
         if owner.key in rows:
             rows[owner.key] = rows[owner.key]._replace(name=name)
         return True
@@ -450,6 +457,7 @@ class Journal:
             "key": key_of(photo),
             "source": to_bytes(photo.source),
             "name": to_bytes(photo.name),
+            "folded": folded_name(to_bytes(photo.name)),
             "size": photo.size,
             "mtime": photo.mtime,
             "shape": finished.shape,
@@ -496,7 +504,7 @@ _SAME_NAMES = (
 ).split()
 _COLUMNS = [
     *("key", "source", "name", "size", "mtime", "shape", "status", "transient", "calls"),
-    *("mask_size", "cutout_size", "finished", "run", "checked"),
+    *("mask_size", "cutout_size", "finished", "run", "checked", "folded"),
     *_SAME_NAMES,
 ]
 _KEPT = ("sha256", "shape", "engine", "mask_size", "cutout_size")

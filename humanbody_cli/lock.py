@@ -13,6 +13,10 @@ from humanbody_cli.errors import OutputHeld, output_error
 _LOOK = 0.2  # seconds between looks while waiting
 
 
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+"""A link at the lock's name would have its target written to."""
+
+
 class OutputLock:
     """``flock`` on a file of the output's state folder; it also says who holds it.
 
@@ -42,7 +46,7 @@ class OutputLock:
         """
         deadline = self._clock() + self._wait
         try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._file = os.open(self._path, _FLAGS, 0o666)
             while not self._try():
                 if self._clock() >= deadline:
                     raise OutputHeld(

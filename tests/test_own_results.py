@@ -454,7 +454,7 @@ def test_masks_outlive_a_lost_journal_and_other_edges(
 def test_what_is_kept_for_an_unreadable_photo_serves_its_copies(
     run: Run, api: FakeApi, tmp_path: Path
 ) -> None:
-    """A link whose target moved, and a new link to it: the results of the first serve the second."""
+    """A link whose target moved, and a new link to it: the first one's results serve the second."""
     target = photo(tmp_path / "store/x.jpg")
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.jpg").symlink_to(target)
@@ -489,3 +489,30 @@ def test_a_photo_that_became_a_pipe_has_no_results(run: Run, tmp_path: Path) -> 
     os.mkfifo(source)
     run("photos", code=3)
     assert files(tmp_path / "out") == {}
+
+
+def test_names_that_differ_only_in_case_differ_between_runs_too(
+    run: Run, api: FakeApi, tmp_path: Path
+) -> None:
+    """``one/A.jpg`` in one run and ``two/a.jpg`` in the next: where the file system ignores case
+    neither takes the other's place, and neither is paid for again."""
+    photo(tmp_path / "one/A.jpg", seed=1)
+    photo(tmp_path / "two/a.jpg", seed=2)
+    for _ in range(2):
+        run("one")
+        run("two")
+    names = [name.lower() for name in files(tmp_path / "out")]
+    assert len(set(names)) == len(names) == 4
+    assert len(api.stats.calls) == 2
+
+
+def test_the_lock_is_no_link(hbseg: Hbseg, photos: Path, tmp_path: Path) -> None:
+    """A link where the lock belongs is refused, and what it leads to stays as it is."""
+    (tmp_path / "out/.hbseg").mkdir(parents=True)
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    (tmp_path / "out/.hbseg/lock").symlink_to(mine)
+    ended = hbseg("segment", photos, "-o", "out")
+    assert ended.code == 4
+    assert "Traceback" not in ended.err
+    assert mine.read_text() == "mine"
