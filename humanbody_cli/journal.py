@@ -39,6 +39,10 @@ def key_of(photo: Photo) -> bytes:
     return to_bytes(photo.key)
 
 
+PROOFLESS = ";proofless"
+"""Marks a row, behind the rules that its photo was checked by, whose files carry no proofs."""
+
+
 class Known(NamedTuple):
     """The part of a row that decides whether a photo needs anything. Sizes in bytes."""
 
@@ -64,8 +68,14 @@ class Known(NamedTuple):
 
     def published(self, kind: str) -> MayReplace:
         """Knows the mask or cutout that this row tells of."""
-        # Since files carry proofs, rows name the version that checked the photo.
-        return published(self.size_of(kind), proofless="version=" not in (self.checked or ""))
+        return published(self.size_of(kind), proofless=self.is_proofless)
+
+    @property
+    def is_proofless(self) -> bool:
+        """Whether an earlier version published the files, without proofs inside: its rows do not
+        name the version that checked the photo."""
+        checked = self.checked or ""
+        return "version=" not in checked or checked.endswith(PROOFLESS)
 
     @property
     def has_results(self) -> bool:

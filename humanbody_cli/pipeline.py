@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 from humanbody_cli import proof, reading, results, uploads
 from humanbody_cli.engines.base import Engine
 from humanbody_cli.errors import FatalError, HbsegError, PhotoError, Stopped
-from humanbody_cli.journal import Due, Finished, Journal, Known
+from humanbody_cli.journal import PROOFLESS, Due, Finished, Journal, Known
 from humanbody_cli.outcomes import Outcome, Status
 from humanbody_cli.photos import Kind, Photo
 from humanbody_cli.pictures import Picture
@@ -183,13 +183,18 @@ class Pipeline:
                 self.publisher.check_place(kind, way.photo.name, may_replace=way.ours(kind))
         mask = self._put(way, MASKS, made.mask, made)
         cutout = self._put(way, CUTOUTS, made.cutout, made)
+        keeps_files = (made.mask is None and mask is not None) or (
+            made.cutout is None and cutout is not None
+        )
+        for kind, data in ((MASKS, made.mask), (CUTOUTS, made.cutout)):
+            keeps_files |= kind in made.in_place and data is not None and not proof.is_present(data)
         outcome = way.done(made, self.publisher)
         self.journal.finish(
             Finished(
                 way.photo,
                 outcome,
                 shape=self.shape.text(made.engine),
-                checked=self.checked,
+                checked=way.checked(self.checked, keeps_files=keeps_files),
                 mask_size=mask,
                 cutout_size=cutout,
             )
@@ -243,7 +248,7 @@ class Pipeline:
                 way.photo,
                 outcome,
                 shape=str(self.shape),
-                checked=self.checked,
+                checked=way.checked(self.checked, keeps_files=keeps),
                 keeps_results=keeps,
             )
         )
@@ -334,6 +339,11 @@ class _Way:
         if self.sha256 is None:  # too large to be read whole
             return self.photo.kind is Kind.FILE and size != known.size
         return self.sha256 != known.sha256
+
+    def checked(self, rules: str, *, keeps_files: bool) -> str:
+        """The rules for the row, marked where its files still are those of an earlier version."""
+        is_proofless = keeps_files and self.known is not None and self.known.is_proofless
+        return rules + PROOFLESS if is_proofless else rules
 
     def ours(self, kind: str) -> MayReplace:
         """Knows the file at this photo's name as published by us: its row has the size of it."""

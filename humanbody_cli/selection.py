@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
-from humanbody_cli.journal import Done, Known
+from humanbody_cli.journal import PROOFLESS, Done, Known
 from humanbody_cli.lookout import OwnLooks
 from humanbody_cli.names import digest, marked
 from humanbody_cli.paths import to_bytes
@@ -140,7 +140,8 @@ class Selection:
         if known.size != photo.size or known.mtime != photo.mtime or known.transient:
             return None
         if known.status == "rejected":
-            return "rejected" if known.checked == self.checked else None
+            checked = (known.checked or "").removesuffix(PROOFLESS)
+            return "rejected" if checked == self.checked else None
         if known.status == "failed":
             again = self.retry_failed or known.shape not in self.shape.same_call
             return None if again else "failed"

@@ -371,6 +371,13 @@ def test_a_journal_of_an_earlier_version_is_taken_up(
     os.utime(photos / "a.jpg")
     run(photos)
     assert (len(api.stats.calls), snapshot(tmp_path / "out")) == (4, before)
+    one, other = (photos / name for name in ("a.jpg", "deeper/d.jpg"))
+    swapped = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(swapped)
+    run(photos)
+    run(photos, "--edges", "soft")
+    assert len(api.stats.calls) == 4
 
 
 def _without_proof(data: bytes) -> bytes:
