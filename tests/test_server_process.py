@@ -178,7 +178,7 @@ def test_stop_while_a_lost_worker_is_replaced(delay: float) -> None:
         assert server.process.wait(10) == 0
 
 
-def test_a_worker_that_cannot_be_started_is_one_sentence(tmp_path: Path) -> None:
+def test_a_worker_that_cannot_be_started_is_one_sentence() -> None:
     """Where no further process is allowed the server says which limit to raise, and exits 4."""
     refuse = (
         "import os\n"
@@ -186,8 +186,10 @@ def test_a_worker_that_cannot_be_started_is_one_sentence(tmp_path: Path) -> None
         "os.fork = refused\n"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", f"{refuse}from humanbody_cli import cli; cli.main()"]
-        + ["serve", "--port", "0", "--workers", "2"],
+        [
+            *(sys.executable, "-c", f"{refuse}from humanbody_cli import cli; cli.main()"),
+            *("serve", "--port", "0", "--workers", "2"),
+        ],
         capture_output=True,
         text=True,
         timeout=30,
