@@ -13,7 +13,7 @@ from multiprocessing.context import ForkProcess
 from types import FrameType
 from typing import Any
 
-from humanbody_cli.errors import FatalError, HbsegError
+from humanbody_cli.errors import FatalError, HbsegError, limits_told
 from humanbody_cli.server.folders import temporary_folder
 
 Work = Callable[[int, Callable[[], None]], None]
@@ -145,7 +145,9 @@ def _child(work: Work, index: int, pipe: Connection[Any, Any]) -> None:
         pipe.close()
 
     try:
-        work(index, ready)
+        with limits_told():
+            work(index, ready)
     except HbsegError as error:
-        pipe.send(str(error))
+        if not pipe.closed:
+            pipe.send(str(error))
         sys.exit(error.exit_code)
