@@ -17,7 +17,7 @@ from typing import NoReturn
 import click
 
 from humanbody_cli import __version__, streams
-from humanbody_cli.errors import HbsegError, StdoutError
+from humanbody_cli.errors import HbsegError, StdoutError, limits_told
 
 _LAST_WAIT = 0.5
 """Seconds that threads have to end by themselves once the command has ended."""
@@ -97,7 +97,8 @@ def _leave(code: int) -> NoReturn:
 
 def _exit_code() -> int:
     try:
-        code = hbseg.main(prog_name="hbseg", standalone_mode=False)
+        with limits_told():
+            code = hbseg.main(prog_name="hbseg", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
@@ -11,7 +12,7 @@ import time
 from collections.abc import Iterator
 from urllib.parse import quote
 
-from humanbody_cli.errors import JournalError, OutputError
+from humanbody_cli.errors import OUTPUT_REASONS, JournalError, OutputError
 from humanbody_cli.names import folded
 from humanbody_cli.paths import to_text
 from humanbody_cli.photos import STATE
@@ -23,6 +24,8 @@ _WAL, _SHM = "-wal", "-shm"
 """What SQLite appends to a journal's name for the log and for the log's index."""
 
 _DAMAGE = ("malformed", "not a database", "Could not decode to UTF-8")
+
+_TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 
 _COPIES = 5
 """Times that a journal is copied which changes during each of them."""
@@ -90,8 +93,11 @@ def open_to_read(path: str) -> sqlite3.Connection:
             f"no run has written here yet: {path} is missing; check the folder"
         ) from error
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise JournalError(f"{path} cannot be read: {reason}; check its permissions") from error
+        if error.errno in _TOO_MANY_FILES:
+            reason = OUTPUT_REASONS[error.errno]
+        else:
+            reason = f"{error.strerror or error}; check its permissions"
+        raise JournalError(f"{path} cannot be read: {reason}") from error
     db = _reader(path)
     try:
         _check_version(db, path)
@@ -264,11 +270,18 @@ def translated(path: str) -> Iterator[None]:
         if is_damage(error):
             raise _damaged(path, error) from error
         if isinstance(error, sqlite3.OperationalError):
-            raise OutputError(
-                f"cannot use {path}: {error}; free space or check the disk and permissions, "
-                "and run the same command again"
-            ) from error
+            raise OutputError(f"cannot use {path}: {_reason(error)}") from error
         raise
+
+
+def _reason(error: sqlite3.OperationalError) -> str:
+    """SQLite keeps the system's error to itself: a limit on open files is found by a look."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as look:
+        if look.errno in _TOO_MANY_FILES:
+            return OUTPUT_REASONS[look.errno]
+    return f"{error}; free space or check the disk and permissions, and run the same command again"
 
 
 def _damaged(path: str, error: Exception) -> JournalError:

@@ -16,12 +16,15 @@
     └── Interrupted          SIGINT or SIGTERM                                  exit 130, 143
 
 Each message is one sentence for the user: what is wrong with which file or option, and what to do.
-Anything outside this tree is a bug and is never caught.
+Anything outside this tree is a bug and is never caught, but for the few exceptions by which Python
+tells of a limit of the system (`limits_told`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Iterator
 
 
 class HbsegError(Exception):
@@ -126,6 +129,7 @@ OUTPUT_REASONS: dict[int, str] = {
     errno.ENOTDIR: "a file stands where a folder is needed; move it away and run again",
     errno.EISDIR: "a folder stands where a file is needed; move it away and run again",
     errno.EMFILE: "too many files are open (ulimit -n); raise the limit and run again",
+    errno.ENFILE: "too many files are open on this machine; end other programs and run again",
 }
 
 
@@ -148,6 +152,56 @@ def no_engine() -> FatalError:
         "no engine: install the embedded one (pip install onnxruntime numpy), or set "
         "HBSEG_API_KEY and HBSEG_API_SECRET to use the API"
     )
+
+
+def engine_not_loaded(error: ImportError) -> FatalError:
+    """The fatal error where the embedded engine is installed and its library cannot be loaded.
+
+    numpy wraps the loader's own message in a page of advice, so the first cause is shown.
+    """
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+    return FatalError(
+        f"the embedded engine is installed but cannot be loaded: {reason}; allow more memory "
+        "(ulimit -v) or install onnxruntime and numpy anew, or set HBSEG_API_KEY and "
+        "HBSEG_API_SECRET to use the API"
+    )
+
+
+@contextlib.contextmanager
+def limits_told() -> Iterator[None]:
+    """Tells a limit of the system, met within, in one sentence.
+
+    Raises:
+        FatalError: the system grants no further thread or memory.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError, ImportError) as error:
+        what = _exhausted(error)
+        if what is None:
+            raise
+        raise FatalError(
+            f"{what}; raise the limits on memory (ulimit -v) and processes (ulimit -u, a "
+            "container's pids limit), or give fewer --threads, and run the same command again"
+        ) from error
+
+
+def _exhausted(error: Exception) -> str | None:
+    """What the system does not grant; ``None`` for an exception that tells of a bug.
+
+    CPython raises a bare ``RuntimeError`` where a thread cannot be started, and the dynamic loader
+    says "failed to map segment from shared object" where a library finds no room.
+    """
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return "no further thread can be started"
+    if isinstance(error, MemoryError):
+        return "there is no memory left"
+    if isinstance(error, ImportError) and "failed to map segment" in str(error):
+        return f"there is no memory left to load a library ({error})"
+    return None
 
 
 def no_soft_edges() -> UsageError:

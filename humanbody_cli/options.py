@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import stat
 from collections.abc import Callable
@@ -68,6 +69,26 @@ def group(name: str, build: Callable[..., Any], *options: Callable[[F], F]) -> C
     return decorate
 
 
+class FiniteRange(click.FloatRange):
+    """A range of numbers; not a number and infinity, which click lets pass, lie in none."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """A finite number of the range."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return number
+
+
+def whole_number(text: str) -> int | None:
+    """Plain decimal digits as a number; ``None`` for anything else.
+
+    Python's own ``int`` takes digits of every script, signs, spaces and underscores, and refuses
+    more than 4300 digits.
+    """
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
+
+
 class Qps(click.ParamType):
     """Calls a second, or ``auto``."""
 
@@ -96,17 +117,13 @@ class ShardType(click.ParamType):
         if isinstance(value, Shard):
             return value
         index, _, count = str(value).partition("/")
-        if not (
-            index.isdecimal()
-            and count.isdecimal()
-            and str(value).isascii()
-            and 1 <= int(index) <= int(count)
-        ):
+        part, parts = whole_number(index), whole_number(count)
+        if part is None or parts is None or not 1 <= part <= parts:
             self.fail(f"{value!r} is no part I/N with 1 <= I <= N, as in 2/4", param, ctx)
-        return Shard(int(index), int(count))
+        return Shard(part, parts)
 
 
-_positive = click.FloatRange(min=0, max=86400, min_open=True)
+_positive = FiniteRange(min=0, max=86400, min_open=True)
 
 
 def _inputs(settings: InputSettings) -> InputSettings:
@@ -114,6 +131,8 @@ def _inputs(settings: InputSettings) -> InputSettings:
         raise UsageError("nothing to do: name photos or folders, or give --from-file LIST")
     if settings.from_file is not None:
         _check_list(settings.from_file, settings.inputs)
+    elif settings.nul:
+        raise UsageError("-0 says how the names in a list end; give --from-file LIST too")
     _check_base(settings)
     _check_name(settings)
     return settings
@@ -121,7 +140,7 @@ def _inputs(settings: InputSettings) -> InputSettings:
 
 def _check_list(path: str, inputs: tuple[str, ...]) -> None:
     if path != "-" and not os.path.exists(path):
-        raise UsageError(f"--from-file {path}: there is no such file")
+        raise UsageError(f"--from-file {path}: there is no such file; check the path")
     if "-" in inputs and is_stdin(path):
         raise UsageError("stdin cannot be both the list (--from-file -) and a photo (-)")
 
@@ -223,7 +242,10 @@ def _from_file(path: Path) -> Credentials:
         open_to_all = path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
-        raise UsageError(f"--credentials {path}: cannot be read: {reason}") from None
+        raise UsageError(
+            f"--credentials {path}: cannot be read: {reason}; check the path and its permissions, "
+            "and that it is a text file with api_key=... and api_secret=..."
+        ) from None
     if open_to_all:
         click.echo(f"hbseg: {path} can be read by others; chmod 600 {path}", err=True)
     try:
@@ -247,6 +269,56 @@ def _sound(key: str, secret: str, where: str) -> Credentials:
 def _pairs(text: str) -> dict[str, str]:
     words = [word for word in text.split() if "=" in word]
     return dict(word.split("=", 1) for word in words)
+
+
+def _local(
+    model: str | None,
+    preset: str | None,
+    mean: str | None,
+    std: str | None,
+    side: int | None,
+    threads: int | None,
+) -> LocalSettings:
+    feeding = {"--preset": preset, "--mean": mean, "--std": std, "--side": side}
+    given = [name for name, value in feeding.items() if value is not None]
+    if model is not None:
+        _check_model(model)
+    elif given:
+        raise UsageError(
+            f"{' and '.join(given)} can be given only for a model of your own; add --model "
+            f"FILE.onnx, or drop {'it' if len(given) == 1 else 'them'}"
+        )
+    path = Path(model) if model is not None else None
+    return LocalSettings(path, preset, mean, std, side, threads or os.cpu_count() or 1)
+
+
+def _check_model(path: str) -> None:
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(
+            f"--model {path}: cannot be read: {reason}; check the path and its permissions"
+        ) from error
+    except ValueError:  # a NUL byte
+        raise UsageError(f"--model {path!r} is no path of a file") from None
+    if not os.path.isfile(path):
+        raise UsageError(f"--model {path}: this is no file; give an .onnx file")
+
+
+def engine_choice(engine: str, local: LocalSettings) -> EngineChoice:
+    """The engine that was asked for.
+
+    Raises:
+        UsageError: the API was asked for together with a model, which it would not use.
+    """
+    choice = EngineChoice(engine)
+    if choice is EngineChoice.API and local.model is not None:
+        raise UsageError(
+            f"--engine api does not use --model {local.model}; drop one of the two "
+            "(or unset HBSEG_ENGINE or HBSEG_MODEL)"
+        )
+    return choice
 
 
 inputs = group(
@@ -313,7 +385,7 @@ output = group(
     option("--retry-failed", is_flag=True, help="Try photos again that failed for good."),
     option(
         "--lock-wait",
-        type=click.FloatRange(min=0),
+        type=FiniteRange(min=0),
         default=0.0,
         metavar="S",
         help="Wait so many seconds for another run on OUT to end.",
@@ -371,10 +443,12 @@ api = group(
 
 local = group(
     "local",
-    lambda model, preset, mean, std, side, threads: LocalSettings(
-        Path(model) if model else None, preset, mean, std, side, threads or os.cpu_count() or 1
+    _local,
+    option(
+        "--model",
+        metavar="FILE.onnx",
+        help="A segmentation model of your own, run on this machine: nothing is sent.",
     ),
-    option("--model", metavar="FILE.onnx", help="A segmentation model of your own."),
     option(
         "--preset",
         metavar="NAME",
@@ -396,7 +470,7 @@ engine = option(
     type=click.Choice([choice.value for choice in EngineChoice]),
     default=EngineChoice.AUTO.value,
     show_default=True,
-    help="auto: the API where a key is set, else the embedded engine.",
+    help="auto: the API where a key is set and no --model, else the engine on this machine.",
 )
 
 verbosity = group(

@@ -80,8 +80,16 @@ def background(text: str | None) -> tuple[int, int, int] | Image.Image | None:
     except (OSError, PhotoError) as error:
         raise UsageError(
             f"--background {text!r} is neither a colour (white, #1e90ff) nor a picture that can "
-            f"be read: {error}"
+            f"be read: {_why(error)}"
         ) from error
+
+
+def _why(error: OSError | PhotoError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file; check the colour's name or the path"
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}; check the path and its permissions"
+    return str(error)
 
 
 def compose_one(pixels: Image.Image, mask: Image.Image, recipe: Recipe) -> Image.Image:

@@ -162,9 +162,10 @@ def test_asking_for_the_api_without_a_key_exits_4(hbseg: Hbseg, photos: Path) ->
 def test_without_the_extra_and_without_a_key_it_says_what_to_install(
     hbseg: Hbseg, photos: Path, tmp_path: Path
 ) -> None:
-    """Where onnxruntime cannot be imported: one sentence, exit 4."""
+    """Where onnxruntime is not there: one sentence, exit 4."""
     (tmp_path / "block" / "onnxruntime").mkdir(parents=True)
-    (tmp_path / "block" / "onnxruntime" / "__init__.py").write_text("raise ImportError('blocked')")
+    missing = "raise ModuleNotFoundError('blocked')"
+    (tmp_path / "block" / "onnxruntime" / "__init__.py").write_text(missing)
     path = f"{tmp_path / 'block'}{os.pathsep}{ROOT}"
     ended = hbseg("segment", photos, "-o", "out", env={"PYTHONPATH": path})
     assert ended.code == 4

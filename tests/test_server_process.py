@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -134,6 +135,68 @@ def test_a_parent_that_ignores_its_children_does_not_matter() -> None:
         )
         assert server.stop() == 0
         assert not Path(f"/proc/{second}").exists()
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process has started, none where it has ended."""
+    try:
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
+    except FileNotFoundError:
+        return []
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("delay", [0.0, 0.15])
+def test_stop_while_workers_start(workers: int, delay: float) -> None:
+    """A signal that meets the server between two workers' starts, or in the midst of one, ends it
+    within a few seconds and in good order, and no worker stays."""
+    with subprocess.Popen(
+        command("--workers", "4"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert wait_for(lambda: len(_children(process.pid)) >= workers, seconds=15)
+            time.sleep(delay)
+            left = _children(process.pid)
+            process.terminate()
+            _, said = process.communicate(timeout=10)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert "Traceback" not in said
+    assert not any(Path(f"/proc/{pid}").exists() for pid in left)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.3, 0.6, 0.8])
+def test_stop_while_a_lost_worker_is_replaced(delay: float) -> None:
+    """The same from the loss of a worker until the new one answers calls."""
+    with running("--workers", "2") as server:
+        os.kill(_children(server.process.pid)[0], signal.SIGKILL)
+        time.sleep(delay)
+        server.process.terminate()
+        assert server.process.wait(10) == 0
+
+
+def test_a_worker_that_cannot_be_started_is_one_sentence() -> None:
+    """Where no further process is allowed the server says which limit to raise, and exits 4."""
+    refuse = (
+        "import os\n"
+        "def refused(): raise BlockingIOError(11, 'Resource temporarily unavailable')\n"
+        "os.fork = refused\n"
+    )
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-c", f"{refuse}from humanbody_cli import cli; cli.main()"),
+            *("serve", "--port", "0", "--workers", "2"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 4
+    assert re.fullmatch(r"hbseg: worker 0 cannot be started: .*ulimit -u.*\n", ended.stderr)
 
 
 READ_ONLY = """

@@ -7,7 +7,6 @@ import click
 from humanbody_cli import options
 from humanbody_cli.settings import (
     ApiSettings,
-    EngineChoice,
     InputSettings,
     LocalSettings,
     OutputSettings,
@@ -46,7 +45,7 @@ def command(
             inputs=inputs,
             output=output,
             wanted=wanted,
-            engine=EngineChoice(engine),
+            engine=options.engine_choice(engine, local),
             api=api,
             local=local,
             json=json,

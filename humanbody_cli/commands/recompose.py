@@ -9,6 +9,9 @@ import click
 from humanbody_cli import options
 from humanbody_cli.settings import Edges
 
+_LONGEST = 16384
+"""Pixels that a side of a resized cutout may have at most."""
+
 
 class Box(click.ParamType):
     """``N`` or ``WxH``, pixels."""
@@ -19,11 +22,14 @@ class Box(click.ParamType):
         """A box in pixels."""
         if isinstance(value, tuple):
             return value
-        width, _, height = str(value).lower().partition("x")
-        sides = (width, height or width)
-        if not all(side.isdigit() and 1 <= int(side) <= 16384 for side in sides):
+        first, cross, second = str(value).lower().partition("x")
+        width = options.whole_number(first)
+        height = options.whole_number(second) if cross else width
+        if width is None or height is None:
             self.fail(f"{value!r} is no size such as 800 or 800x600", param, ctx)
-        return int(sides[0]), int(sides[1])
+        if not 1 <= min(width, height) <= max(width, height) <= _LONGEST:
+            self.fail(f"{value!r}: a side has 1 to {_LONGEST} pixels", param, ctx)
+        return width, height
 
 
 @click.command("recompose")
@@ -38,7 +44,7 @@ class Box(click.ParamType):
 @options.option("--crop", is_flag=True, help="Crop to the person.")
 @options.option(
     "--margin",
-    type=click.FloatRange(0, 10),
+    type=options.FiniteRange(0, 10),
     default=0.05,
     show_default=True,
     metavar="PART",

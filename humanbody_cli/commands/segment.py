@@ -8,7 +8,6 @@ from humanbody_cli import options
 from humanbody_cli.errors import UsageError
 from humanbody_cli.settings import (
     ApiSettings,
-    EngineChoice,
     InputSettings,
     LocalSettings,
     OutputSettings,
@@ -26,7 +25,7 @@ from humanbody_cli.settings import (
 @options.local
 @options.option(
     "--grace",
-    type=click.FloatRange(min=0),
+    type=options.FiniteRange(min=0),
     default=30.0,
     show_default=True,
     metavar="S",
@@ -60,7 +59,7 @@ def command(
         inputs=inputs,
         output=output,
         wanted=wanted,
-        engine=EngineChoice(engine),
+        engine=options.engine_choice(engine, local),
         api=api,
         local=local,
         json=json,

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from humanbody_cli.errors import FatalError, UsageError
+from humanbody_cli.options import FiniteRange
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,7 +75,7 @@ def _option(*names: str, **attributes: Any) -> Callable[[F], F]:
 )
 @_option(
     "--fetch-timeout",
-    type=click.FloatRange(0.1, 300),
+    type=FiniteRange(0.1, 300),
     default=10.0,
     show_default=True,
     help="Seconds that the download of an image_url may take.",

@@ -21,10 +21,14 @@ LOCAL = "local"
 
 
 def chosen_engine(settings: RunSettings) -> EngineChoice:
-    """The API when a key is configured, else the embedded engine; or what was asked for."""
+    """What was asked for; else the API where a key is configured and no model was named.
+
+    Naming a model asks for the engine that runs it: no photo of such a run is sent and paid for.
+    """
     if settings.engine is not EngineChoice.AUTO:
         return settings.engine
-    return EngineChoice.API if settings.api.credentials else EngineChoice.LOCAL
+    is_paid = settings.api.credentials is not None and settings.local.model is None
+    return EngineChoice.API if is_paid else EngineChoice.LOCAL
 
 
 def uses_api(settings: RunSettings) -> bool:
@@ -122,7 +126,8 @@ def engine_line(settings: RunSettings) -> str:
         qps = settings.api.qps
         pace = f"{qps:g} calls/s" if qps is not None else "finding the quota"
         return f"engine: API at {settings.api.shown_endpoint} ({pace})"
-    why = "" if settings.engine is EngineChoice.LOCAL else ", as no API key is set"
     model = settings.local.model
+    was_named = settings.engine is EngineChoice.LOCAL or model is not None
+    why = "" if was_named else ", as no API key is set"
     what = f"model {model.name}" if model is not None else "embedded model"
     return f"engine: {what} on this machine{why}"

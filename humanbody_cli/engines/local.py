@@ -11,7 +11,7 @@ from PIL import Image
 
 from humanbody_cli.compose import Mask
 from humanbody_cli.engines.base import Ask, Receipt, Segmentation
-from humanbody_cli.errors import no_engine
+from humanbody_cli.errors import engine_not_loaded, no_engine
 from humanbody_cli.settings import LocalSettings
 from humanbody_cli.uploads import Upload
 
@@ -23,12 +23,14 @@ def load_segmenter(settings: LocalSettings) -> Segmenter:
     """The bundled model with its recipe, or a model of the user's own.
 
     Raises:
-        FatalError: the extra is not installed, or the model cannot be used.
+        FatalError: the extra is not installed or cannot be loaded, or the model cannot be used.
     """
     try:
         from humanbody_cli.engines import onnx_model
-    except ImportError:
+    except ModuleNotFoundError:
         raise no_engine() from None
+    except ImportError as error:
+        raise engine_not_loaded(error) from error
     return onnx_model.segmenter(settings)
 
 

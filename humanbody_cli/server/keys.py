@@ -69,7 +69,10 @@ def read_keys(path: Path, qps: float | None) -> tuple[Key, ...]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise UsageError(f"cannot read the keys file {path}: {reason}") from None
+        raise UsageError(
+            f"cannot read the keys file {path}: {reason}; check --keys, and that it is a text file "
+            "with 'api_key api_secret' a line, which this user may read"
+        ) from None
     keys: dict[str, Key] = {}
     for number, line in enumerate(text.splitlines(), 1):
         # A secret may have a # in it: only whole lines are comments.

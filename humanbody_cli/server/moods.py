@@ -108,7 +108,11 @@ def _known(name: str) -> str:
     if name.upper() in names:
         return names[name.upper()]
     near = difflib.get_close_matches(name.upper(), names, 1)
-    hint = f"did you mean {names[near[0]]}?" if near else f"known are {', '.join(names.values())}"
+    hint = (
+        f"did you mean {names[near[0]]}?"
+        if near
+        else f"known are {', '.join(dict.fromkeys(names.values()))}"
+    )
     raise UsageError(f"--inject knows no {name!r}: {hint}")
 
 

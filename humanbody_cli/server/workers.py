@@ -13,12 +13,15 @@ from multiprocessing.context import ForkProcess
 from types import FrameType
 from typing import Any
 
-from humanbody_cli.errors import FatalError, HbsegError
+from humanbody_cli.errors import FatalError, HbsegError, limits_told
 from humanbody_cli.server.folders import temporary_folder
 
 Work = Callable[[int, Callable[[], None]], None]
 
 _fork = multiprocessing.get_context("fork")
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+"""The signals that stop the server."""
 
 
 class Crew:
@@ -42,7 +45,7 @@ class Crew:
         """
         with temporary_folder("hbseg-metrics-") as folder:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in _STOPPING:
                 signal.signal(number, self._stop)
             try:
                 for index in range(self._count):
@@ -54,13 +57,14 @@ class Crew:
                 self._end()
 
     def _start(self, index: int) -> None:
-        """Start a worker and wait until it answers calls."""
-        theirs: Connection[Any, Any]
-        ours, theirs = _fork.Pipe(duplex=False)
-        process = _fork.Process(target=_child, args=(self._work, index, theirs))
-        process.start()
-        theirs.close()
-        self._workers[index] = process
+        """Start a worker and wait until it answers calls; none is started any more on the way out.
+
+        Raises:
+            FatalError: the worker cannot be started.
+        """
+        ours = self._fork(index)
+        if ours is None:
+            return
         try:
             failure = ours.recv()
         except EOFError:
@@ -69,6 +73,33 @@ class Crew:
             ours.close()
         if failure:
             raise FatalError(failure)
+
+    def _fork(self, index: int) -> Connection[Any, Any] | None:
+        """Start a worker's process; the pipe that it tells its state through, ``None`` where the
+        crew is stopping.
+
+        Signals wait until the process is registered: one that came in between would reach every
+        worker but this one.
+        """
+        theirs: Connection[Any, Any]
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        try:
+            if self._stopping:
+                return None
+            ours, theirs = _fork.Pipe(duplex=False)
+            process = _fork.Process(target=_child, args=(self._work, index, theirs))
+            with theirs:
+                process.start()
+            self._workers[index] = process
+            return ours
+        except OSError as error:
+            reason = error.strerror or error
+            raise FatalError(
+                f"worker {index} cannot be started: {reason}; give fewer --workers, or raise the "
+                "limits on processes (ulimit -u, a container's pids limit) and memory"
+            ) from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
 
     def _watch(self) -> None:
         while not self._stopping:
@@ -106,13 +137,17 @@ class Crew:
 def _child(work: Work, index: int, pipe: Connection[Any, Any]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Blocked since before the fork: the parent's handler must not run here.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
 
     def ready() -> None:
         pipe.send("")
         pipe.close()
 
     try:
-        work(index, ready)
+        with limits_told():
+            work(index, ready)
     except HbsegError as error:
-        pipe.send(str(error))
+        if not pipe.closed:
+            pipe.send(str(error))
         sys.exit(error.exit_code)
