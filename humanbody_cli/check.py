@@ -51,6 +51,8 @@ def check(inputs: InputSettings, rules: Rules, *, json: bool, verbosity: int) ->
     progress.close()
     for note in walk.notes:
         progress.say(note, level=-1)
+    for note in walk.quiet_notes:
+        progress.say(note)
     if failure is None or tally.total:
         others = f"; {walk.skipped:,} other files passed over" if walk.skipped else ""
         sound, rejected = tally.finished[Status.PENDING], tally.finished[Status.REJECTED]

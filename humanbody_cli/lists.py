@@ -20,6 +20,13 @@ _BLOCK = 65536
 _IN_MEMORY = 8 * 1024 * 1024
 """Bytes of a list that are kept in memory; what is longer goes to a temporary file."""
 
+_LONGEST = 64 * 1024
+"""Bytes of a single name. No system takes a path nearly as long (Linux: PATH_MAX, 4,096), so what
+is longer is no name, and the rest of it is not worth waiting for."""
+
+_BOM = b"\xef\xbb\xbf"
+"""The UTF-8 byte order mark that some editors and PowerShell put in front of a text."""
+
 
 class Entry(NamedTuple):
     """A name of a list and its line's number, from 1."""
@@ -138,19 +145,36 @@ class NameList:
         Raises:
             UsageError: the list cannot be read, or is separated otherwise than was said.
         """
+        number = 0
+        for line in self._lines():
+            if line is None:
+                yield None
+                continue
+            number += 1
+            if name := self._name(line, number):
+                yield Entry(number, name)
+
+    def _lines(self) -> Iterator[bytes | None]:
+        """What lies between separators. Each block is searched once, however long a line is."""
         separator = b"\0" if self.nul else b"\n"
-        rest, number = b"", 0
+        line, number = bytearray(), 1
         while (block := self._read()) != b"":
             if block is None:
                 yield None
                 continue
-            *lines, rest = (rest + block).split(separator)
-            for line in lines:
-                number += 1
-                if name := self._name(line):
-                    yield Entry(number, name)
-        if name := self._name(rest):
-            yield Entry(number + 1, name)
+            if not self.nul and b"\0" in block:
+                raise UsageError(
+                    "--from-file: the list has NUL bytes between its names; give -0 too"
+                )
+            head, *others = block.split(separator)
+            line += head
+            for other in others:
+                yield bytes(line)
+                line = bytearray(other)
+            number += len(others)
+            self._check_length(line, number)
+        if line:
+            yield bytes(line)
 
     def _read(self) -> bytes | None:
         try:
@@ -158,10 +182,19 @@ class NameList:
         except OSError as error:
             raise _unreadable(self.path, error) from error
 
-    def _name(self, line: bytes) -> str:
-        if b"\0" in line:
-            raise UsageError("--from-file: the list has NUL bytes between its names; give -0 too")
+    def _name(self, line: bytes, number: int) -> str:
+        self._check_length(line, number)
+        if number == 1:
+            line = line.removeprefix(_BOM)
         return to_text(line if self.nul else line.rstrip(b"\r"))
+
+    def _check_length(self, line: bytes | bytearray, number: int) -> None:
+        if len(line) > _LONGEST:
+            one, way = ("name", "NUL-separated") if self.nul else ("line", "one a line")
+            raise UsageError(
+                f"--from-file {self.path}: {one} {number:,} has more than {_LONGEST:,} bytes; "
+                f"check that this is a list of names, {way}"
+            )
 
 
 def listed(path: str, *, nul: bool) -> Iterator[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from humanbody_cli.errors import UsageError
+
 _ENCODING = sys.getfilesystemencoding()
 _ERRORS = sys.getfilesystemencodeerrors()
 
@@ -29,10 +31,19 @@ def absolute(path: str) -> str:
 
     ``..`` behind a link is resolved to where it leads: ``link/../x.jpg`` is a file beside the
     link's target and not beside the link.
+
+    Raises:
+        UsageError: the path is relative, and the current folder is gone.
     """
-    if ".." in path and ".." in path.split(os.sep):
-        return _climbed(path)
-    plain = os.path.abspath(path)
+    try:
+        if ".." in path and ".." in path.split(os.sep):
+            return _climbed(path)
+        plain = os.path.abspath(path)
+    except FileNotFoundError as error:  # os.getcwd
+        raise UsageError(
+            f"{path}: a relative path, and the current folder has been deleted or moved away; "
+            "change to a folder that exists, or give an absolute path"
+        ) from error
     # POSIX leaves the meaning of two leading slashes open; Linux and macOS give them none.
     return "/" + plain.lstrip("/") if plain.startswith("//") else plain
 

@@ -5,6 +5,7 @@ One photo has one key and one output name in a run, whatever the ways that lead 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -28,7 +29,6 @@ from humanbody_cli.inputs import (
     is_path,
     is_second_name,
     is_url,
-    is_within,
     place_below,
     relative,
 )
@@ -36,11 +36,8 @@ from humanbody_cli.lists import listed as listed  # noqa: PLC0414 - part of what
 from humanbody_cli.names import SUFFIX, Claims, beside, folded, namer, plain_name, shortened
 from humanbody_cli.paths import NO_TIME, absolute, mtime_of, to_bytes, to_text
 from humanbody_cli.settings import InputSettings, Shard
+from humanbody_cli.tree import RECOMPOSED_MARK, RESULTS, Folder, Listing, OwnOutput
 from humanbody_cli.tree import STATE as STATE  # noqa: PLC0414 - likewise
-from humanbody_cli.tree import Folder, Listing
-
-RESULTS = ("masks", "cutouts", "recomposed")
-"""The folders of an output tree that hold what was made."""
 
 STDIN_BYTES = 256 * 1024 * 1024 + 1
 """Bytes that are read of a photo on stdin: one more than ``--fit`` agrees to take."""
@@ -92,43 +89,45 @@ class Photo(NamedTuple):
 
 @dataclass
 class Walk:
-    """What a walk passed over, for the summary. ``notes`` are sentences that the user should see:
-    folders without photos, names that were left out."""
+    """What a walk passed over, for the summary. ``notes`` are sentences that the user should see
+    even with ``-q``: folders without photos, names that were left out. ``quiet_notes`` are those
+    that ``-q`` may keep back."""
 
     skipped: int = 0
     outputs_skipped: int = 0
     notes: list[str] = field(default_factory=list)
-    _out: tuple[int, int] | None = field(default=None, repr=False)
-    _own: tuple[str, ...] = field(default=(), repr=False)
+    quiet_notes: list[str] = field(default_factory=list)
+    _own: OwnOutput | None = field(default=None, repr=False)
 
     def avoid(self, folder: str) -> None:
         """Leave the run's own output folder out, wherever the walk meets it."""
-        try:
-            status = os.stat(folder)
-        except OSError:
-            return
-        self._out = (status.st_dev, status.st_ino)
-        places = {absolute(folder), os.path.realpath(folder)}
-        self._own = tuple(os.path.join(out, name) for out in places for name in (STATE, *RESULTS))
+        with contextlib.suppress(OSError):
+            self._own = OwnOutput.of(folder)
 
-    def is_own(self, key: str) -> bool:
-        """Whether a path is one of the run's own results, or of its state."""
-        return any(is_within(key, own) for own in self._own)
+    def is_own(self, folder: str) -> bool:
+        """Whether what lies in a folder is the run's own results, or its state."""
+        return self._own is not None and self._own.holds(folder)
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, *, quiet: bool = False) -> None:
         """Keep a sentence for the user; of very many only the first."""
-        if len(self.notes) == _MOST_NOTES:
-            self.notes.append("more notes like these are left out")
-        elif len(self.notes) < _MOST_NOTES:
-            self.notes.append(text)
+        notes = self.quiet_notes if quiet else self.notes
+        if len(notes) == _MOST_NOTES:
+            notes.append("more notes like these are left out")
+        elif len(notes) < _MOST_NOTES:
+            notes.append(text)
+
+    def note_own(self, path: str) -> None:
+        """Say that results were named as photos of the run that makes them."""
+        self.note(f"{path}: results of this output folder are not photos; nothing is done with it")
 
     def folder(self, path: str, prefix: str, met: Met | None = None) -> Iterator[Photo]:
         """Every picture below a folder, by name, depth first.
 
-        Hidden entries and output trees are left out; links are followed, but not back into a folder
-        that is being walked. Photos and folders that were ``met`` before are passed by.
+        Hidden entries and output trees are left out, and so are recomposed cutouts where ``path``
+        holds none itself; links are followed, but not back into a folder that is being walked.
+        Photos and folders that were ``met`` before are passed by.
         """
-        found, skipped = 0, self.skipped
+        found, skipped, takes_recomposed = 0, self.skipped, False
         waiting = [Folder(path, absolute(path), prefix)]
         while waiting:  # a stack of our own: trees may be deeper than Python's
             folder = waiting.pop()
@@ -141,7 +140,14 @@ class Walk:
                 found += 1
                 yield from _new([_trouble_in(folder, error)], met)
                 continue
-            if listing.identity in folder.above or self._leaves_out(listing, folder, met):
+            if not folder.above:
+                takes_recomposed = listing.is_recomposed
+            if listing.is_recomposed and not takes_recomposed:
+                self._pass_recomposed(listing)
+            if listing.identity in folder.above:
+                continue
+            if self._leaves_out(listing, folder, met):
+                found += not folder.above  # it was named, and a note says what it is
                 continue
             self.skipped += listing.others
             found += len(listing.pictures) + len(listing.broken)
@@ -153,15 +159,26 @@ class Walk:
     def _leaves_out(self, listing: Listing, folder: Folder, met: Met | None) -> bool:
         """Whether a folder is the run's own output. Of others the results are taken away: they are
         no photos, unless they were named."""
-        is_out = listing.identity == self._out
+        own = self._own
+        is_out = own is not None and listing.identity == own.identity
         if is_out and folder.above:
+            return True
+        if own is not None and own.is_result(folder, listing):
+            if not folder.above:
+                self.note_own(folder.path)
             return True
         if is_out or (listing.is_output and folder.above):
             self.outputs_skipped += not is_out
             listing.folders = [name for name in listing.folders if name not in RESULTS]
-        elif met is not None:
+        elif met is not None and not listing.passed_by:
             met.walks(folder.absolute)
         return False
+
+    def _pass_recomposed(self, listing: Listing) -> None:
+        """Take the recomposed cutouts away: they are no photos, unless their folder was named."""
+        self.outputs_skipped += 1
+        self.skipped += len(listing.pictures)
+        listing.pictures, listing.passed_by = [], True
 
     def note_empty(self, path: str, others: int = 0) -> None:
         """Say that a folder that was named holds no photo: its disk may not be there."""
@@ -170,7 +187,7 @@ class Walk:
 
     def is_empty(self, path: str) -> bool:
         """Whether nothing below a folder would be found."""
-        other = Walk(_out=self._out)
+        other = Walk(_own=self._own)
         return next(other.folder(path, ""), None) is None
 
 
@@ -229,11 +246,13 @@ def check_inputs(settings: InputSettings) -> None:
     """See to it that what was named on the command line is there, before anything is made.
 
     Raises:
-        UsageError: something is not.
+        UsageError: something is not, or the current folder is gone.
     """
     for name in settings.inputs:
         if is_path(name) and not os.path.lexists(name):
             raise UsageError(f"{name}: there is no such file or folder; check the path")
+        if is_path(name):
+            absolute(name)  # fails where the current folder is gone
 
 
 def is_piped(settings: InputSettings) -> bool:
@@ -275,6 +294,7 @@ class _Finder:
         self.met: Met | None = None
         self.took_stdin = False
         self.beside: tuple[str, set[str]] = ("", set())
+        self.results: tuple[str | None, bool] = (None, False)
 
     def photos(self) -> Iterator[Photo]:
         check_inputs(self.settings)
@@ -312,6 +332,9 @@ class _Finder:
 
     def _file(self, one: Input, taken: set[str]) -> Iterator[Photo]:
         """What is no folder. It steps aside of the names that belong to a folder's photos."""
+        if is_path(one.name) and self.walk.is_own(os.path.dirname(one.key)):
+            self.walk.note_own(one.name)
+            return
         for photo in self._photo(one.name):
             if one.nested:  # and its folder's walk has left it out
                 taken = self._taken_beside(os.path.dirname(one.key))
@@ -357,7 +380,9 @@ class _Finder:
                 else:
                     yield from self._path(entry.name, bases)
         if entry is None:
-            self.walk.note(f"--from-file {path}: it names nothing")
+            # A `find` without a match is a usual night for a job; a file is written on purpose.
+            quiet = is_piped(self.settings)
+            self.walk.note(f"--from-file {path}: it names nothing", quiet=quiet)
 
     def _based(
         self, names: lists.NameList, spool: lists.Spool
@@ -381,16 +406,25 @@ class _Finder:
         key = absolute(name)
         if self.met.has_met(key):
             return
-        if self.walk.is_own(key):
+        is_folder = os.path.isdir(name)
+        if self._is_result(os.path.dirname(name)) or (is_folder and self._is_result(name)):
             self.walk.skipped += 1
             return
         place = place_below(bases, key)
-        if not os.path.isdir(name):
+        if not is_folder:
             for photo in self._photo(name):
                 yield self._called(photo, os.path.join(os.path.dirname(place), photo.name))
         elif not self.met.has_walked(key) and not is_second_name(self.reals, name, self.walk.note):
             prefix = place + "/" if place else ""
             yield from self._claimed(self.walk.folder(name, prefix, self.met), keep=True)
+
+    def _is_result(self, folder: str) -> bool:
+        """Whether what a list names in a folder was made by hbseg. What `find` lists is not named
+        on purpose, so recomposed cutouts are passed by here too."""
+        if self.results[0] != folder:  # once for the files of a folder, which a list has together
+            marked = os.path.lexists(os.path.join(folder, RECOMPOSED_MARK))
+            self.results = (folder, marked or self.walk.is_own(folder or os.curdir))
+        return self.results[1]
 
 
 def _taken_at_root(named: Named) -> set[str]:

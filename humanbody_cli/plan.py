@@ -127,7 +127,7 @@ class _Planner:
         walk = Walk()
         walk.avoid(self._root)
         each(self._due(walk), self._examined, self._count)
-        for note in walk.notes:
+        for note in (*walk.notes, *walk.quiet_notes):
             self._progress.say(note)
         self._plan.skipped = walk.skipped
         self._plan.seconds = _seconds(self._plan, self._settings)

@@ -18,7 +18,7 @@ from PIL import Image, ImageColor, ImageOps
 
 from humanbody_cli import compose, ownership, pictures, png, proof, reading, results, seals, streams
 from humanbody_cli.compose import Mask
-from humanbody_cli.errors import OutputError, PhotoError, UsageError
+from humanbody_cli.errors import OutputError, PhotoError, UsageError, output_error
 from humanbody_cli.journal import Journal
 from humanbody_cli.names import SUFFIX
 from humanbody_cli.outcomes import Outcome, Status, json_line
@@ -28,6 +28,7 @@ from humanbody_cli.progress import Progress
 from humanbody_cli.publish import CUTOUTS, MASKS, Publisher, always
 from humanbody_cli.settings import Edges
 from humanbody_cli.tally import Tally
+from humanbody_cli.tree import RECOMPOSED_MARK, is_picture
 
 RECOMPOSED = "recomposed"
 MASK_GONE = "MASK_GONE"
@@ -174,6 +175,11 @@ def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbo
         progress.close()
         if tally.total:
             progress.say(f"{tally.counts()}, in {target.folder}")
+        for folder in target.mixed:
+            progress.say(
+                f"{folder}: holds other pictures too, so hbseg segment, run over it, takes these "
+                "cutouts for photos"
+            )
     if not tally.total:
         progress.say(f"nothing to do: no photo in {journal.root} is done")
     return tally.exit_code()
@@ -193,7 +199,11 @@ def _in_order(
 
 
 class _Target:
-    """The folder that recomposed cutouts go to, where nothing is replaced but earlier ones."""
+    """The folder that recomposed cutouts go to, where nothing is replaced but earlier ones.
+
+    Each folder of it gets a mark, by which walks know that its pictures are no photos; ``mixed``
+    are those without, for they hold pictures of somebody else's too.
+    """
 
     def __init__(self, journal: Journal, folder: str, format: str) -> None:  # noqa: A002 - its name
         self.folder = folder
@@ -201,6 +211,9 @@ class _Target:
         self._format = format
         self._publisher = Publisher(folder, durable=False)
         self._sources: frozenset[tuple[int, int]] = frozenset()
+        self._photo_folders: frozenset[tuple[int, int]] = frozenset()
+        self._ready: set[str] = set()
+        self.mixed: list[str] = []
         self._written: set[tuple[int, int]] = set()
         self._guard = threading.Lock()
 
@@ -215,9 +228,11 @@ class _Target:
             UsageError: photos, masks or cutouts would be replaced or added to.
             OutputError: another file would be, or the folder cannot be made.
         """
-        self._check_folder(self.folder)
         if os.path.isdir(self.folder):
             self._sources = frozenset(_identities(self._journal))
+            self._photo_folders = frozenset(_folder_identities(self._journal))
+        self._check_folder(self.folder)
+        if os.path.isdir(self.folder):
             for _ in _in_order(pool, self._check, self._places(), ahead):
                 pass
         try:
@@ -239,6 +254,8 @@ class _Target:
         path = self._publisher.path("", name)
         with self._guard:  # two names may be one place: the later photo has to see the earlier one
             self._check_again(path)
+            self._make_ready(self.folder)
+            self._make_ready(os.path.dirname(path))
             self._publisher.publish("", name, data, may_replace=always)
             self._written.add(_identity(os.lstat(path)))
         return path
@@ -251,6 +268,26 @@ class _Target:
             self._check(path)
         except (UsageError, OutputError) as error:  # it came to be there only now
             raise PhotoError(NAME_TAKEN, str(error)) from error
+
+    def _make_ready(self, folder: str) -> None:
+        """Make a folder and mark it, unless it holds other pictures, which may be photos.
+
+        Raises:
+            OutputError: the disk does not take it.
+        """
+        if folder in self._ready:
+            return
+        mark = os.path.join(folder, RECOMPOSED_MARK)
+        try:
+            os.makedirs(folder, exist_ok=True)
+            if not os.path.lexists(mark):
+                if _holds_only_own(folder):
+                    Path(mark).touch()
+                else:
+                    self.mixed.append(folder)
+        except OSError as error:
+            raise output_error(mark, error) from error
+        self._ready.add(folder)
 
     def _places(self) -> Iterator[str]:
         last = self.folder
@@ -271,6 +308,12 @@ class _Target:
                 f"--into {self.folder}: only hbseg segment writes to {guarded}; "
                 "choose another folder"
             )
+        with contextlib.suppress(OSError):  # not there yet
+            if _identity(os.stat(folder)) in self._photo_folders:
+                raise UsageError(
+                    f"--into {self.folder}: {folder} holds photos of {self._journal.root}, and "
+                    "cutouts beside them would be taken for photos; choose another folder"
+                )
 
     def _check(self, path: str) -> None:
         with contextlib.suppress(OSError):
@@ -286,6 +329,24 @@ def _identities(journal: Journal) -> Iterator[tuple[int, int]]:
     for outcome in journal.outcomes(absolute=True):
         with contextlib.suppress(OSError, ValueError):  # gone, or no file
             yield _identity(os.stat(outcome.source))
+
+
+def _folder_identities(journal: Journal) -> Iterator[tuple[int, int]]:
+    """The folders that a journal's photos are found in, but for photos that are gone."""
+    last = None
+    for outcome in journal.outcomes(absolute=True):
+        folder = os.path.dirname(outcome.source)
+        if folder != last and os.path.lexists(outcome.source):
+            last = folder
+            with contextlib.suppress(OSError, ValueError):
+                yield _identity(os.stat(folder))
+
+
+def _holds_only_own(folder: str) -> bool:
+    """Whether every picture in a folder is a recomposed cutout as hbseg wrote it."""
+    with os.scandir(folder) as entries:
+        pictures = [entry.path for entry in entries if is_picture(entry.name)]
+    return all(ownership.is_own(path, SEAL) for path in pictures)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

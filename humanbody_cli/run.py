@@ -202,6 +202,8 @@ class _Run:
     def _summarise(self) -> None:
         for note in self.walk.notes:
             self.progress.say(note, level=-1)
+        for note in self.walk.quiet_notes:
+            self.progress.say(note)
         calls = self.gate.calls if self.gate else 0
         if self.stop.reason is None or calls or self.tally.total or self.tally.passed:
             self._summarise_photos(calls)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from humanbody_cli.names import folder_aliases
+from humanbody_cli.paths import absolute
 
 PICTURE_SUFFIXES = frozenset(
     "jpg jpeg jpe jfif png webp heic heif hif avif tif tiff bmp gif".split()
@@ -21,12 +23,19 @@ _USUAL = (".jpg", ".JPG", ".jpeg", ".png")
 STATE = ".hbseg"
 """The folder in an output tree where its state lives."""
 
+RESULTS = ("masks", "cutouts", "recomposed")
+"""The folders of an output tree that hold what was made."""
+
+RECOMPOSED_MARK = ".hbseg-recomposed"
+"""An empty file in each folder that holds recomposed cutouts, wherever `hbseg recompose` put it."""
+
 
 @dataclass
 class Listing:
     """What is in a folder: names by order, for entries of a hundred thousand files take 100 MB.
 
     ``broken`` are entries that may be folders and cannot be looked at, each with the reason.
+    ``passed_by`` tells that pictures were taken away because they are results.
     """
 
     identity: tuple[int, int]
@@ -35,6 +44,8 @@ class Listing:
     broken: list[tuple[str, OSError]] = field(default_factory=list)
     others: int = 0
     is_output: bool = False
+    is_recomposed: bool = False
+    passed_by: bool = False
 
     def sort_out(self, entries: Iterable[os.DirEntry[str]]) -> None:
         """Tell pictures, folders and the rest apart."""
@@ -42,6 +53,7 @@ class Listing:
             name = entry.name
             if name[0] == ".":
                 self.is_output |= name == STATE
+                self.is_recomposed |= name == RECOMPOSED_MARK
                 continue
             try:
                 is_folder = not entry.is_file(follow_symlinks=False) and entry.is_dir()
@@ -67,6 +79,58 @@ class Listing:
             self.pictures.append(name)
         else:
             self.broken.append((name, error))
+
+
+@dataclass(frozen=True)
+class OwnOutput:
+    """The output folder of the run itself, whose results are no photos whatever leads to them: its
+    masks and cutouts may be links to another disk, or lie under a second mount point."""
+
+    root: str
+    identity: tuple[int, int]
+    places: tuple[str, ...]
+    """The absolute paths of its state and results, as they are spelled and with links resolved."""
+
+    @classmethod
+    def of(cls, root: str) -> OwnOutput:
+        """The output folder ``root``.
+
+        Raises:
+            OSError: it is not there.
+        """
+        status = os.stat(root)
+        kinds = [os.path.join(root, kind) for kind in (STATE, *RESULTS)]
+        places = dict.fromkeys(
+            path for kind in kinds for path in (absolute(kind), os.path.realpath(kind))
+        )
+        return cls(root, (status.st_dev, status.st_ino), tuple(places))
+
+    def holds(self, folder: str) -> bool:
+        """Whether what lies in a folder is a result, or the state: its links are followed."""
+        return self.names(absolute(folder)) or self.names(os.path.realpath(folder))
+
+    def names(self, key: str) -> bool:
+        """Whether an absolute path is spelled as one of a result or of the state."""
+        return any(key == own or key.startswith(own + os.sep) for own in self.places)
+
+    def is_result(self, folder: Folder, listing: Listing) -> bool:
+        """Whether a folder of a walk is, or lies in, one of results or of the state.
+
+        These may come to be there during the run, so they are looked at anew. Below a folder that
+        is none of them only a link, or a mount, leads into them.
+        """
+        if listing.identity in self._identities():
+            return True
+        is_entry = not folder.above or os.path.islink(folder.path)
+        return is_entry and self.names(os.path.realpath(folder.path))
+
+    def _identities(self) -> set[tuple[int, int]]:
+        found = set()
+        for kind in (STATE, *RESULTS):
+            with contextlib.suppress(OSError):
+                status = os.stat(os.path.join(self.root, kind))
+                found.add((status.st_dev, status.st_ino))
+        return found
 
 
 def is_picture(name: str) -> bool:

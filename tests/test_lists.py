@@ -283,3 +283,59 @@ def test_wrong_names_and_bases(
     assert ended.code == 2
     assert said in ended.err
     assert not (tmp_path / "out").exists()
+
+
+# -- what is no list of names ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nul", [False, True])
+def test_a_byte_order_mark_is_not_part_of_the_first_name(nul: bool) -> None:
+    """Editors and PowerShell put one in front: the first photo is found, and the base stays."""
+    end = b"\0" if nul else b"\r\n"
+    script = Script([(0, b"\xef\xbb"), (0, b"\xbf/p/a.jpg" + end), (0, b"\xef\xbb\xbfb.jpg")])
+    names = [entry and entry.name for entry in NameList(script, "-", nul).entries()]
+    assert names == ["/p/a.jpg", "\ufeffb.jpg"]
+    assert list(NameList(Script([(0, b"\xef\xbb\xbf")]), "-", nul).entries()) == []
+
+
+@pytest.mark.parametrize(
+    ("block", "nul", "said"),
+    [
+        (b"x" * 65536, False, r"line 3 has more than 65,536 bytes; check that .* one a line"),
+        (b"x" * 65536, True, r"name 3 has more than 65,536 bytes; check that .* NUL-separated"),
+        (b"\0" * 65536, False, "give -0 too"),
+    ],
+)
+def test_what_has_no_separators_is_refused_early(block: bytes, nul: bool, said: str) -> None:
+    """An endless pipe, or a picture given as the list: it is refused within three blocks, and not
+    read into memory until a separator comes."""
+    separator = b"\0" if nul else b"\n"
+    first = b"a.jpg" + separator + separator
+    script = Script([(0, first), *[(0, block)] * 1000])
+    with pytest.raises(UsageError, match=said):
+        list(NameList(script, "l", nul).entries())
+    assert len(script.events) >= 997
+
+
+def test_a_name_may_come_in_any_pieces() -> None:
+    """Wherever blocks end, names, their numbers and empty lines are the same."""
+    text = b"\na.jpg\n\nlong" + b"g" * 300 + b".jpg\nlast"
+    whole = list(NameList(Script([(0, text)]), "-", nul=False).entries())
+    assert [entry and entry.number for entry in whole] == [2, 4, 5]
+    for size in (1, 2, 3, 7, 100):
+        pieces = [(0.0, text[at : at + size]) for at in range(0, len(text), size)]
+        assert list(NameList(Script(pieces), "-", nul=False).entries()) == whole
+
+
+def test_an_empty_piped_list_is_silent_with_q(hbseg: Hbseg, photos: Path, tmp_path: Path) -> None:
+    """A nightly ``find`` without a match says nothing under -q; a folder without photos does."""
+    arguments = ("--from-file", "-", "-0", "--base", "photos")
+    loud = hbseg("segment", *arguments, "-o", "out")
+    assert (loud.code, "it names nothing" in loud.err) == (0, True)
+    for command in (("segment", "-o", "out"), ("check",)):
+        ended = hbseg(command[0], *arguments, *command[1:], "-q")
+        assert (ended.code, ended.out, ended.err) == (0, "", "")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "list").touch()
+    assert "is it mounted?" in hbseg("segment", "empty", "-o", "out", "-q").err
+    assert "names nothing" in hbseg("segment", "--from-file", "list", "-o", "out", "-q").err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Hbseg
 from hypothesis import given
 from hypothesis import strategies as st
 from test_photos import common_user, fill, found
@@ -198,3 +199,26 @@ def test_folders_that_differ_in_case_do_not_mix(tmp_path: Path) -> None:
     fill(tmp_path, "A/x.jpg", "a/x.jpg", "a/deep/y.jpg", "b/x.jpg")
     names = [photo.name for photo in found(tmp_path)]
     assert names == ["A~559aead0/x.png", "a/x.png", "a/deep/y.png", "b/x.png"]
+
+
+@pytest.mark.parametrize("command", ["segment", "plan", "check"])
+@pytest.mark.parametrize("name", [".", "..", "x/../y", "list"])
+def test_a_deleted_working_folder_is_told(hbseg: Hbseg, command: str, name: str) -> None:
+    """Relative names have no meaning there: one sentence and exit 2, whatever names them."""
+    gone = hbseg.cwd / "gone"
+    gone.mkdir()
+    listed = ["--from-file", "-"] if name == "list" else [name]
+    out = [] if command == "check" else ["-o", str(hbseg.cwd / "out")]
+    words = shlex.join([sys.executable, "-m", "humanbody_cli", command, *listed, *out])
+    ended = subprocess.run(
+        ["sh", "-c", f"rmdir {shlex.quote(str(gone))} && exec {words}"],
+        cwd=gone,
+        env=hbseg.environment(),
+        input="a.jpg\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert "current folder has been deleted" in ended.stderr or "no such file" in ended.stderr
