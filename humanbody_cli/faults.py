@@ -68,6 +68,13 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def content_length(headers: httpx.Headers) -> int:
+    """Content-Length in bytes; 0 where it is missing or makes no sense."""
+    text = headers.get("Content-Length", "")
+    # Long runs of digits are slow to convert, and past any limit anyway.
+    return int(text[:20]) if text.isascii() and text.isdigit() else 0
+
+
 def certificates_fault() -> str | None:
     """What is wrong with the certificates that the environment names; ``None`` where nothing is.
 

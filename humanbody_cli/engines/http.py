@@ -19,7 +19,13 @@ import httpx
 from humanbody_cli.deadlines import within
 from humanbody_cli.engines.budget import Room
 from humanbody_cli.errors import FatalError
-from humanbody_cli.faults import UNCONNECTED, certificates_fault, explain, never_passes
+from humanbody_cli.faults import (
+    UNCONNECTED,
+    certificates_fault,
+    content_length,
+    explain,
+    never_passes,
+)
 from humanbody_cli.protocol import answers
 from humanbody_cli.protocol.requests import Multipart
 from humanbody_cli.protocol.text import printable
@@ -135,7 +141,11 @@ class Http:
             status = response.status_code
             if not answers.is_success(response.status_code):
                 return status, await _beginning(response, MOST_OF_A_PAGE, room)
-            body = None if _announced(response) > most else await _read(response, most, room)
+            body = (
+                None
+                if content_length(response.headers) > most
+                else await _read(response, most, room)
+            )
             if body is None:
                 raise _too_long(status, most)
             encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
@@ -186,13 +196,6 @@ def _tls_context() -> ssl.SSLContext:
     if fault is not None:
         raise FatalError(fault)
     return ssl.create_default_context()
-
-
-def _announced(response: httpx.Response) -> int:
-    """Content-Length in bytes; 0 where it is missing or makes no sense."""
-    text = response.headers.get("Content-Length", "")
-    # Long runs of digits are slow to convert, and past any limit anyway.
-    return int(text[:20]) if text.isascii() and text.isdigit() else 0
 
 
 async def _read(response: httpx.Response, most: int, room: Room) -> bytes | None:
