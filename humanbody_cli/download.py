@@ -21,14 +21,19 @@ import httpx
 
 from humanbody_cli.deadlines import within
 from humanbody_cli.errors import PhotoError
-from humanbody_cli.faults import certificates_fault, content_length, explain, never_passes
+from humanbody_cli.faults import (
+    MAX_PORT,
+    certificates_fault,
+    content_length,
+    explain,
+    never_passes,
+)
 from humanbody_cli.protocol import codes
 
 SECONDS = 30.0
 """From the look-up of the name to the last byte, redirects included."""
 
 MAX_REDIRECTS = 20
-MAX_PORT = 65535
 
 BEGINNING = 256 * 1024
 """Bytes that are read of a photo whose server announces too many: enough for the header."""

@@ -11,6 +11,8 @@ import httpx
 
 from humanbody_cli.protocol.text import printable
 
+MAX_PORT = 65535
+
 FAULTS: tuple[tuple[type[httpx.TransportError], str], ...] = (
     (httpx.ConnectTimeout, "no connection within the time limit"),
     (httpx.ReadTimeout, "no answer within the time limit"),

@@ -18,8 +18,9 @@ import httpx
 
 from humanbody_cli.deadlines import within
 from humanbody_cli.engines.budget import Room
-from humanbody_cli.errors import FatalError
+from humanbody_cli.errors import FatalError, UsageError
 from humanbody_cli.faults import (
+    MAX_PORT,
     UNCONNECTED,
     certificates_fault,
     content_length,
@@ -27,9 +28,10 @@ from humanbody_cli.faults import (
     never_passes,
 )
 from humanbody_cli.protocol import answers
+from humanbody_cli.protocol.limits import SEGMENT_PATH
 from humanbody_cli.protocol.requests import Multipart
 from humanbody_cli.protocol.text import printable
-from humanbody_cli.settings import Timeouts
+from humanbody_cli.settings import Timeouts, without_password
 
 _CONNECTIONS = 16
 """Per client. At .6 s of latency and 100 in flight: one client 29 photos a second, seven 102."""
@@ -94,14 +96,16 @@ class Http:
     """Posts to one URL over as many connections as are needed.
 
     Raises:
+        UsageError: nothing can be called at the URL.
         FatalError: the environment's certificates or proxy cannot be used.
     """
 
     def __init__(self, url: str, timeouts: Timeouts) -> None:
         _spare_failing_imports()
-        self._url = url
+        self._url = _usable(url)
         self._timeouts = timeouts
-        self._tls = _tls_context() if url.lower().startswith("https:") else None
+        self._tls = _tls_context() if self._url.scheme == "https" else None
+        self._was_answered = False
         # Made at once: what is wrong with the environment shows before the first call.
         self._clients = [_Client(self._new_client())]
 
@@ -122,7 +126,7 @@ class Http:
             return await within(limit, self._exchange(client.http, request, most, room))
         except httpx.TransportError as error:
             raise NoAnswer(
-                explain(error),
+                self._in_words(error),
                 connected=not isinstance(error, UNCONNECTED),
                 advice=never_passes(error),
             ) from error
@@ -138,6 +142,7 @@ class Http:
         async with http.stream(
             "POST", self._url, content=request.body, headers=headers
         ) as response:
+            self._was_answered = True
             status = response.status_code
             if not answers.is_success(response.status_code):
                 return status, await _beginning(response, MOST_OF_A_PAGE, room)
@@ -153,6 +158,14 @@ class Http:
                 await room.grow(most)
                 body = _inflated(status, body, encoding, most)
             return status, body
+
+    def _in_words(self, error: httpx.TransportError) -> str:
+        """The fault. A server that expects TLS answers plain HTTP with bytes that are none."""
+        words = explain(error)
+        is_garbled = isinstance(error, httpx.RemoteProtocolError) and not self._was_answered
+        if is_garbled and self._url.scheme == "http":
+            words += "; if the server expects TLS, give --endpoint with https://"
+        return words
 
     def _least_loaded(self) -> _Client:
         client = min(self._clients, key=lambda one: one.load)
@@ -188,6 +201,27 @@ class Http:
         """Close every connection."""
         for client in self._clients:
             await client.http.aclose()
+
+
+def _usable(url: str) -> httpx.URL:
+    """The URL, parsed once for all calls.
+
+    Raises:
+        UsageError: its host or port cannot be one, as httpx, IDNA or the resolver see it.
+    """
+    try:
+        parsed = httpx.URL(url)
+        if not parsed.host:  # decoded from IDNA here, as httpx does once it connects
+            raise httpx.InvalidURL("no host")
+        if parsed.port is not None and not 0 < parsed.port <= MAX_PORT:
+            raise httpx.InvalidURL("no such port")
+        parsed.raw_host.decode("ascii").encode("idna")  # what the resolver does
+    except (httpx.InvalidURL, ValueError) as error:
+        shown = without_password(url.removesuffix(SEGMENT_PATH))
+        raise UsageError(
+            f"--endpoint {shown!r} cannot be called: check its host and port"
+        ) from error
+    return parsed
 
 
 def _tls_context() -> ssl.SSLContext:
