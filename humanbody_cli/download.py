@@ -8,18 +8,26 @@ time is over the connection is closed and the thread is free again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import io
 import os
 import ssl
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import httpx
 
 from humanbody_cli.deadlines import within
 from humanbody_cli.errors import PhotoError
-from humanbody_cli.faults import certificates_fault, explain, never_passes
+from humanbody_cli.faults import (
+    MAX_PORT,
+    certificates_fault,
+    content_length,
+    explain,
+    never_passes,
+)
 from humanbody_cli.protocol import codes
 
 SECONDS = 30.0
@@ -27,10 +35,19 @@ SECONDS = 30.0
 
 MAX_REDIRECTS = 20
 
+BEGINNING = 256 * 1024
+"""Bytes that are read of a photo whose server announces too many: enough for the header."""
 
-def download(url: str, most: int, *, seconds: float = SECONDS) -> tuple[bytes, int]:
-    """The bytes behind an http(s) address and how many there are; little more than ``most`` of them
-    where there are more.
+_END = 1.0  # seconds for what is left of a download, such as a generator, to close
+
+_Fetched: TypeAlias = tuple[bytes, "int | None"]
+
+
+def download(url: str, most: int, *, seconds: float = SECONDS) -> _Fetched:
+    """The bytes behind an http(s) address and how many there are.
+
+    Where there are more than ``most``, only a beginning is returned, with the size that the server
+    announces; ``None`` where it announces none.
 
     Raises:
         PhotoError: rejected for now: INVALID_IMAGE_URL, or IMAGE_DOWNLOAD_TIMEOUT after
@@ -49,12 +66,28 @@ def download(url: str, most: int, *, seconds: float = SECONDS) -> tuple[bytes, i
         raise _unfetched(f"it leads on more than {MAX_REDIRECTS} times") from error
     except httpx.DecodingError as error:
         raise _unfetched("what its server sent is damaged") from error
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, OverflowError) as error:
+    except Exception as error:
+        if not _is_address_fault(error):
+            raise
         # Not in words of httpx's own: they may quote the address.
         raise _unfetched("it is not a usable address") from error
 
 
-async def _fetch(url: str, most: int) -> tuple[bytes, int]:
+def _is_address_fault(error: BaseException) -> bool:
+    """Whether an error comes of an address that nothing can be fetched from.
+
+    Python's own resolver and sockets refuse some addresses that httpx lets through, with a
+    ``ValueError`` or ``OverflowError``. anyio, which tries the addresses of a name in parallel,
+    raises them as an exception group; that type is known by its attribute, being new in Python
+    3.11.
+    """
+    inner = getattr(error, "exceptions", None)
+    if isinstance(inner, tuple):
+        return all(map(_is_address_fault, inner))
+    return isinstance(error, (httpx.HTTPError, httpx.InvalidURL, ValueError, OverflowError))
+
+
+async def _fetch(url: str, most: int) -> _Fetched:
     async with _client() as client, client.stream("GET", url) as answer:
         if not answer.is_success:
             raise _unfetched(f"its server answered {answer.status_code}")
@@ -62,17 +95,30 @@ async def _fetch(url: str, most: int) -> tuple[bytes, int]:
         if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
             # Unasked for; encodings inside encodings turn kilobytes into gigabytes.
             raise _unfetched("its server sends it compressed")
-        body = bytearray()
-        async for part in answer.aiter_bytes():
-            body += part
-            if len(body) > most:
+        # The length is that of what travels, compressed or not.
+        announced = content_length(answer.headers) if encoding == "identity" else 0
+        if announced > most:
+            return await _beginning(answer, min(BEGINNING, most)), announced
+        body = await _beginning(answer, most + 1)
+        return body, len(body) if len(body) <= most else None
+
+
+async def _beginning(answer: httpx.Response, most: int) -> bytes:
+    """The first ``most`` bytes of the body, all of it where it has fewer."""
+    body = io.BytesIO()  # hands its bytes over without a copy
+    # httpx promises an iterator only, and an iterator cannot be closed.
+    generator = cast("AsyncGenerator[bytes, None]", answer.aiter_bytes())
+    async with contextlib.aclosing(generator) as parts:
+        async for part in parts:
+            body.write(part[: most - body.tell()])
+            if body.tell() >= most:
                 break
-        return bytes(body), len(body)
+    return body.getvalue()
 
 
 async def _check(request: httpx.Request) -> None:
     """Before each request, that of a redirect too: httpx lets ports through that do not exist."""
-    if (request.url.port or 0) > 65535:
+    if not 0 <= (request.url.port or 0) <= MAX_PORT:
         raise httpx.InvalidURL("no such port")
 
 
@@ -103,7 +149,7 @@ def _tls_context(file: str | None, folder: str | None) -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _run(work: Coroutine[Any, Any, tuple[bytes, int]]) -> tuple[bytes, int]:
+def _run(work: Coroutine[Any, Any, _Fetched]) -> _Fetched:
     """As `asyncio.run`, which would also wait for a look-up of a name that nobody waits for, and
     which cannot be called where an event loop runs in this thread already."""
     try:
@@ -114,12 +160,26 @@ def _run(work: Coroutine[Any, Any, tuple[bytes, int]]) -> tuple[bytes, int]:
         return thread.submit(_run_here, work).result()
 
 
-def _run_here(work: Coroutine[Any, Any, tuple[bytes, int]]) -> tuple[bytes, int]:
+def _run_here(work: Coroutine[Any, Any, _Fetched]) -> _Fetched:
     loop = asyncio.new_event_loop()
     try:
         return loop.run_until_complete(work)
     finally:
+        loop.run_until_complete(_wind_up())
         loop.close()
+
+
+async def _wind_up() -> None:
+    """Let the generators of httpx that were left open close, which takes tasks of its own: the
+    loop would report those that outlive it."""
+    await asyncio.sleep(0)  # the loop makes such a task in its next turn
+    closing = asyncio.ensure_future(asyncio.get_running_loop().shutdown_asyncgens())
+    rest = {closing, *asyncio.all_tasks()} - {asyncio.current_task()}
+    _, late = await asyncio.wait(rest, timeout=_END)
+    for task in late:
+        task.cancel()
+    if late:
+        await asyncio.wait(late, timeout=_END)
 
 
 def _timeout(why: str) -> PhotoError:

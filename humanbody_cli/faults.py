@@ -11,6 +11,8 @@ import httpx
 
 from humanbody_cli.protocol.text import printable
 
+MAX_PORT = 65535
+
 FAULTS: tuple[tuple[type[httpx.TransportError], str], ...] = (
     (httpx.ConnectTimeout, "no connection within the time limit"),
     (httpx.ReadTimeout, "no answer within the time limit"),
@@ -66,6 +68,13 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def content_length(headers: httpx.Headers) -> int:
+    """Content-Length in bytes; 0 where it is missing or makes no sense."""
+    text = headers.get("Content-Length", "")
+    # Long runs of digits are slow to convert, and past any limit anyway.
+    return int(text[:20]) if text.isascii() and text.isdigit() else 0
 
 
 def certificates_fault() -> str | None:

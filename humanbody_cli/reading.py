@@ -13,7 +13,7 @@ from humanbody_cli.decoding import unsupported
 from humanbody_cli.errors import PhotoError
 from humanbody_cli.photos import Kind, Photo
 from humanbody_cli.pictures import Picture
-from humanbody_cli.protocol import limits
+from humanbody_cli.protocol import codes, limits
 from humanbody_cli.protocol.requests import Credentials, request_size
 
 MAX_FIT_BYTES = pictures.MAX_FIT_BYTES
@@ -94,7 +94,10 @@ def read(photo: Photo, most: int) -> tuple[bytes, int]:
     if photo.kind is Kind.URL:
         from humanbody_cli.download import download
 
-        return download(photo.source, most)
+        data, announced = download(photo.source, most)
+        if announced is None:
+            raise _longer_than(most)
+        return data, announced
     try:
         return _read_file(photo.source, most)
     except OSError as error:
@@ -122,6 +125,14 @@ def _read_file(path: str, most: int) -> tuple[bytes, int]:
         return data, status.st_size if is_too_large else len(data)
     finally:
         os.close(file)
+
+
+def _longer_than(most: int) -> PhotoError:
+    """The rejection of a photo whose size nobody tells."""
+    can_fit = most < MAX_FIT_BYTES
+    advice = "use --fit to have it made smaller" if can_fit else "shrink the photo yourself"
+    message = f"it has more than {most:,} bytes, and no more are taken; {advice}"
+    return PhotoError(codes.FILE_TOO_LARGE, message, rejected=True)
 
 
 def _no_file() -> PhotoError:

@@ -31,7 +31,7 @@ FLOORS: list[set[str]] = [
     {"photos", "quota", "png", "jpeg", "decoding"},
     {"inputs", "tree"},
     {"names", "outcomes", "stopping", "streams", "lists"},
-    {"settings", "paths", "digests", "faults"},
+    {"settings", "paths", "digests", "faults", "threads"},
     {"protocol"},
     {"errors", "deadlines"},
     {"models"},

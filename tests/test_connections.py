@@ -44,6 +44,60 @@ def test_an_endpoint_that_cannot_be_reached_ends_the_run_soon(
     assert (status["failed"], status["pending"]) == (0, 4)
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://256.1.1.1", "https://xn--", "http://xn--a.invalid", "http://a..invalid", "http://.",
+     f"http://{'a' * 64}.invalid", "http://u:hush@256.1.1.1/facepp/v3", "http://[::1]:99999"],
+)  # fmt: skip
+@pytest.mark.parametrize("stdout", [False, True])
+def test_an_endpoint_that_is_none_is_a_wrong_option(
+    paid: Hbseg, photos: Path, endpoint: str, stdout: bool
+) -> None:
+    """Exit 2 and one sentence that names the option, without a password."""
+    inputs, output = (photos / "a.jpg", "-") if stdout else (photos, "out")
+    ended = paid("segment", inputs, "-o", output, "--endpoint", endpoint)
+    assert ended.code == 2, ended.err
+    shown = endpoint.replace("u:hush@", "")
+    assert ended.err.splitlines()[-1].startswith(f"hbseg: --endpoint '{shown}' ")
+    assert "Traceback" not in ended.err and "hush" not in ended.err
+
+
+def test_plain_http_to_a_server_that_expects_tls(paid: Hbseg, photos: Path) -> None:
+    """It answers with an alert, which is no HTTP: the message says to try https."""
+
+    def tls(connection: socket.socket) -> None:
+        connection.recv(1 << 16)
+        connection.sendall(b"\x15\x03\x01\x00\x02\x02\x46\r\n\r\n")
+
+    with serving(tls) as server:
+        arguments = ("segment", photos / "a.jpg", "-o", "out", "--endpoint", server.url())
+        ended = paid(*arguments, "--retries", 0)
+    assert ended.code in (3, 4), ended.err
+    assert "if the server expects TLS, give --endpoint with https://" in ended.err
+
+
+def test_a_server_that_has_answered_is_not_taken_for_one_with_tls(
+    paid: Hbseg, photos: Path
+) -> None:
+    """What breaks off after an answer in HTTP has another cause."""
+    answered: list[bool] = []
+
+    def breaks(connection: socket.socket) -> None:
+        request(connection)
+        if answered:
+            return
+        answered.append(True)
+        body = b'{"error_message": "INVALID_IMAGE_SIZE"}'
+        head = b"HTTP/1.1 400 X\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+        connection.sendall(head + body)
+
+    with serving(breaks) as server:
+        arguments = ("segment", photos, "-o", "out", "--endpoint", server.url(), "--retries", 0)
+        ended = paid(*arguments, "--qps", 100)
+    assert "does not speak HTTP" in ended.err
+    assert "https://" not in ended.err
+
+
 def test_a_server_that_comes_up_a_moment_later_is_found(
     paid: Hbseg, photos: Path, tmp_path: Path
 ) -> None:

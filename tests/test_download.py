@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,10 +17,53 @@ from conftest import Hbseg, photo
 from fake_api import FakeApi
 from odd_servers import Handler, over_tls, request, serving
 
-from humanbody_cli.download import MAX_REDIRECTS, download
+from humanbody_cli.download import BEGINNING, MAX_REDIRECTS, download
 from humanbody_cli.errors import PhotoError
 
 MOST = 1 << 20
+
+ODD_ADDRESSES = (
+    "http://127.0.0.1:-1/x.jpg",
+    "http://127.0.0.1:-99999/x.jpg",
+    "http://127.0.0.1:0/x.jpg",
+    "http://127.0.0.1:65536/x.jpg",
+    "http://127.0.0.1:99999/x.jpg",
+    "http://127.0.0.1:99999999999999999999/x.jpg",
+    "http://127.0.0.1:abc/x.jpg",
+    "http://127.0.0.1:1:2/x.jpg",
+    "http://127.0.0.1:%31/x.jpg",
+    "http://localhost:-1/x.jpg",
+    "http://localhost:65536/x.jpg",
+    "http://256.1.1.1/x.jpg",
+    "http://[::1]:-1/x.jpg",
+    "http://[::1]:65536/x.jpg",
+    "http://[::1/x.jpg",
+    "http://[::g]/x.jpg",
+    "http://[fe80::1%25no-such]/x.jpg",
+    "http://[]/x.jpg",
+    "http:///x.jpg",
+    "http://:80/x.jpg",
+    "http://@/x.jpg",
+    "http://./x.jpg",
+    "http://../x.jpg",
+    "http://a..invalid/x.jpg",
+    "http://.invalid/x.jpg",
+    "http://xn--/x.jpg",
+    "http://xn--a.invalid/x.jpg",
+    "http://" + "a" * 64 + ".invalid/x.jpg",
+    "http://" + "a." * 200 + "invalid/x.jpg",
+    "http://-a-.invalid/x.jpg",
+    "http://a_b.invalid/x.jpg",
+    "http://%00.invalid/x.jpg",
+    "http://%/x.jpg",
+    "http://ex ample.invalid/x.jpg",
+    "http://\u2603.invalid/x.jpg",
+    "http://\u00df\u200d.invalid/x.jpg",
+    "http://\ufffd.invalid/x.jpg",
+    "https://127.0.0.1:-1/x.jpg",
+    "https://xn--/x.jpg",
+)
+"""Addresses that nothing can be fetched from: ports, hosts and names that do not exist."""
 
 
 def answer(head: bytes, body: bytes = b"") -> Handler:
@@ -60,18 +105,71 @@ def test_a_redirect_is_followed() -> None:
         assert download(server.url(), MOST) == (b"ok", 2)
 
 
-def test_of_a_photo_that_is_too_large_little_more_is_read() -> None:
-    """The reading ends soon after the limit, whatever the server goes on to send."""
+def endless(head: bytes) -> Handler:
+    """A server whose answer has no end."""
 
     def handler(connection: socket.socket) -> None:
         request(connection)
-        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n")
         while True:
             connection.sendall(bytes(1 << 16))
 
-    with serving(handler) as server:
+    return handler
+
+
+def test_of_a_photo_that_is_too_large_little_more_is_read() -> None:
+    """The reading ends at the limit, whatever the server goes on to send; nobody knows the size."""
+    with serving(endless(b"")) as server:
         data, size = download(server.url(), MOST)
-        assert MOST < size == len(data) < 2 * MOST
+        assert len(data) == MOST + 1 and size is None
+
+
+def test_of_a_photo_that_is_announced_as_too_large_the_beginning_is_read() -> None:
+    """The size is what its server says; the bytes are fewer, so they never pass for the photo."""
+    with serving(endless(b"Content-Length: 4658218\r\n")) as server:
+        data, size = download(server.url(), MOST)
+    assert size == 4658218
+    assert len(data) == BEGINNING
+
+
+def test_a_photo_of_just_the_limit_is_whole() -> None:
+    """The limit itself is allowed, announced or not."""
+    with serving(answer(b"200 OK", bytes(MOST))) as server:
+        assert download(server.url(), MOST) == (bytes(MOST), MOST)
+
+    def unannounced(connection: socket.socket) -> None:
+        request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(MOST))
+
+    with serving(unannounced) as server:
+        assert download(server.url(), MOST) == (bytes(MOST), MOST)
+
+
+def test_a_long_photo_is_held_once() -> None:
+    """With ``--fit`` a photo may have 256 MB: a second copy would double what a run takes."""
+    most, block = 32 << 20, bytes(1 << 16)
+
+    def handler(connection: socket.socket) -> None:
+        request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % most)
+        for _ in range(most // len(block)):
+            connection.sendall(block)
+
+    with serving(handler) as server:
+        tracemalloc.start()
+        try:
+            data, _ = download(server.url(), most)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert len(data) == most
+    assert peak < 1.5 * most  # a buffer that grows takes an eighth more than it holds
+
+
+def test_an_address_that_httpx_lets_through_is_this_photos() -> None:
+    """Each is rejected with a sentence, and nothing but a `PhotoError` is raised."""
+    for address in ODD_ADDRESSES:
+        assert refused(address).code in ("INVALID_IMAGE_URL", "IMAGE_DOWNLOAD_TIMEOUT"), address
 
 
 def drip(before: bytes, piece: bytes) -> Handler:
@@ -198,7 +296,7 @@ def test_a_download_inside_an_event_loop() -> None:
     """A caller whose thread runs an event loop may call it too, and waits."""
     import asyncio
 
-    async def work() -> tuple[bytes, int]:
+    async def work() -> tuple[bytes, int | None]:
         return download(server.url(), MOST)
 
     with serving(answer(b"200 OK", b"photo")) as server:
@@ -231,6 +329,44 @@ def test_a_certificate_that_cannot_be_trusted_is_the_photos_trouble(
         ended = paid("segment", address, "-o", "out", "--endpoint", api.url)
     assert ended.code == 3
     assert "certificate cannot be trusted" in ended.err
+
+
+def test_no_address_ends_the_run(paid: Hbseg, api: FakeApi, photos: Path, tmp_path: Path) -> None:
+    """However odd it is, it is that photo's rejection, with a row; photos that are files are done.
+
+    None of it reaches anything, so nothing is paid for it."""
+    (tmp_path / "list.txt").write_text("\n".join(ODD_ADDRESSES) + "\n", "utf-8")
+    arguments = ("segment", photos, "--from-file", "list.txt", "-o", "out", "--endpoint", api.url)
+    ended = paid(*arguments, "--qps", 100)
+    assert ended.code == 3, ended.err
+    assert "Traceback" not in ended.err
+    status = json.loads(paid("status", "out", "--json").out)
+    assert (status["done"], status["pending"]) == (4, 0)
+    assert status["rejected"] == len(ODD_ADDRESSES)
+    assert api.stats.accepted == 4
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_photo_that_is_too_large_is_rejected_in_true_words(
+    paid: Hbseg, api: FakeApi, tmp_path: Path, announced: bool
+) -> None:
+    """The size that the server announces, or that there is more than is taken; and nothing else,
+    such as asyncio's own words, on stderr."""
+    data = photo(tmp_path / "a.jpg").read_bytes() + bytes(4_658_218)
+
+    def handler(connection: socket.socket) -> None:
+        request(connection)
+        length = b"Content-Length: %d\r\n" % len(data) if announced else b""
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n" + data)
+
+    with serving(handler) as server:
+        ended = paid("segment", f"{server.url()}/a.jpg", "-o", "out", "--endpoint", api.url)
+    assert ended.code == 3, ended.err
+    said = f"{len(data):,} bytes: at most" if announced else "more than 2,097,152 bytes"
+    assert said in ended.err
+    assert "use --fit" in ended.err
+    assert "Task was destroyed" not in ended.err and "asyncio" not in ended.err
+    assert not api.stats.calls
 
 
 @pytest.mark.parametrize("stdout", [False, True])

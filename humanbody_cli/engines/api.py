@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from concurrent.futures import ThreadPoolExecutor
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import ParamSpec, TypeVar
 
 from tenacity import (
     AsyncRetrying,
@@ -26,7 +28,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from humanbody_cli import png
+from humanbody_cli import png, threads
 from humanbody_cli.compose import Mask
 from humanbody_cli.engines.base import Ask, Receipt, Segmentation
 from humanbody_cli.engines.budget import Budget, Room
@@ -38,6 +40,9 @@ from humanbody_cli.quota.learning import Call
 from humanbody_cli.settings import ApiSettings
 from humanbody_cli.stopping import Stop
 from humanbody_cli.uploads import Upload
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _FIRST_BACKOFF = 0.5  # seconds; full jitter doubles the upper end at each further try
 _LONGEST_BACKOFF = 20.0
@@ -59,7 +64,13 @@ class _TryAgain(Exception):
 
 
 class ApiEngine:
-    """Sends photos to the HumanBody Segment API V2; every attempt, retries too, passes the gate."""
+    """Sends photos to the HumanBody Segment API V2; every attempt, retries too, passes the gate.
+
+    Raises:
+        UsageError: nothing can be called at the endpoint.
+        FatalError: the environment's certificates or proxy cannot be used, or no thread can be
+            started.
+    """
 
     name = "api"
     durable = True
@@ -73,7 +84,7 @@ class ApiEngine:
         self._endpoint = settings.shown_endpoint
         self._http = Http(settings.endpoint.rstrip("/") + limits.SEGMENT_PATH, settings.timeouts)
         self._memory = Budget()
-        self._parsers = ThreadPoolExecutor(2, thread_name_prefix="parse")
+        self._parsers = threads.started(2, "parse")  # before anything is paid for
         self._retrying = AsyncRetrying(
             stop=stop_after_attempt(settings.retries + 1),
             wait=wait_random_exponential(multiplier=_FIRST_BACKOFF, max=_LONGEST_BACKOFF),
@@ -93,8 +104,7 @@ class ApiEngine:
         An answer that an earlier run had paid for is taken instead, and counts as its one attempt.
         """
         if receipt is not None and receipt.is_there:
-            loop = asyncio.get_running_loop()
-            earlier = await loop.run_in_executor(self._parsers, self._take_up, receipt, upload, ask)
+            earlier = await self._parsed(self._take_up, receipt, upload, ask)
             if isinstance(earlier, Segmentation):
                 return replace(earlier, attempts=1)
         way = _Way(upload, ask, receipt)
@@ -156,9 +166,17 @@ class ApiEngine:
         # Refusals are small and parsed at once: the stop flag is set before any other task runs.
         if len(body) <= _SMALL:
             return self._take(status, body, way.upload, way.ask, way.receipt)
-        return await asyncio.get_running_loop().run_in_executor(
-            self._parsers, self._take, status, body, way.upload, way.ask, way.receipt
-        )
+        return await self._parsed(self._take, status, body, way.upload, way.ask, way.receipt)
+
+    async def _parsed(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What ``function`` makes of an answer, in a thread, or here where none takes it: the
+        answer was paid for."""
+        work = functools.partial(function, *args, **kwargs)
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._parsers, work)
+        except RuntimeError:  # the pool is shut down; as all its threads run, nothing is queued
+            return work()
+        return await future
 
     def _unanswered(self, call: Call, error: NoAnswer, way: _Way) -> Exception:
         """A connection that failed: another try, or the end of the run."""

@@ -18,12 +18,20 @@ import httpx
 
 from humanbody_cli.deadlines import within
 from humanbody_cli.engines.budget import Room
-from humanbody_cli.errors import FatalError
-from humanbody_cli.faults import UNCONNECTED, certificates_fault, explain, never_passes
+from humanbody_cli.errors import FatalError, UsageError
+from humanbody_cli.faults import (
+    MAX_PORT,
+    UNCONNECTED,
+    certificates_fault,
+    content_length,
+    explain,
+    never_passes,
+)
 from humanbody_cli.protocol import answers
+from humanbody_cli.protocol.limits import SEGMENT_PATH
 from humanbody_cli.protocol.requests import Multipart
 from humanbody_cli.protocol.text import printable
-from humanbody_cli.settings import Timeouts
+from humanbody_cli.settings import Timeouts, without_password
 
 _CONNECTIONS = 16
 """Per client. At .6 s of latency and 100 in flight: one client 29 photos a second, seven 102."""
@@ -88,14 +96,16 @@ class Http:
     """Posts to one URL over as many connections as are needed.
 
     Raises:
+        UsageError: nothing can be called at the URL.
         FatalError: the environment's certificates or proxy cannot be used.
     """
 
     def __init__(self, url: str, timeouts: Timeouts) -> None:
         _spare_failing_imports()
-        self._url = url
+        self._url = _usable(url)
         self._timeouts = timeouts
-        self._tls = _tls_context() if url.lower().startswith("https:") else None
+        self._tls = _tls_context() if self._url.scheme == "https" else None
+        self._was_answered = False
         # Made at once: what is wrong with the environment shows before the first call.
         self._clients = [_Client(self._new_client())]
 
@@ -116,7 +126,7 @@ class Http:
             return await within(limit, self._exchange(client.http, request, most, room))
         except httpx.TransportError as error:
             raise NoAnswer(
-                explain(error),
+                self._in_words(error),
                 connected=not isinstance(error, UNCONNECTED),
                 advice=never_passes(error),
             ) from error
@@ -132,10 +142,15 @@ class Http:
         async with http.stream(
             "POST", self._url, content=request.body, headers=headers
         ) as response:
+            self._was_answered = True
             status = response.status_code
             if not answers.is_success(response.status_code):
                 return status, await _beginning(response, MOST_OF_A_PAGE, room)
-            body = None if _announced(response) > most else await _read(response, most, room)
+            body = (
+                None
+                if content_length(response.headers) > most
+                else await _read(response, most, room)
+            )
             if body is None:
                 raise _too_long(status, most)
             encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
@@ -143,6 +158,14 @@ class Http:
                 await room.grow(most)
                 body = _inflated(status, body, encoding, most)
             return status, body
+
+    def _in_words(self, error: httpx.TransportError) -> str:
+        """The fault. A server that expects TLS answers plain HTTP with bytes that are none."""
+        words = explain(error)
+        is_garbled = isinstance(error, httpx.RemoteProtocolError) and not self._was_answered
+        if is_garbled and self._url.scheme == "http":
+            words += "; if the server expects TLS, give --endpoint with https://"
+        return words
 
     def _least_loaded(self) -> _Client:
         client = min(self._clients, key=lambda one: one.load)
@@ -180,19 +203,33 @@ class Http:
             await client.http.aclose()
 
 
+def _usable(url: str) -> httpx.URL:
+    """The URL, parsed once for all calls.
+
+    Raises:
+        UsageError: its host or port cannot be one, as httpx, IDNA or the resolver see it.
+    """
+    try:
+        parsed = httpx.URL(url)
+        if not parsed.host:  # decoded from IDNA here, as httpx does once it connects
+            raise httpx.InvalidURL("no host")
+        if parsed.port is not None and not 0 < parsed.port <= MAX_PORT:
+            raise httpx.InvalidURL("no such port")
+        parsed.raw_host.decode("ascii").encode("idna")  # what the resolver does
+    except (httpx.InvalidURL, ValueError) as error:
+        shown = without_password(url.removesuffix(SEGMENT_PATH))
+        raise UsageError(
+            f"--endpoint {shown!r} cannot be called: check its host and port"
+        ) from error
+    return parsed
+
+
 def _tls_context() -> ssl.SSLContext:
     """One for all clients: making it takes tens of milliseconds."""
     fault = certificates_fault()
     if fault is not None:
         raise FatalError(fault)
     return ssl.create_default_context()
-
-
-def _announced(response: httpx.Response) -> int:
-    """Content-Length in bytes; 0 where it is missing or makes no sense."""
-    text = response.headers.get("Content-Length", "")
-    # Long runs of digits are slow to convert, and past any limit anyway.
-    return int(text[:20]) if text.isascii() and text.isdigit() else 0
 
 
 async def _read(response: httpx.Response, most: int, room: Room) -> bytes | None:
