@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from humanbody_cli import proof, reading, results, uploads
+from humanbody_cli import proof, reading, results, threads, uploads
 from humanbody_cli.engines.base import Engine
 from humanbody_cli.errors import FatalError, HbsegError, PhotoError, Stopped
 from humanbody_cli.journal import PROOFLESS, Due, Finished, Journal, Known
@@ -59,8 +59,8 @@ class Pipeline:
     _copies: dict[str, _Turn] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._work = ThreadPoolExecutor(self.threads, thread_name_prefix="work")
-        self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="disk")
+        self._work = threads.started(self.threads, "work")
+        self._disk = threads.started(_DISK_THREADS, "disk")
 
     async def process(self, due: Due) -> Outcome:
         """One photo, whole.
