@@ -86,10 +86,14 @@ class OwnOutput:
     """The output folder of the run itself, whose results are no photos whatever leads to them: its
     masks and cutouts may be links to another disk, or lie under a second mount point."""
 
-    root: str
     identity: tuple[int, int]
+    kinds: tuple[str, ...]
+    """The folders of its state and results, which may come to be there during the run."""
+
     places: tuple[str, ...]
-    """The absolute paths of its state and results, as they are spelled and with links resolved."""
+    """The absolute paths of these, as they are spelled and with links resolved."""
+
+    _found: dict[str, tuple[int, int]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, root: str) -> OwnOutput:
@@ -103,7 +107,7 @@ class OwnOutput:
         places = dict.fromkeys(
             path for kind in kinds for path in (absolute(kind), os.path.realpath(kind))
         )
-        return cls(root, (status.st_dev, status.st_ino), tuple(places))
+        return cls((status.st_dev, status.st_ino), tuple(kinds), tuple(places))
 
     def holds(self, folder: str) -> bool:
         """Whether what lies in a folder is a result, or the state: its links are followed."""
@@ -116,8 +120,7 @@ class OwnOutput:
     def is_result(self, folder: Folder, listing: Listing) -> bool:
         """Whether a folder of a walk is, or lies in, one of results or of the state.
 
-        These may come to be there during the run, so they are looked at anew. Below a folder that
-        is none of them only a link, or a mount, leads into them.
+        Below a folder that is none of these only a link, or a mount, leads into them.
         """
         if listing.identity in self._identities():
             return True
@@ -125,12 +128,11 @@ class OwnOutput:
         return is_entry and self.names(os.path.realpath(folder.path))
 
     def _identities(self) -> set[tuple[int, int]]:
-        found = set()
-        for kind in (STATE, *RESULTS):
-            with contextlib.suppress(OSError):
-                status = os.stat(os.path.join(self.root, kind))
-                found.add((status.st_dev, status.st_ino))
-        return found
+        for path in [path for path in self.kinds if path not in self._found]:
+            with contextlib.suppress(OSError):  # not there yet
+                status = os.stat(path)
+                self._found[path] = (status.st_dev, status.st_ino)
+        return set(self._found.values())
 
 
 def is_picture(name: str) -> bool:
