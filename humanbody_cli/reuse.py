@@ -102,71 +102,52 @@ class Reuse:
     def _from_row(self, twin: Twin, photo: Photo, picture: Picture, sha256: str) -> Found | None:
         """The results of a photo with the same bytes, as they are or with a cutout to compose."""
         wanted, (known, record) = self.shape.wanted, twin
-        name = to_text(known.name)
-        mask = self._recorded(MASKS, known, known.mask_size, sha256)
+        mask = self._recorded(MASKS, known, sha256)
         cutout = None
         if known.shape in self.shape.cutouts_from:
-            cutout = self._recorded(CUTOUTS, known, known.cutout_size, sha256)
+            cutout = self._recorded(CUTOUTS, known, sha256)
         composes = wanted.cutout and cutout is None
         if (wanted.mask or composes) and mask is None:
             return None
         if composes and not _is_mask_for(mask, picture):
             return None
-        own = name == photo.name
-        return self._found(
-            mask,
-            cutout,
-            in_place=own,
-            composes=composes,
-            like=Results(
-                mask=None,
-                cutout=None,
+        own = to_text(known.name) == photo.name
+        files = {MASKS: mask, CUTOUTS: cutout}
+        in_place = {kind for kind, file in files.items() if own and file and file.in_place}
+        # What is in place is kept, wanted now or not; what is elsewhere is copied if wanted.
+        keeps_mask = wanted.mask or composes or MASKS in in_place
+        keeps_cutout = wanted.cutout or CUTOUTS in in_place
+        return Found(
+            Results(
+                mask=mask.data if mask is not None and keeps_mask else None,
+                cutout=cutout.data if cutout is not None and keeps_cutout else None,
                 coverage=record.coverage,
                 doubt=record.doubt,
                 engine=engine_of(known),
                 request_id=record.request_id,
                 image_id=record.image_id,
                 time_used=record.time_used,
-            ),
-        )
-
-    def _found(
-        self,
-        mask: bytes | None,
-        cutout: bytes | None,
-        *,
-        in_place: bool,
-        composes: bool,
-        like: Results,
-    ) -> Found:
-        """What is in place is kept, wanted now or not; what is elsewhere is copied if wanted."""
-        wanted = self.shape.wanted
-        keeps_mask = wanted.mask or in_place or composes
-        keeps_cutout = wanted.cutout or in_place
-        kinds = {MASKS: mask, CUTOUTS: cutout}
-        return Found(
-            replace(
-                like,
-                mask=mask if keeps_mask else None,
-                cutout=cutout if keeps_cutout else None,
-                in_place=frozenset(kind for kind in kinds if in_place and kinds[kind] is not None),
+                in_place=frozenset(in_place),
             ),
             composes,
         )
 
-    def _recorded(self, kind: str, known: Known, size: int | None, sha256: str) -> bytes | None:
-        """A published file that a row tells of, if it is the one that was published.
+    def _recorded(self, kind: str, known: Known, sha256: str) -> _Proved | None:
+        """A published file that a row tells of, if it is the one that was published: at its name,
+        or set aside by a run that ended before the photo's row was written.
 
         Files of earlier versions hold no proof: their row and their size have to do.
         """
-        path = self.publisher.path(kind, to_text(known.name))
-        data = _content(path) if size is not None and _size(path) == size else None
-        if data is None or len(data) != size:
+        size = known.size_of(kind)
+        if size is None:
             return None
-        if not proof.is_present(data):
-            return data
-        inside = proof.read(data)
-        return data if inside is not None and inside.sha256 == sha256 else None
+        path = self.publisher.path(kind, to_text(known.name))
+        data = _content(path) if _size(path) == size else None
+        if data is not None and not proof.is_present(data):
+            return _Proved(data, None, in_place=True)
+        made = str(self.shape.made_in(kind, known))
+        aside = self.publisher.find_aside(kind, sha256)
+        return _whole(path, True, sha256, made) or _whole(aside, False, sha256, made)
 
     def _adopted(self, photo: Photo, picture: Picture, sha256: str) -> Found | None:
         """Files that no row tells of, but that prove what they were made of: published just before
@@ -181,7 +162,7 @@ class Reuse:
                 continue
             if composes and not self._may_compose(photo, sha256, engine):
                 continue
-            if mask is not None and not _is_mask_for(mask.data, picture):
+            if mask is not None and not _is_mask_for(mask, picture):
                 continue
             return self._adoption(engine, {MASKS: mask, CUTOUTS: cutout}, picture, composes)
         return None
@@ -221,15 +202,9 @@ class Reuse:
         )
 
     def _proved(self, kind: str, photo: Photo, sha256: str, made: str) -> _Proved | None:
-        for path, in_place in self._places(kind, photo, sha256):
-            if proof.peek(path) is None:
-                continue
-            data = _content(path)
-            inside = proof.read(data) if data is not None else None
-            fits = inside is not None and (inside.sha256, inside.made) == (sha256, made)
-            if data is not None and inside is not None and fits:
-                return _Proved(data, inside.doubt, in_place)
-        return None
+        places = self._places(kind, photo, sha256)
+        found = (_whole(path, in_place, sha256, made) for path, in_place in places)
+        return next(filter(None, found), None)
 
     def _places(self, kind: str, photo: Photo, sha256: str) -> Iterator[tuple[str, bool]]:
         """Where a photo's file may be, and whether that is its own place."""
@@ -263,6 +238,17 @@ class _Proved:
     in_place: bool
 
 
+def _whole(path: str | None, in_place: bool, sha256: str, made: str) -> _Proved | None:
+    """A file that proves to be made of these bytes in this way, and is whole."""
+    if path is None or (glance := proof.peek(path)) is None:
+        return None
+    if (glance.sha256, glance.made) != (sha256, made):
+        return None
+    data = _content(path)
+    inside = proof.read(data) if data is not None else None
+    return _Proved(data, inside.doubt, in_place) if data is not None and inside else None
+
+
 def _size(path: str) -> int | None:
     try:
         return os.stat(path).st_size
@@ -278,9 +264,9 @@ def _content(path: str) -> bytes | None:
         return None
 
 
-def _is_mask_for(mask: bytes | None, picture: Picture) -> bool:
-    """Whether these are the bytes of a sound mask of the photo's size."""
+def _is_mask_for(file: _Proved | None, picture: Picture) -> bool:
+    """Whether this file is a sound mask of the photo's size."""
     try:
-        return mask is not None and bool(Mask.read(mask, picture.size))
+        return file is not None and bool(Mask.read(file.data, picture.size))
     except ValueError:
         return False
