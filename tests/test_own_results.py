@@ -305,6 +305,17 @@ def test_another_server_is_another_engine(paid: Hbseg, photos: Path, tmp_path: P
         assert len(other.stats.calls) == 4
 
 
+def test_one_server_may_be_spelled_in_many_ways(
+    run: Run, paid: Hbseg, api: FakeApi, photos: Path
+) -> None:
+    """Capital letters, a slash and the API's own path name the same server: no further call."""
+    run(photos)
+    port = api.url.rpartition(":")[2]
+    for endpoint in (f"HTTP://127.0.0.1:{port}/", f"http://127.0.0.1:0{port}"):
+        assert paid("segment", photos, "-o", "out", "--endpoint", endpoint).code == 0
+    assert len(api.stats.calls) == 4
+
+
 def test_an_unpublished_answer_is_of_one_server(paid: Hbseg, tmp_path: Path) -> None:
     """An answer that a killed rehearsal left is not taken for the API's own."""
     photo(tmp_path / "photos/a.jpg", seed=1)

@@ -16,6 +16,8 @@ from humanbody_cli.protocol.limits import OFFICIAL_HOSTS
 from humanbody_cli.selection import Shape
 from humanbody_cli.settings import Edges, EngineChoice, LocalSettings, RunSettings
 
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
 API = "api"
 LOCAL = "local"
 
@@ -52,9 +54,12 @@ def engine_identity(settings: RunSettings) -> str:
     content and the way it is fed count.
     """
     if uses_api(settings):
-        endpoint = settings.api.shown_endpoint.rstrip("/")
-        is_official = urlsplit(endpoint).hostname in OFFICIAL_HOSTS
-        return API if is_official else f"{API};endpoint={endpoint.replace(';', '%3B')}"
+        parts = urlsplit(settings.api.shown_endpoint)
+        if parts.hostname in OFFICIAL_HOSTS:
+            return API
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)  # however it was spelled
+        place = f"{parts.scheme}://{parts.hostname}:{port}{parts.path.rstrip('/')}"
+        return f"{API};endpoint={place.replace(';', '%3B')}"
     return ";".join((engine_name(settings), *_fed(settings.local)))
 
 
