@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from humanbody_cli.errors import FatalError
+from humanbody_cli.errors import FatalError, limits_told
 
 
 def started(count: int, name: str) -> ThreadPoolExecutor:
@@ -22,14 +22,12 @@ def started(count: int, name: str) -> ThreadPoolExecutor:
     # Each thread waits for the others: one that is idle would be given the next one's work.
     met = threading.Barrier(count + 1)
     try:
-        for _ in range(count):
-            pool.submit(met.wait)
+        with limits_told():
+            for _ in range(count):
+                pool.submit(met.wait)
         met.wait()
-    except RuntimeError as error:
+    except FatalError:
         met.abort()
         pool.shutdown(wait=False, cancel_futures=True)
-        raise FatalError(
-            "no thread can be started; raise the limit on processes (ulimit -u, or the "
-            "container's) or on memory (ulimit -v) and run again"
-        ) from error
+        raise
     return pool

@@ -141,7 +141,7 @@ def test_a_plan_knows_that_no_engine_is_installed(hbseg: Hbseg, photos: Path, co
 # -- a plan's calls are the run's calls ----------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_plans_calls_are_the_runs_calls(paid: Hbseg, tmp_path: Path, seed: int) -> None:
     """Whatever state an output folder is in, a plan foretells how many calls the run makes."""
     import random

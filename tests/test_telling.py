@@ -80,16 +80,15 @@ def test_a_mistyped_path_is_told_before_anything(hbseg: Hbseg, photos: Path, com
 # -- it always ends ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
-    "arguments",
+    ("number", "arguments"),
     [
-        ("segment", "-", "photos", "-o", "out"),
-        ("segment", "photos", "-", "-o", "out"),
-        ("segment", "--from-file", "-", "-o", "out"),
-        ("segment", "-", "-o", "-"),
-        ("check", "-"),
-        ("plan", "--from-file", "-", "-o", "out"),
+        (signal.SIGTERM, ("segment", "-", "photos", "-o", "out")),
+        (signal.SIGINT, ("segment", "photos", "-", "-o", "out")),
+        (signal.SIGTERM, ("segment", "--from-file", "-", "-o", "out")),
+        (signal.SIGINT, ("segment", "-", "-o", "-")),
+        (signal.SIGINT, ("check", "-")),
+        (signal.SIGTERM, ("plan", "--from-file", "-", "-o", "out")),
     ],
 )
 def test_a_stdin_that_stays_silent_does_not_keep_it(
@@ -97,7 +96,7 @@ def test_a_stdin_that_stays_silent_does_not_keep_it(
 ) -> None:
     """A read that never returns does not hold the process after a signal."""
     with hbseg.start(*arguments, stdin=subprocess.PIPE) as command:
-        time.sleep(1.0)
+        time.sleep(0.7)
         assert command.poll() is None
         command.send_signal(number)
         code = command.wait(timeout=10)

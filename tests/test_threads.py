@@ -54,7 +54,7 @@ def test_threads_that_cannot_be_started_end_the_run(
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refused)
-    with pytest.raises(FatalError, match=r"ulimit -u.*ulimit -v") as caught:
+    with pytest.raises(FatalError, match=r"ulimit -v.*ulimit -u") as caught:
         threads.started(2, "test")
     assert caught.value.exit_code == 4
     for thread in threading.enumerate():
