@@ -69,7 +69,7 @@ def _not_done(
     """
     asked: deque[tuple[list[Photo], list[Done | None]]] = deque()
     for chunk in chunks:
-        keys = [key_of(photo) for photo in chunk]
+        keys = [to_bytes(photo.key) for photo in chunk]
         done = journal.done(keys, selection.shape.accepted)
         rows = [
             row if (row := done.get(key)) and selection.may_stand(photo, row) else None

@@ -156,13 +156,12 @@ class Selection:
     def may_stand(self, photo: Photo, row: Done) -> bool:
         """Whether a done row is this photo's by all but its files: these are `looks`' matter."""
         _, name, _, mtime, _, _ = row
+        # Unpacked, as this is asked of every photo of a second run.
+        _, key, wanted, _, _, kind, _, keeps_name, _ = photo
         # An address and stdin have no time, a file always has one.
-        if self.force or (mtime == -1) is (photo.kind is _FILE):
+        if self.force or (mtime == -1) is (kind is _FILE):
             return False
-        if photo.keeps_name:
-            return True
-        wanted = photo.name
-        return name == to_bytes(wanted) or name == to_bytes(marked(wanted, photo.key))
+        return keeps_name or name == to_bytes(wanted) or name == to_bytes(marked(wanted, key))
 
     @cached_property
     def looks(self) -> OwnLooks:
