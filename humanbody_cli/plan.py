@@ -1,20 +1,22 @@
 """What a run would do: its calls, rejects, bytes and time. No call is made, nothing is written.
 
 The decisions are the run's own: `intake.unsettled` says which photos are to be done, `Reuse.find`
-which of them need no call.
+which of them need no call, `understanding.kept` which are answered by what an earlier run was sent.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from humanbody_cli import database, intake, reading, streams, uploads
+from humanbody_cli import database, intake, reading, results, streams, uploads
 from humanbody_cli.check import each
+from humanbody_cli.engines import understanding
 from humanbody_cli.engines.choice import check_installed, shape_of, uses_api
 from humanbody_cli.errors import PhotoError
 from humanbody_cli.journal import Due, Journal, chunked
@@ -25,8 +27,8 @@ from humanbody_cli.progress import Progress, duration
 from humanbody_cli.publish import CUTOUTS, MASKS, Publisher, published
 from humanbody_cli.quota.learning import EDGE
 from humanbody_cli.reading import Rules
-from humanbody_cli.receipts import kept_in
-from humanbody_cli.reuse import Reuse
+from humanbody_cli.receipts import Kept
+from humanbody_cli.reuse import Found, Reuse
 from humanbody_cli.run import selection_for
 from humanbody_cli.selection import Selection
 from humanbody_cli.settings import Edges, RunSettings
@@ -117,8 +119,9 @@ class _Planner:
             by_proof=journal.was_lost,
         )
         keeps = uses_api(settings) and not settings.output.force
-        self._answers = kept_in(root) if keeps else set()
+        self._kept = Kept(root if keeps else None)
         self._seen: set[bytes] = set()
+        self._guard = threading.Lock()
         self._progress = Progress(verbosity=settings.verbosity, terminal=False)
         self._plan = Plan(shape.engine.split(";")[0], paid=uses_api(settings))
 
@@ -155,7 +158,7 @@ class _Planner:
             sha256 = reading.digest(picture)
             found = self._reuse.find(due.photo, picture, sha256)
             self._check_places(due, found.results.in_place if found else frozenset())
-            needs_call = found is None and self._needs_call(picture)
+            needs_call = self._needs_call(picture, sha256, found)
         except PhotoError as error:
             status = Status.REJECTED if error.rejected else Status.FAILED
             return Outcome(source, status, code=error.code, message=error.message)
@@ -175,20 +178,35 @@ class _Planner:
                 ours = known.published(kind) if known is not None else published(None)
                 self._publisher.check_place(kind, photo.name, may_replace=ours)
 
-    def _needs_call(self, picture: Picture) -> bool:
-        """Whether no kept answer to what would be sent lies ready."""
+    def _needs_call(self, picture: Picture, sha256: str, found: Found | None) -> bool:
+        """Whether this photo is the first of its bytes and has neither results nor an answer."""
+        if found is not None:
+            self._is_first(sha256)
+            return False
         upload = uploads.prepare(picture, fit=self._rules.fit)
-        name = self._shape.answer_name(reading.digest(upload.picture))
-        return name not in self._answers
+        return self._is_first(sha256) and not self._is_answered(picture, upload)
+
+    def _is_first(self, sha256: str) -> bool:
+        """Whether no photo of these bytes was asked about before. A kept answer serves one of them,
+        and its results the others."""
+        digest = bytes.fromhex(sha256)
+        with self._guard:
+            is_first = digest not in self._seen
+            self._seen.add(digest)
+            return is_first
+
+    def _is_answered(self, picture: Picture, upload: uploads.Upload) -> bool:
+        """Whether a kept answer to what would be sent will do."""
+        body = self._kept.body(self._shape.answer_name(reading.digest(upload.picture)))
+        ask = results.ask_for(self._shape.wanted, picture, upload)
+        return understanding.kept(body, upload, ask) is not None
 
     def _count(self, outcome: Outcome) -> None:
         if outcome.status is not Status.PENDING:
             self._plan.rejected[str(outcome.code)] += 1
             self._progress.say(f"{outcome.source}: {outcome.code}: {outcome.message}", level=1)
             return
-        digest = bytes.fromhex(str(outcome.sha256))
-        needs_call = bool(outcome.attempts) and digest not in self._seen
-        self._seen.add(digest)
+        needs_call = bool(outcome.attempts)
         self._plan.calls += needs_call
         self._plan.copies += not needs_call
         if needs_call and outcome.width and outcome.height:

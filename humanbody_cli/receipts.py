@@ -83,12 +83,7 @@ class Receipt:
     def body(self) -> bytes:
         """The answer, maybe cut short; empty where it is gone."""
         slot = self._slot
-        try:
-            with open(slot.path if slot is not None else "", "rb") as file:
-                name, _, body = file.read().partition(b"\n")
-        except OSError:
-            return b""
-        return body if name == self._name.encode() else b""
+        return _body_in(slot.path, self._name) if slot is not None else b""
 
     def reserve(self, room: int) -> None:
         """Take room (bytes) for an answer, before the call is made. An answer that is there needs
@@ -149,6 +144,52 @@ class Receipt:
             self._receipts.free(slot)
 
 
+class Kept:
+    """The answers that lie ready in an output folder, each for one who asks. From any thread.
+    Writes nothing: a plan asks the same as a run.
+
+    ``free`` are files that hold no answer.
+    """
+
+    def __init__(self, root: str | None = None) -> None:
+        self.free: list[str] = []
+        self._guard = threading.Lock()
+        self._paths: dict[str, list[str]] = defaultdict(list)
+        folder = os.path.join(root, STATE, FOLDER) if root is not None else ""
+        for file in _files(folder):
+            path = os.path.join(folder, file)
+            with contextlib.suppress(OSError):
+                name = _name_in(path)
+                (self._paths[name] if name else self.free).append(path)
+
+    @property
+    def names(self) -> set[str]:
+        """What there are answers to."""
+        with self._guard:
+            return {name for name, paths in self._paths.items() if paths}
+
+    def take(self, name: str) -> str | None:
+        """The path of an answer that is the caller's from now on, ``None`` where there is none."""
+        with self._guard:
+            paths = self._paths.get(name)
+            return paths.pop() if paths else None
+
+    def body(self, name: str) -> bytes:
+        """The same answer's body, maybe cut short; empty where there is none."""
+        path = self.take(name)
+        return _body_in(path, name) if path is not None else b""
+
+    def put_back(self, name: str, path: str) -> None:
+        """An answer is there for the next who asks."""
+        with self._guard:
+            self._paths[name].append(path)
+
+    def take_all(self, name: str) -> list[str]:
+        """The paths of all answers of this name."""
+        with self._guard:
+            return self._paths.pop(name, [])
+
+
 class Receipts:
     """The answers kept in an output folder, for one process at a time: the one that holds its lock.
 
@@ -159,27 +200,19 @@ class Receipts:
         self._folder = os.path.join(root, STATE, FOLDER)
         self._disk = disk or RealDisk()
         self._guard = threading.Lock()
-        self._kept: dict[str, list[str]] = defaultdict(list)
-        self._free: list[str] = []
         with contextlib.suppress(OSError):  # `take` says why
             os.makedirs(self._folder, exist_ok=True)
-        names = _files(self._folder)
-        for name in names:
-            self._take_up(os.path.join(self._folder, name))
-        self._old: dict[str, list[str]] = defaultdict(list)
+        self._kept, self._old = Kept(root), Kept()
+        self._free = self._kept.free
         if forget:
             self._old, self._kept = self._kept, self._old
-        highest = max(map(int, names), default=-1)
+        highest = max(map(int, _files(self._folder)), default=-1)
         self._numbers = itertools.count(highest + 1)
 
     def of(self, sha256: str) -> Receipt:
         """The place for the answer to an upload of these bytes. No two photos share one; it has to
         be dropped or released."""
-        with self._guard:
-            paths = self._kept.pop(sha256, [])
-            path = paths.pop() if paths else None
-            if paths:
-                self._kept[sha256] = paths
+        path = self._kept.take(sha256)
         return Receipt(sha256, self, None if path is None else _Slot(path))
 
     def take(self, room: int) -> _Slot:
@@ -239,16 +272,11 @@ class Receipts:
         again. Not sooner: cutting a file may wait for the disk, and other answers for that."""
         with contextlib.suppress(OSError):
             self._disk.truncate(slot.path, os.stat(slot.path).st_size)
-        with self._guard:
-            self._kept[name].append(slot.path)
+        self._kept.put_back(name, slot.path)
 
     def drop_old(self, name: str) -> None:
         """A photo has fresh results: the answers from before are needed no more."""
-        if not self._old:
-            return
-        with self._guard:
-            paths = self._old.pop(name, [])
-        for path in paths:
+        for path in self._old.take_all(name):
             self.free(_Slot(path))
 
     def close(self, is_settled: Callable[[], bool] | None = None) -> None:
@@ -270,15 +298,6 @@ class Receipts:
                 return self._free.pop()
             return os.path.join(self._folder, str(next(self._numbers)))
 
-    def _take_up(self, path: str) -> None:
-        """Sort in a file that an earlier run left."""
-        with contextlib.suppress(OSError):
-            name = _name_in(path)
-            if name:
-                self._kept[name].append(path)
-            else:
-                self._free.append(path)
-
 
 def sweep(root: str, is_settled: Callable[[], bool]) -> None:
     """What `Receipts.close` does, for a run in which no photo was due."""
@@ -286,21 +305,21 @@ def sweep(root: str, is_settled: Callable[[], bool]) -> None:
         Receipts(root).close(is_settled)
 
 
-def kept_in(root: str) -> set[str]:
-    """The uploads, by sha256, to which an output folder has answers that are not published."""
-    folder = os.path.join(root, STATE, FOLDER)
-    names: set[str] = set()
-    for file in _files(folder):
-        with contextlib.suppress(OSError):
-            names.add(_name_in(os.path.join(folder, file)))
-    return names - {""}
-
-
 def _files(folder: str) -> list[str]:
     """Our own files: they have numbers for names."""
     with contextlib.suppress(OSError):
         return [name for name in os.listdir(folder) if name.isdecimal()]
     return []
+
+
+def _body_in(path: str, name: str) -> bytes:
+    """The answer in a file, if it is one to what has this name."""
+    try:
+        with open(path, "rb") as file:
+            found, _, body = file.read().partition(b"\n")
+    except OSError:
+        return b""
+    return body if found == name.encode() else b""
 
 
 def _name_in(path: str) -> str:

@@ -18,7 +18,7 @@ from fake_api import Behaviour, FakeApi
 from humanbody_cli import run
 from humanbody_cli.errors import OutputError
 from humanbody_cli.publish import RealDisk
-from humanbody_cli.receipts import FOLDER, Receipts, kept_in
+from humanbody_cli.receipts import FOLDER, Kept, Receipts
 
 PHOTOS = 4  # as many as the fixture makes
 
@@ -101,6 +101,35 @@ def test_a_plan_counts_the_answers_that_lie_ready(
     assert json.loads(paid(*arguments).out)["calls"] == 0
     assert json.loads(paid(*arguments, "--force").out)["calls"] == PHOTOS
     assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+
+
+@pytest.mark.parametrize("lacks", ["result", "body_image", "end", "name"])
+def test_a_plan_counts_a_call_for_an_answer_that_will_not_do(
+    paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path], lacks: str
+) -> None:
+    """An answer without the mask or the cutout, cut short, or to something else: the plan says one
+    call and leaves the answer where it is, and the run makes that call."""
+    kept = paid_for()
+    _spoil(kept / "0", lacks)
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    arguments = ("plan", "photos", "-o", "out", "--endpoint", api.url, "--json")
+    assert json.loads(paid(*arguments).out)["calls"] == 1
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+    ended, calls = _again(paid, api)
+    assert (ended.code, calls) == (0, 1)
+
+
+def _spoil(path: Path, lacks: str) -> None:
+    name, _, body = path.read_bytes().partition(b"\n")
+    if lacks in {"result", "body_image"}:
+        fields = json.loads(body)
+        del fields[lacks]
+        body = json.dumps(fields).encode()
+    elif lacks == "name":
+        name = name[::-1]
+    else:
+        body = body[:-9]
+    path.write_bytes(name + b"\n" + body)
 
 
 def test_force_pays_anew(paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path]) -> None:
@@ -216,7 +245,7 @@ def test_an_answer_that_nobody_asks_for_is_let_go(tmp_path: Path) -> None:
     receipts = Receipts(str(tmp_path))
     receipts.of("a5").drop()
     receipts.close(lambda: False)
-    assert kept_in(str(tmp_path)) == {"01d", "e3"}
+    assert Kept(str(tmp_path)).names == {"01d", "e3"}
     assert len(_files(tmp_path)) == 2
     Receipts(str(tmp_path)).close(lambda: True)
     assert _files(tmp_path) == []
@@ -291,7 +320,7 @@ def test_fresh_results_let_the_earlier_answer_go(tmp_path: Path) -> None:
     receipt = receipts.of("abc")
     receipt.reserve(1000)
     receipt.release()
-    assert kept_in(str(tmp_path)) == {"abc"}
+    assert Kept(str(tmp_path)).names == {"abc"}
     receipt = receipts.of("abc")
     receipt.keep(b"fresh")
     receipt.release()
@@ -317,7 +346,7 @@ def test_the_room_is_real_and_given_back(tmp_path: Path) -> None:
     if not _taken(path):
         pytest.skip("this file system cannot promise room")
     assert (_taken(path) >= 1 << 20, path.stat().st_size) == (True, 0)
-    assert kept_in(str(tmp_path)) == set()
+    assert Kept(str(tmp_path)).names == set()
     receipt.keep(b"answer")
     assert path.read_bytes() == b"abc\nanswer"
     receipt.release()
@@ -448,7 +477,7 @@ def test_an_answer_that_cannot_be_kept_stops_the_run(tmp_path: Path) -> None:
     assert not receipt.is_there
     assert "disk quota" in str(receipt.failure)
     assert str(tmp_path) in str(receipt.failure)
-    assert kept_in(str(tmp_path)) == set()
+    assert Kept(str(tmp_path)).names == set()
     receipt = receipts.of("def")
     with pytest.raises(OutputError, match="disk quota"):
         receipt.reserve(100)

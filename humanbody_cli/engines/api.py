@@ -28,11 +28,11 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from humanbody_cli import png, threads
-from humanbody_cli.compose import Mask
+from humanbody_cli import threads
 from humanbody_cli.engines.base import Ask, Receipt, Segmentation
 from humanbody_cli.engines.budget import Budget, Room
 from humanbody_cli.engines.http import Http, NoAnswer, Unsound, longest_answer
+from humanbody_cli.engines.understanding import kept, understood
 from humanbody_cli.errors import AccountError, FatalError, HbsegError, PhotoError
 from humanbody_cli.protocol import answers, codes, limits, requests
 from humanbody_cli.quota.gate import Gate
@@ -105,7 +105,7 @@ class ApiEngine:
         """
         if receipt is not None and receipt.is_there:
             earlier = await self._parsed(self._take_up, receipt, upload, ask)
-            if isinstance(earlier, Segmentation):
+            if earlier is not None:
                 return replace(earlier, attempts=1)
         way = _Way(upload, ask, receipt)
         try:
@@ -202,20 +202,20 @@ class ApiEngine:
         self._stop.set(error)
         return error
 
-    def _take_up(
-        self, receipt: Receipt, upload: Upload, ask: Ask
-    ) -> Segmentation | answers.Refusal:
-        answer = self._understand(200, receipt.body(), upload, ask)
-        if not isinstance(answer, Segmentation):
+    @staticmethod
+    def _take_up(receipt: Receipt, upload: Upload, ask: Ask) -> Segmentation | None:
+        found = kept(receipt.body(), upload, ask)
+        if found is None:
             receipt.discard()
-        return answer
+        return found
 
+    @staticmethod
     def _take(
-        self, status: int, body: bytes, upload: Upload, ask: Ask, receipt: Receipt | None
+        status: int, body: bytes, upload: Upload, ask: Ask, receipt: Receipt | None
     ) -> Segmentation | answers.Refusal:
         if answers.is_success(status) and receipt is not None:
             receipt.keep(body)  # before anything else: from here on a kill costs nothing
-        answer = self._understand(status, body, upload, ask)
+        answer = understood(status, body, upload, ask)
         if (
             answers.is_success(status)
             and receipt is not None
@@ -223,17 +223,6 @@ class ApiEngine:
         ):
             receipt.discard()
         return answer
-
-    def _understand(
-        self, status: int, body: bytes, upload: Upload, ask: Ask
-    ) -> Segmentation | answers.Refusal:
-        answer = answers.parse(status, body)
-        if isinstance(answer, answers.Refusal):
-            return answer
-        try:
-            return _segmentation(answer, upload, ask)
-        except ValueError as error:
-            return answers.unsound(status, str(error))
 
     def _treat(self, call: Call, refusal: answers.Refusal, way: _Way) -> Exception:
         """Retry, this photo failed, or stop the run: the row of the error table decides."""
@@ -284,36 +273,3 @@ class _Way:
         again = code in self._met
         self._met.add(code)
         return again
-
-
-def _segmentation(answer: answers.Success, upload: Upload, ask: Ask) -> Segmentation:
-    """A sound answer's images, proved to be what the document promises.
-
-    Raises:
-        ValueError: an image is missing, damaged or of another size.
-    """
-    mask = None
-    if ask.mask:
-        if answer.result is None:
-            raise ValueError("result, the mask, is missing")
-        mask = Mask.read(answer.result, upload.size)
-    cutout = None
-    if ask.cutout:
-        if answer.body_image is None:
-            raise ValueError("body_image, the cutout, is missing")
-        cutout = answer.body_image
-        head = png.verify(cutout)
-        if (head.width, head.height) != upload.size:
-            raise ValueError(
-                f"the cutout has {head.width} x {head.height} pixels, "
-                f"the photo {upload.size[0]} x {upload.size[1]}"
-            )
-        if not png.has_alpha(head, cutout):
-            raise ValueError("body_image has no transparency")
-    return Segmentation(
-        mask=mask,
-        cutout=cutout,
-        request_id=answer.request_id,
-        image_id=answer.image_id,
-        time_used=answer.time_used,
-    )
