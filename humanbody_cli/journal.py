@@ -13,6 +13,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -169,6 +170,7 @@ class Journal:
         self.run = 0
         self.renames = 0
         self._under_way: set[bytes] = set()
+        self._failed_before: dict[str, dict[bytes, Twin]] = defaultdict(dict)
         self._guard = threading.RLock()
         with database.translated(self.path):
             if in_memory:  # for a folder that no run has written to
@@ -277,9 +279,13 @@ class Journal:
         return self._twins(where + has_results, sha256, *shapes, since)
 
     def failures_of(self, sha256: str, shapes: Collection[str]) -> Iterator[Twin]:
-        """Rows of photos with these very bytes that were sent and failed, the latest first."""
+        """Rows of photos with these very bytes that were sent and failed, the latest first; then
+        those as they were of photos that this run looks at again."""
         where = f" AND status = 'failed' AND shape IN {_marks(len(shapes))} ORDER BY run DESC"
-        return self._twins(where, sha256, *shapes)
+        yield from self._twins(where, sha256, *shapes)
+        with self._guard:
+            before = list(self._failed_before.get(sha256, {}).values())
+        yield from (twin for twin in before if twin.known.shape in shapes)
 
     def _twins(self, where: str, *values: object) -> Iterator[Twin]:
         """A few at a time: mostly the first one serves."""
@@ -369,6 +375,7 @@ class Journal:
         if known is not None and to_text(known.name) != name:
             name = self._renamed(files, known, name)
         if known is not None:
+            self._remember_failure(known)
             known = rows[key] = known._replace(name=to_bytes(name))
         self._db.execute(
             "INSERT INTO photos (key, source, name, folded, size, mtime, status) "
@@ -378,6 +385,20 @@ class Journal:
         )
         self._under_way.add(key)
         return Due(photo._replace(name=name), known)
+
+    def _remember_failure(self, known: Known) -> None:
+        """A failure for good is one of its bytes: neither a photo's new time nor other bytes under
+        its name make it undone for the rest of the run."""
+        if known.status == "failed" and not known.transient and known.sha256 is not None:
+            for twin in self._twins(" AND key = ?", known.sha256, known.key):
+                self._failed_before[known.sha256][known.key] = twin
+
+    def _forget_failure(self, sha256: str | None, key: bytes) -> None:
+        """The photo's row tells of these bytes again."""
+        failures = self._failed_before.get(sha256 or "", {})
+        failures.pop(key, None)
+        if not failures:
+            self._failed_before.pop(sha256 or "", None)
 
     def _name_for(self, photo: Photo, rows: dict[bytes, Known], files: Files, order: Order) -> str:
         """The output name of a photo, free for it once this returns."""
@@ -483,6 +504,7 @@ class Journal:
         }
         with self._guard, database.translated(self.path):
             self._db.execute(_KEEPING if finished.keeps_results else _UPSERT, values)
+            self._forget_failure(outcome.sha256, key_of(photo))
 
     def reprieve(self, photo: Photo, attempts: int) -> None:
         """A photo stays pending; the calls it cost are counted all the same."""

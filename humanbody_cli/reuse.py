@@ -16,7 +16,7 @@ from functools import cached_property
 from humanbody_cli import proof, results
 from humanbody_cli.compose import Mask
 from humanbody_cli.errors import PhotoError
-from humanbody_cli.journal import Journal, Known, Twin
+from humanbody_cli.journal import Journal, Known, Twin, key_of
 from humanbody_cli.names import marked
 from humanbody_cli.paths import to_text
 from humanbody_cli.photos import Photo
@@ -70,9 +70,10 @@ class Reuse:
         """Results for this photo that need no call.
 
         Raises:
-            PhotoError: a copy of this photo failed; so would this one, and be paid for.
+            PhotoError: these bytes failed, of this photo or of a copy; so would they again, and be
+                paid for.
         """
-        self._fail_like_a_copy(sha256)
+        self._fail_like_before(photo, sha256)
         while True:
             renames = self.journal.renames
             found = self._from_rows(photo, picture, sha256)
@@ -86,16 +87,17 @@ class Reuse:
         found = (self._from_row(twin, photo, picture, sha256) for twin in twins)
         return next(filter(None, found), None)
 
-    def _fail_like_a_copy(self, sha256: str) -> None:
+    def _fail_like_before(self, photo: Photo, sha256: str) -> None:
         """One photo's bytes fail once a run; failures for good stand until they are to be tried
         again."""
         for failed, twin in self.journal.failures_of(sha256, self.shape.same_call):
             in_this_run = failed.run == self.run
             stands = not (failed.transient or self.retry_failed or self.force)
             if in_this_run or stands:
+                is_own = failed.key == key_of(photo)
                 raise PhotoError(
                     str(twin.code),
-                    f"{twin.message} (as for {twin.source})",
+                    str(twin.message) if is_own else f"{twin.message} (as for {twin.source})",
                     transient=bool(failed.transient),
                 )
 
@@ -169,8 +171,10 @@ class Reuse:
 
     def _may_compose(self, photo: Photo, sha256: str, engine: str) -> bool:
         """Whether only the looks of a cutout are other than wanted. A cutout that is damaged or
-        gone is asked for again: its colours are the API's own."""
-        if self.shape.wanted.edges is Edges.SOFT:
+        gone is asked for again: its colours are the API's own. A mask that is set aside had a row,
+        and serves as it did by that row."""
+        had_row = not self.by_proof and self.publisher.find_aside(MASKS, sha256) is not None
+        if self.shape.wanted.edges is Edges.SOFT or had_row:
             return True
         wanted = self.shape.made(CUTOUTS, engine)
         proofs = (proof.peek(path) for path, _ in self._places(CUTOUTS, photo, sha256))

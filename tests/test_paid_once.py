@@ -89,6 +89,46 @@ def test_a_refusal_stands_whatever_is_made_of_the_answer(
         assert len(api.stats.calls) == 1
 
 
+def test_a_refusal_stands_for_its_bytes_whatever_file_they_are_in(
+    paid: Hbseg, tmp_path: Path
+) -> None:
+    """A refused photo with a new time, and one whose bytes are in another file now, while other
+    bytes have its name: none is sent again, and the message does not grow."""
+    first = photo(tmp_path / "photos/a.jpg", seed=1)
+    other = photo(tmp_path / "photos/b.jpg", seed=2)
+    with FakeApi.in_thread(Behaviour(always=REFUSED)) as api:
+        told = paid("segment", *_arguments(api, "--concurrency", 1, "--json")).records
+        for path in (first, other):
+            os.utime(path, (1, 1))
+        again = paid("segment", *_arguments(api, "--json")).records
+        assert {one["message"] for one in again} == {one["message"] for one in told}
+        assert len(api.stats.calls) == 2
+        first.rename(tmp_path / "photos/z.jpg")
+        photo(first, seed=3)
+        assert json.loads(paid("plan", *_arguments(api, "--json")).out)["calls"] == 1
+        assert paid("segment", *_arguments(api)).code == 3
+        assert len(api.stats.calls) == 3
+        assert paid("segment", *_arguments(api, "--retry-failed")).code == 3
+        assert len(api.stats.calls) == 6
+
+
+def test_masks_that_change_places_serve_a_wish_for_cutouts(paid: Hbseg, tmp_path: Path) -> None:
+    """Two photos without cutouts change names: the cutouts now wanted are composed of their masks,
+    as they would be had the photos stayed, and whichever of them comes first."""
+    one, other = (photo(tmp_path / f"photos/{name}.jpg", seed=ord(name)) for name in "ab")
+    with FakeApi.in_thread(Behaviour()) as api:
+        assert paid("segment", *_arguments(api, "--no-cutout")).code == 0
+        first, second = one.read_bytes(), other.read_bytes()
+        one.write_bytes(second)
+        other.write_bytes(first)
+        for path in (one, other):
+            os.utime(path, (1, 1))
+        assert json.loads(paid("plan", *_arguments(api, "--json")).out)["calls"] == 0
+        assert paid("segment", *_arguments(api)).code == 0
+        assert len(api.stats.calls) == 2
+    assert len(files(tmp_path / "out")) == 4
+
+
 HIDING = """
 import sys
 class Hidden:
