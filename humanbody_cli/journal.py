@@ -458,6 +458,7 @@ class Journal:
                 if owner.sha256 is not None:
                     ours = owner.published(kind)
                     files.set_aside(kind, to_text(owner.name), owner.sha256, may_replace=ours)
+            self._remember_failure(owner)
             self._db.execute("DELETE FROM photos WHERE key = ?", (owner.key,))
         else:
             self._db.execute("UPDATE photos SET key = ? WHERE key = ?", (key, owner.key))
