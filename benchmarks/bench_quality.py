@@ -21,11 +21,12 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, ImageFilter
 
-from humanbody_cli import compose, mattes, pictures, png, results, uploads
-from humanbody_cli.compose import Mask
-from humanbody_cli.engines import onnx_model
-from humanbody_cli.engines.base import Segmentation
-from humanbody_cli.settings import Edges, LocalSettings, Wanted
+from humanbody_cli.core.settings import Edges, LocalSettings, Wanted
+from humanbody_cli.embedded import onnx_model
+from humanbody_cli.imaging import compose, mattes, pictures, png, uploads
+from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.pipeline import results
+from humanbody_cli.pipeline.engine import Segmentation
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")

@@ -23,7 +23,7 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests")]
 
 from fake_answers import Answers, Style  # noqa: E402 - the tests are no package
 from fake_api import Behaviour, Stats  # noqa: E402
@@ -141,7 +141,7 @@ class Api:
 @contextlib.contextmanager
 def fake_api() -> Iterator[Api]:
     """Start the fake API."""
-    command = [sys.executable, str(ROOT / "tests" / "fake_api.py")]
+    command = [sys.executable, str(ROOT / "tests" / "support" / "fake_api.py")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

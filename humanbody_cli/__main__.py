@@ -2,7 +2,7 @@
 
 import signal
 
-from humanbody_cli import cli
+from humanbody_cli.cli import main as command
 
 
 def main() -> None:
@@ -12,7 +12,7 @@ def main() -> None:
     `os.waitpid` finds none.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    cli.main()
+    command.main()
 
 
 if __name__ == "__main__":

@@ -15,12 +15,9 @@ import pytest
 from fake_api import Behaviour, FakeApi
 from PIL import Image, ImageDraw
 
-from humanbody_cli.errors import PhotoError
-from humanbody_cli.photos import single
-from humanbody_cli.pictures import Picture
-from humanbody_cli.protocol.requests import Credentials
-from humanbody_cli.reading import Rules, examine
-from humanbody_cli.settings import (
+from humanbody_cli.api.requests import Credentials
+from humanbody_cli.core.errors import PhotoError
+from humanbody_cli.core.settings import (
     ApiSettings,
     EngineChoice,
     InputSettings,
@@ -29,6 +26,9 @@ from humanbody_cli.settings import (
     RunSettings,
     Wanted,
 )
+from humanbody_cli.discovery.sources import Rules, examine
+from humanbody_cli.discovery.walk import single
+from humanbody_cli.imaging.pictures import Picture
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY, SECRET = "the-key-of-the-tests", "the-secret-of-the-tests"

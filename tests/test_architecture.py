@@ -92,7 +92,7 @@ def test_help_imports_nothing_heavy() -> None:
     """``hbseg --help`` imports none of the libraries that a run needs."""
     script = (
         "import sys; sys.argv = ['hbseg', '--help']\n"
-        "from humanbody_cli.cli import main\n"
+        "from humanbody_cli.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code\n"
         "heavy = {'httpx', 'PIL', 'numpy', 'onnxruntime', 'tqdm', 'sqlite3', 'asyncio'}\n"

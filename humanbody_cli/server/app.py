@@ -18,16 +18,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
 from humanbody_cli import __version__
-from humanbody_cli.protocol import answers, codes
-from humanbody_cli.protocol.limits import SEGMENT_PATH
-from humanbody_cli.server import arguments, forms, metrics, moods
+from humanbody_cli.api import responses
+from humanbody_cli.core import api_errors
+from humanbody_cli.core.limits import SEGMENT_PATH
+from humanbody_cli.server import arguments, faults, forms, metrics
 from humanbody_cli.server.arguments import Arguments
+from humanbody_cli.server.auth import Gate
 from humanbody_cli.server.config import Patience
 from humanbody_cli.server.exchange import Account, Exchange, Ledger
+from humanbody_cli.server.faults import Dice
 from humanbody_cli.server.fetch import Fetcher
-from humanbody_cli.server.keys import Gate
-from humanbody_cli.server.moods import Dice
-from humanbody_cli.server.replies import (
+from humanbody_cli.server.inference import Commission, Results, Studio
+from humanbody_cli.server.responses import (
     Gone,
     Refused,
     Reply,
@@ -36,7 +38,6 @@ from humanbody_cli.server.replies import (
     refusal,
     too_slow,
 )
-from humanbody_cli.server.studio import Commission, Results, Studio
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -46,7 +47,7 @@ log = logging.getLogger("humanbody_cli.server")
 
 T = TypeVar("T")
 
-_GATEWAY = tuple(row.code for row in codes.ROWS if row.bare)
+_GATEWAY = tuple(row.code for row in api_errors.ROWS if row.bare)
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class SegmentApi:
         try:
             exchange.check_size()
             if scope["method"] != "POST" or scope["path"] != SEGMENT_PATH:
-                raise Refused(codes.API_NOT_FOUND)
+                raise Refused(api_errors.API_NOT_FOUND)
             return await self._segment(exchange, account)
         except Refused as refused:
             return _refusal(exchange, refused)
@@ -142,21 +143,21 @@ class SegmentApi:
             raise
         except Exception:  # a bug: the client gets INTERNAL_ERROR, the log the traceback
             log.exception("%s failed", exchange.request_id)
-            return _refusal(exchange, Refused(codes.INTERNAL_ERROR))
+            return _refusal(exchange, Refused(api_errors.INTERNAL_ERROR))
 
     async def _segment(self, exchange: Exchange, account: Account) -> Reply:
         form = await self._form(exchange, account)
         fault = self._admit(form)
         await self._pause(exchange)
-        if fault in codes.BY_CODE:
-            raise Refused(fault, moods.PARAMETERS.get(fault, ""))
-        if fault in (moods.RESET, moods.HTML502, moods.HANG):
+        if fault in api_errors.BY_CODE:
+            raise Refused(fault, faults.PARAMETERS.get(fault, ""))
+        if fault in (faults.RESET, faults.HTML502, faults.HANG):
             return await self._break(exchange, fault)
         wish = await self._aside(partial(arguments.read, form))
-        reply = await self._work(exchange, wish, fault == moods.WRONG_SIZE)
-        if fault == moods.GARBAGE:
+        reply = await self._work(exchange, wish, fault == faults.WRONG_SIZE)
+        if fault == faults.GARBAGE:
             return garbage()
-        return replace(reply, cut=True, code=fault) if fault == moods.HALF else reply
+        return replace(reply, cut=True, code=fault) if fault == faults.HALF else reply
 
     async def _form(self, exchange: Exchange, account: Account) -> forms.Form:
         body = await exchange.body(account)
@@ -172,7 +173,7 @@ class SegmentApi:
         fault = self.parts.dice.fault()
         if fault in _GATEWAY:
             # The gateway refuses before it counts.
-            raise Refused(fault, moods.PARAMETERS.get(fault, ""))
+            raise Refused(fault, faults.PARAMETERS.get(fault, ""))
         gate.admit(key)
         return fault
 
@@ -184,9 +185,9 @@ class SegmentApi:
                 raise Gone
 
     async def _break(self, exchange: Exchange, fault: str) -> Reply:
-        if fault == moods.HTML502:
+        if fault == faults.HTML502:
             return proxy_page()
-        if fault == moods.RESET:
+        if fault == faults.RESET:
             exchange.door.reset()
         else:
             await self._hang(exchange)
@@ -218,14 +219,14 @@ class SegmentApi:
 
 
 def _success(exchange: Exchange, results: Results) -> Reply:
-    answer = answers.Success(
+    answer = responses.Success(
         request_id=exchange.request_id,
         image_id=results.image_id,
         time_used=round(exchange.elapsed() * 1000),
         result=results.mask,
         body_image=results.cutout,
     )
-    return Reply(200, answers.success_body(answer))
+    return Reply(200, responses.success_body(answer))
 
 
 def _refusal(exchange: Exchange, refused: Refused) -> Reply:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from humanbody_cli.server.moods import Mood
-from humanbody_cli.settings import LocalSettings
+from humanbody_cli.core.settings import LocalSettings
+from humanbody_cli.server.faults import Mood
 
 
 @dataclass(frozen=True)

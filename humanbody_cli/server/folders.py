@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from humanbody_cli.errors import FatalError
+from humanbody_cli.core.errors import FatalError
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a folder of its own, with a random name, is made in it
 """A file system in memory that Linux has, in containers with a read-only root too."""

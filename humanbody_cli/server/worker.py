@@ -18,17 +18,17 @@ from typing import cast
 
 import uvicorn
 
-from humanbody_cli.engines.local import LocalEngine, Segmenter, load_segmenter
-from humanbody_cli.pictures import configure_pillow
+from humanbody_cli.embedded.engine import LocalEngine, Segmenter, load_segmenter
+from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.server.app import Parts, application
+from humanbody_cli.server.auth import Gate, Key
 from humanbody_cli.server.config import ServeSettings
-from humanbody_cli.server.doors import Door, Doors, raise_file_limit
+from humanbody_cli.server.connections import Door, Doors, raise_file_limit
 from humanbody_cli.server.exchange import Ledger
+from humanbody_cli.server.faults import Dice
 from humanbody_cli.server.fetch import Fetcher, is_any, is_public
-from humanbody_cli.server.keys import Gate, Key
-from humanbody_cli.server.meters import Meters
-from humanbody_cli.server.moods import Dice
-from humanbody_cli.server.studio import Studio
+from humanbody_cli.server.inference import Studio
+from humanbody_cli.server.rate_limit import Meters
 
 log = logging.getLogger("humanbody_cli.server")
 

@@ -1,0 +1,234 @@
+"""An answer of the API: bytes -> values for the client, values -> bytes for the server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from humanbody_cli.core import api_errors, pages, text
+
+fast_base64: ModuleType
+try:  # four times faster on answers of megabytes; the extra `fast` has it
+    import pybase64 as fast_base64
+except ImportError:
+    fast_base64 = base64
+
+
+@dataclass(frozen=True)
+class Success:
+    """A sound answer, still encoded: ``result`` is a PNG or JPEG, ``body_image`` a PNG."""
+
+    request_id: str | None
+    image_id: str | None
+    time_used: int | None
+    result: bytes | None
+    body_image: bytes | None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer that is no success, with what is to be done about it."""
+
+    code: str
+    message: str
+    treatment: api_errors.Treatment
+    request_id: str | None = None
+    time_used: int | None = None
+
+
+_SHORTEST_IMAGE = 64  # characters of base64; anything shorter may as well go through JSON
+
+
+def parse(status: int, body: bytes) -> Success | Refusal:
+    """What a response says. Never raises: an answer that lies is a refusal.
+
+    All text in what is returned is printable and of bounded length (`text`).
+    """
+    rest, images = _lift_images(body)
+    try:
+        fields = json.loads(rest)
+    except (ValueError, RecursionError):
+        return _not_json(status, body)
+    if not isinstance(fields, dict):
+        return _unnamed(status, "the answer is not a JSON object")
+    if _names_error(fields.get("error_message")):
+        return _refusal(status, fields)
+    if not is_success(status):
+        return _unnamed(status, "an error without error_message")
+    try:
+        return Success(
+            request_id=_id(fields.get("request_id")),
+            image_id=_id(fields.get("image_id")),
+            time_used=_number(fields.get("time_used")),
+            result=_image(fields, images, "result"),
+            body_image=_image(fields, images, "body_image"),
+        )
+    except ValueError:  # binascii.Error is one
+        return unsound(status, "an image in the answer is not sound base64")
+
+
+def is_success(status: int) -> bool:
+    """The document promises 200; any 2xx was let through, and its images prove themselves."""
+    return 200 <= status < 300
+
+
+def _names_error(error_message: object) -> bool:
+    """Whether there is an error. The document has the field only where a request failed; servers
+    that always write it leave it empty in a success: ``null``, ``""``, ``false``, ``0``."""
+    return bool(error_message.strip() if isinstance(error_message, str) else error_message)
+
+
+def _lift_images(body: bytes) -> tuple[bytes, dict[str, bytes]]:
+    """Take the base64 strings out before JSON sees the answer: most of its cost is scanning them.
+
+    Base64 holds no quote, so a string ends at the next one; what is lifted leaves ``true`` behind.
+    """
+    images: dict[str, bytes] = {}
+    rest = body
+    for name in ("result", "body_image"):
+        key = f'"{name}"'.encode()
+        at = rest.find(key)
+        if at < 0:
+            continue
+        start = at + len(key)
+        opening = _OPENING.match(rest, start)
+        end = rest.find(b'"', opening.end()) if opening else -1
+        if opening is None or end - opening.end() < _SHORTEST_IMAGE:
+            continue
+        images[name] = rest[opening.end() : end]
+        rest = rest[:start] + b":true" + rest[end + 1 :]
+    # Looked for where little is left to search. Named twice: JSON has a rule for that.
+    if any(rest.count(f'"{name}"'.encode()) > 1 for name in images):
+        return body, {}
+    return rest, images
+
+
+_OPENING = re.compile(rb'\s*:\s*"')
+
+
+def _refusal(status: int, fields: dict[str, Any]) -> Refusal:
+    raw = fields["error_message"]
+    if not isinstance(raw, str):
+        return _unnamed(status, f"error_message is not a text but a {type(raw).__name__}")
+    code, parameter = api_errors.split_message(raw)
+    code = text.ascii_only(code, text.MAX_CODE)
+    if not code:
+        return _unnamed(status, f"an error without a name: {text.printable(raw)!r}")
+    row = api_errors.BY_CODE.get(code)
+    advice = api_errors.advice_for(code, parameter)
+    return Refusal(
+        code=code,
+        message=f"the API answered {text.printable(raw)!r}" + (f": {advice}" if advice else ""),
+        treatment=row.treatment if row is not None else _unknown(status),
+        request_id=_id(fields.get("request_id")),
+        time_used=_number(fields.get("time_used")),
+    )
+
+
+def _unknown(status: int) -> api_errors.Treatment:
+    """An error that the document does not have: a stop or a retry where its status means that,
+    otherwise this photo's. The API has named its reason, so the same photo is not sent again."""
+    treatment = pages.page_for(status).treatment
+    return api_errors.Treatment.PHOTO if treatment is api_errors.Treatment.ONCE_MORE else treatment
+
+
+def _not_json(status: int, body: bytes) -> Refusal:
+    if is_success(status):
+        return unsound(status, "it is not JSON or was cut short")
+    shown = text.printable(" ".join(body[:80].decode("ascii", "replace").split()), 60)
+    return _unnamed(status, f"a page that is not JSON ({shown or 'empty'})")
+
+
+def _unnamed(status: int, what: str) -> Refusal:
+    """An answer that names no error of the API: its status decides."""
+    if is_success(status):
+        return unsound(status, what)
+    if status == 413:
+        # Documented as plain text, seen as nginx's HTML page: never JSON.
+        row = api_errors.BY_CODE[api_errors.ENTITY_TOO_LARGE]
+        return Refusal(row.code, f"the API answered 413: {row.advice}", row.treatment)
+    page = pages.page_for(status)
+    message = f"the server answered {status}, {what}"
+    return Refusal(
+        page.code, f"{message}: {page.advice}" if page.advice else message, page.treatment
+    )
+
+
+def unsound(status: int, what: str) -> Refusal:
+    """A success that is not what the document promises.
+
+    It was paid for, most likely, and a broken answer is mostly made the same way again: one further
+    try, then this photo has failed.
+    """
+    return Refusal(
+        api_errors.BAD_ANSWER,
+        f"the answer (HTTP {status}) is unusable: {what}",
+        api_errors.Treatment.ONCE_MORE,
+    )
+
+
+def _image(fields: dict[str, Any], lifted: dict[str, bytes], name: str) -> bytes | None:
+    value = fields.get(name)
+    if value is None or value == "":
+        return None
+    if value is True and name in lifted:
+        return _decode(_unescaped(lifted[name]))
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is no string")
+    return _decode(value.encode("ascii", "replace"))
+
+
+def _unescaped(encoded: bytes) -> bytes:
+    """JSON may write a slash as ``\\/``, ``=`` as ``\\u003d``, and break lines inside base64."""
+    if b"\\" in encoded:
+        plain: str = json.loads(b'"' + encoded + b'"')
+        encoded = "".join(plain.split()).encode("ascii", "replace")
+    return encoded
+
+
+def _decode(encoded: bytes) -> bytes:
+    decoded: bytes = fast_base64.b64decode(encoded, validate=True)
+    return decoded
+
+
+def _id(value: object) -> str | None:
+    return text.ascii_only(value, text.MAX_ID) if isinstance(value, str) else None
+
+
+def _number(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return int(value) if abs(value) < 2**63 else None  # what a database takes
+
+
+def success_body(answer: Success) -> bytes:
+    """The body of a 200: base64 goes in as it is, never through the JSON encoder."""
+    images = [
+        b',"' + name + b'":"' + fast_base64.b64encode(data) + b'"'
+        for name, data in ((b"result", answer.result), (b"body_image", answer.body_image))
+        if data is not None
+    ]
+    ids = {
+        "request_id": answer.request_id,
+        "image_id": answer.image_id,
+        "time_used": answer.time_used,
+    }
+    return json.dumps(ids).encode()[:-1] + b"".join(images) + b"}"
+
+
+def error_body(
+    error_message: str, *, request_id: str | None = None, time_used: int | None = None
+) -> bytes:
+    """The body of an error: bare where the gateway answers, with ids where the application does."""
+    fields: dict[str, Any] = {}
+    if request_id is not None:
+        fields["time_used"] = time_used or 0
+    fields["error_message"] = error_message
+    if request_id is not None:
+        fields["request_id"] = request_id
+    return json.dumps(fields).encode()

@@ -1,0 +1,117 @@
+"""The ``hbseg`` command: which commands there are, and how errors become exit codes.
+
+Nothing heavy is imported here, and a command's own module only when that command runs: ``--help``
+answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import threading
+import time
+from typing import NoReturn
+
+import click
+
+from humanbody_cli import __version__
+from humanbody_cli.core import streams
+from humanbody_cli.core.errors import HbsegError, StdoutError, limits_told
+
+_LAST_WAIT = 0.5
+"""Seconds that threads have to end by themselves once the command has ended."""
+
+COMMANDS = {
+    "segment": "Cut people out of photos.",
+    "check": "Check photos against the API's limits: no call, no output.",
+    "plan": "Tell what a run would do: calls, rejects, bytes, time.",
+    "status": "Tell what is done, rejected, failed and pending in OUT.",
+    "report": "Write a page to look through the results in OUT.",
+    "recompose": "Make new cutouts from the masks in OUT: no call.",
+    "serve": "Serve the HumanBody Segment API V2 on this machine.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of their own, imported when asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which they are met."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"humanbody_cli.cli.{cmd_name}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hbseg")
+def hbseg() -> None:
+    """Cut people out of photographs, in batches.
+
+    With a Face++ key in the environment (HBSEG_API_KEY, HBSEG_API_SECRET) photos go to the
+    HumanBody Segment API; without one an embedded model does the same on this machine.
+
+    \b
+    Exit codes: 0 all done, 2 usage, 3 some photos rejected or failed,
+    4 stopped (bad key, no balance, disk full), 5 --max-calls reached,
+    6 another run holds OUT, 130 and 143 interrupted, 1 a bug.
+    """
+
+
+def main() -> None:
+    """Run the command; every way out has its exit code."""
+    streams.prepare()
+    try:
+        code = _exit_code()
+    except Exception:  # noqa: BLE001 - a bug: shown whole, and then the process ends all the same
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    with contextlib.suppress(StdoutError):  # a command that failed has said why
+        sys.stdout.flush()
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit, also past a thread that is blocked in a read: the interpreter would wait for it."""
+    deadline = time.monotonic() + _LAST_WAIT
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                sys.stderr.flush()
+                os._exit(code)
+    sys.exit(code)
+
+
+def _exit_code() -> int:
+    try:
+        with limits_told():
+            code = hbseg.main(prog_name="hbseg", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _complain("interrupted")
+        return 130
+    except HbsegError as error:
+        _complain(str(error))
+        return error.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _complain(sentence: str) -> None:
+    print(f"hbseg: {streams.shown(sentence)}", file=sys.stderr)  # noqa: T201 - the command's own

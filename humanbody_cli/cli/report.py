@@ -1,0 +1,27 @@
+"""``hbseg report``."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+
+@click.command("report")
+@click.argument("out", metavar="OUT")
+def command(out: str) -> int:
+    """Write a page to look through the results in OUT.
+
+    OUT/report.html needs no server: open it in a browser. Doubtful masks come first. The page's
+    path is printed.
+    """
+    from humanbody_cli.core import streams
+    from humanbody_cli.jobs import report
+    from humanbody_cli.storage.journal import Journal
+
+    journal = Journal(out, read_only=True)
+    try:
+        streams.write_data(os.fsencode(report.write(journal)[0]) + b"\n")
+    finally:
+        journal.close()
+    return 0

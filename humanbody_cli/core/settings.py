@@ -1,0 +1,160 @@
+"""What a run was told, as frozen objects. Made once by the command, handed down whole."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from humanbody_cli.api.requests import Credentials
+from humanbody_cli.core.limits import DEFAULT_ENDPOINT, FREE_QPS
+
+
+class EngineChoice(str, Enum):
+    """Which engine was asked for."""
+
+    AUTO = "auto"
+    API = "api"
+    LOCAL = "local"
+
+
+class Edges(str, Enum):
+    """How a cutout ends: the API's own hard edge at 0.5, or the confidence as alpha."""
+
+    HARD = "hard"
+    SOFT = "soft"
+
+
+class Metadata(str, Enum):
+    """What happens to a photo's Exif. Location is private, so the default is to drop it."""
+
+    KEEP = "keep"
+    STRIP = "strip"
+
+
+WHOLE_ATTEMPT = 3
+"""A whole attempt may take so many times the user's timeout: answers that trickle end too."""
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds. ``read`` is the longest silence while an answer is awaited."""
+
+    connect: float = 10.0
+    write: float = 30.0
+    read: float = 60.0
+
+    @classmethod
+    def of(cls, seconds: float) -> Timeouts:
+        """All three from one figure: nothing takes longer than the user allows."""
+        return cls(min(10.0, seconds), min(30.0, seconds), seconds)
+
+    @property
+    def whole_attempt(self) -> float:
+        """The longest that one attempt takes, however slowly the server answers."""
+        return self.connect + WHOLE_ATTEMPT * self.read
+
+
+def without_password(address: str) -> str:
+    """An address without the user and password that a proxy in front of a server may ask for."""
+    scheme, slashes, rest = address.partition("//")
+    place, slash, path = rest.partition("/")
+    return scheme + slashes + place.rpartition("@")[2] + slash + path
+
+
+@dataclass(frozen=True)
+class ApiSettings:
+    """How the API is called. ``qps`` ``None`` means: find the quota (``--qps auto``).
+
+    ``concurrency`` caps the calls in flight; ``retries`` counts further attempts a photo;
+    ``max_calls`` counts every attempt of the run.
+    """
+
+    credentials: Credentials | None = None
+    endpoint: str = DEFAULT_ENDPOINT
+    qps: float | None = FREE_QPS
+    concurrency: int | None = None
+    retries: int = 5
+    timeouts: Timeouts = Timeouts()
+    max_calls: int | None = None
+
+    @property
+    def shown_endpoint(self) -> str:
+        """The endpoint as it may be printed."""
+        return without_password(self.endpoint)
+
+
+@dataclass(frozen=True)
+class LocalSettings:
+    """How the embedded engine runs. ``model`` is a file of the user's own."""
+
+    model: Path | None = None
+    preset: str | None = None
+    mean: str | None = None
+    std: str | None = None
+    side: int | None = None
+    threads: int = os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is made of each photo."""
+
+    mask: bool = True
+    cutout: bool = True
+    edges: Edges = Edges.HARD
+    fit: bool = False
+    metadata: Metadata = Metadata.STRIP
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """Where results go and how they are kept. ``durable`` waits for the disk after each file;
+    ``None`` leaves that to the engine: what was paid for is, what can be made again is not."""
+
+    folder: Path
+    durable: bool | None = None
+    force: bool = False
+    retry_failed: bool = False
+    lock_wait: float = 0.0
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part ``index`` of ``count``, from 1: for splitting a run over machines."""
+
+    index: int = 1
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class InputSettings:
+    """Where photos come from: what was named, and lists of names.
+
+    ``base`` is the folder below which a list's names keep their path in the output, ``None`` where
+    they are to be read for what they have in common. ``name`` is what the photo on stdin is called.
+    """
+
+    inputs: tuple[str, ...] = ()
+    from_file: str | None = None
+    nul: bool = False
+    shard: Shard = Shard()
+    base: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """One run, whole."""
+
+    inputs: InputSettings
+    output: OutputSettings
+    wanted: Wanted
+    engine: EngineChoice
+    api: ApiSettings
+    local: LocalSettings
+    json: bool = False
+    verbosity: int = 0
+    grace: float = 30.0
+    ignore_known: bool = False

@@ -1,0 +1,106 @@
+"""The one flag that ends a run: set once, with the reason; checked before and after every wait."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from humanbody_cli.core.errors import HbsegError, Interrupted, Stopped
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class Stop:
+    """Tells everything under way that the run ends. The first reason wins.
+
+    Work that was paid for goes on and is published; nothing new begins.
+    """
+
+    def __init__(self) -> None:
+        self.reason: HbsegError | None = None
+        self._stopped: asyncio.Future[None] | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the run is to end."""
+        return self.reason is not None
+
+    def set(self, reason: HbsegError) -> None:
+        """End the run. Safe from any thread: the walk runs on one of its own."""
+        if self.reason is None:
+            self.reason = reason
+            if self._stopped is not None:
+                with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+                    self._stopped.get_loop().call_soon_threadsafe(_resolve, self._stopped)
+
+    def check(self) -> None:
+        """Raise ``Stopped`` once the run is to end."""
+        if self.reason is not None:
+            raise Stopped(str(self.reason))
+
+    def stopped(self) -> asyncio.Future[None]:
+        """A future of the running loop that is done once the run is to end. Do not cancel it."""
+        import asyncio  # not at the top: a run with nothing to do never gets here
+
+        loop = asyncio.get_running_loop()
+        if self._stopped is None or self._stopped.get_loop() is not loop:
+            self._stopped = loop.create_future()
+            if self.is_set:
+                _resolve(self._stopped)
+        return self._stopped
+
+    async def wait(self) -> None:
+        """Return once the run is to end."""
+        import asyncio
+
+        await asyncio.wait({self.stopped()})
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep, or raise ``Stopped`` as soon as the run is to end."""
+        import asyncio
+
+        self.check()
+        if seconds > 0:
+            # Not wait_for: on Python 3.10 and 3.11 it loses a cancellation that arrives together
+            # with the result (CPython issue 86296), and a cancelled attempt would be sent.
+            await asyncio.wait({self.stopped()}, timeout=seconds)
+        self.check()
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def caught_signals() -> list[signal.Signals]:
+    """The signals that end a run, but for those that were ignored when it began (nohup, ``&``)."""
+    return [number for number in ENDING_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Outside an event loop SIGINT and SIGTERM raise `Interrupted`, out of a blocked read too.
+
+    Python gives signal handlers to the main thread only; on another thread nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _interrupt) for number in caught_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted(number)

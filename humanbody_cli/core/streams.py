@@ -1,0 +1,113 @@
+"""The process's own streams: what may be written to them, and what happens when it cannot be.
+
+stdout carries data. A reader that closes it early and a disk that is full under it end the command
+with one sentence and exit code 4, whoever writes: a record in the middle of a run, Click's help, or
+the flush at exit. stderr only informs: when nobody reads it any more, the command goes on.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import sys
+from typing import TYPE_CHECKING
+
+from humanbody_cli.core.errors import stdout_error
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class _Stdout(io.FileIO):
+    """Descriptor 1. Its errors are raised as `StdoutError`, which passes through Python's buffers
+    and through Click as it is; Click makes exit code 1 of a ``BrokenPipeError``."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            while (taken := super().write(data)) is None:
+                select.select((), (self,), ())  # the parent left it non-blocking, and it is full
+        except OSError as error:
+            # What the buffers still hold has nowhere to go.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise stdout_error(error) from error
+        return taken
+
+
+class _Stderr(io.FileIO):
+    """Descriptor 2, whose errors are ignored."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            taken = super().write(data)
+        except OSError:
+            taken = None
+        return memoryview(data).nbytes if taken is None else taken
+
+
+def prepare() -> None:
+    """Make the three streams safe to use, once, before anything is printed.
+
+    A stream that the caller closed (``>&-``) becomes /dev/null: otherwise the next file to be
+    opened, the journal perhaps, would get its number and be written to as stdout.
+    """
+    for number in (0, 1, 2):
+        if not _is_open(number):
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
+    sys.stdout = _text(_Stdout(1, "wb", closefd=False), getattr(sys.stdout, "encoding", "utf-8"))
+    sys.stderr = _text(_Stderr(2, "wb", closefd=False), getattr(sys.stderr, "encoding", "utf-8"))
+    sys.stderr.reconfigure(line_buffering=True)
+
+
+def _text(raw: io.FileIO, encoding: str) -> io.TextIOWrapper:
+    # Names may hold what the locale's encoding has no code for.
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=encoding,
+        errors="backslashreplace",
+        line_buffering=raw.isatty(),
+    )
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def write_line(text: str) -> None:
+    """One line of data on stdout, at once: a program may wait for it.
+
+    Raises:
+        StdoutError: nobody reads stdout any more, or its disk is full.
+    """
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def write_data(data: bytes) -> None:
+    """Bytes on stdout, as they are; the last of them reach it when the command ends.
+
+    Raises:
+        StdoutError: nobody reads stdout any more, or its disk is full.
+    """
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+
+
+def shown(text: str) -> str:
+    """Text fit for a terminal: control characters and bytes that are no text are escaped.
+
+    For everything that a server, a file or a journal says. What is escaped already stays as it is.
+    """
+    return "".join(
+        char
+        if char.isprintable()
+        else char.encode("unicode_escape", "surrogateescape").decode()
+        if not "\udc80" <= char <= "\udcff"
+        else f"\\x{ord(char) - 0xDC00:02x}"
+        for char in text
+    )

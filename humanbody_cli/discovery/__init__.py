@@ -1,0 +1,1 @@
+"""Finding photos: folders, lists, stdin and addresses."""

@@ -1,0 +1,296 @@
+"""Lists of names (``--from-file``) and what else comes through a descriptor, read as it comes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from humanbody_cli.core.errors import UsageError
+from humanbody_cli.core.paths import to_bytes, to_text
+
+_BLOCK = 65536
+_IN_MEMORY = 8 * 1024 * 1024
+"""Bytes of a list that are kept in memory; what is longer goes to a temporary file."""
+
+_LONGEST = 64 * 1024
+"""Bytes of a single name. No system takes a path nearly as long (Linux: PATH_MAX, 4,096), so what
+is longer is no name, and the rest of it is not worth waiting for."""
+
+_BOM = b"\xef\xbb\xbf"
+"""The UTF-8 byte order mark that some editors and PowerShell put in front of a text."""
+
+
+class Entry(NamedTuple):
+    """A name of a list and its line's number, from 1."""
+
+    number: int
+    name: str
+
+
+class Source(Protocol):
+    """Where bytes come from, at their own pace."""
+
+    def read(self, patience: float | None = None) -> bytes | None:
+        """Some bytes; none at the end; ``None`` where none came within ``patience`` seconds."""
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """A file, pipe or terminal that is open. It may be non-blocking: whoever shares it decides."""
+
+    number: int
+
+    def read(self, patience: float | None = None) -> bytes | None:
+        """See `Source`.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        news = select.poll()
+        news.register(self.number, select.POLLIN)
+        while news.poll(None if patience is None else max(0.0, patience * 1000)):
+            with contextlib.suppress(BlockingIOError):
+                return os.read(self.number, _BLOCK)
+        return None
+
+    def read_all(self, most: int) -> bytes:
+        """Everything, but no more than ``most`` bytes.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        parts: list[bytes] = []
+        while most > 0 and (part := self.read()):
+            parts.append(part[:most])
+            most -= len(part)
+        return b"".join(parts)
+
+
+def stdin() -> Descriptor:
+    """Standard input, whatever Python has buffered above it."""
+    try:
+        return Descriptor(sys.stdin.fileno())
+    except (AttributeError, OSError, ValueError):  # replaced by something that is no file
+        return Descriptor(0)
+
+
+def is_stdin(path: str) -> bool:
+    """Whether a list is read from standard input, under whatever name (``/dev/stdin``)."""
+    if path == "-":
+        return True
+    try:
+        status = os.stat(path)
+        own = os.fstat(stdin().number)
+    except OSError:
+        return False
+    # A file that is opened anew is read from its beginning and takes nothing away from stdin.
+    return os.path.samestat(status, own) and not stat.S_ISREG(status.st_mode)
+
+
+def is_pipe(path: str) -> bool:
+    """Whether a list's names come as they are written, and perhaps for ever."""
+    try:
+        status = os.fstat(stdin().number) if path == "-" else os.stat(path)
+    except OSError:
+        return False
+    return not stat.S_ISREG(status.st_mode)
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[Descriptor]:
+    """The list ``path``, ``-`` for stdin, which stays open.
+
+    Raises:
+        UsageError: it cannot be opened.
+    """
+    if path == "-":
+        yield stdin()
+        return
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        yield Descriptor(number)
+    finally:
+        os.close(number)
+
+
+def _unreadable(path: str, error: OSError) -> UsageError:
+    reason = error.strerror or str(error)
+    return UsageError(f"--from-file {path}: cannot be read: {reason}; check the path")
+
+
+@dataclass
+class NameList:
+    """The names of a list, one a line or NUL-separated. ``patience`` (seconds) may be changed while
+    they are read; ``path`` is how the user called it."""
+
+    source: Source
+    path: str
+    nul: bool
+    patience: float | None = None
+
+    def entries(self) -> Iterator[Entry | None]:
+        """Each name as it comes, ``None`` where patience ran out.
+
+        Raises:
+            UsageError: the list cannot be read, or is separated otherwise than was said.
+        """
+        number = 0
+        for line in self._lines():
+            if line is None:
+                yield None
+                continue
+            number += 1
+            if name := self._name(line, number):
+                yield Entry(number, name)
+
+    def _lines(self) -> Iterator[bytes | None]:
+        """What lies between separators. Each block is searched once, however long a line is."""
+        separator = b"\0" if self.nul else b"\n"
+        line, number = bytearray(), 1
+        while (block := self._read()) != b"":
+            if block is None:
+                yield None
+                continue
+            if not self.nul and b"\0" in block:
+                raise UsageError(
+                    "--from-file: the list has NUL bytes between its names; give -0 too"
+                )
+            head, *others = block.split(separator)
+            line += head
+            for other in others:
+                yield bytes(line)
+                line = bytearray(other)
+            number += len(others)
+            self._check_length(line, number)
+        if line:
+            yield bytes(line)
+
+    def _read(self) -> bytes | None:
+        try:
+            return self.source.read(self.patience)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+
+    def _name(self, line: bytes, number: int) -> str:
+        self._check_length(line, number)
+        if number == 1:
+            line = line.removeprefix(_BOM)
+        return to_text(line if self.nul else line.rstrip(b"\r"))
+
+    def _check_length(self, line: bytes | bytearray, number: int) -> None:
+        if len(line) > _LONGEST:
+            one, way = ("name", "NUL-separated") if self.nul else ("line", "one a line")
+            raise UsageError(
+                f"--from-file {self.path}: {one} {number:,} has more than {_LONGEST:,} bytes; "
+                f"check that this is a list of names, {way}"
+            )
+
+
+def listed(path: str, *, nul: bool) -> Iterator[str]:
+    """The inputs of a list, one a line or NUL-separated, read as they come.
+
+    Raises:
+        UsageError: the list cannot be read.
+    """
+    with opened(path) as source:
+        names = NameList(source, path, nul)
+        yield from (entry.name for entry in names.entries() if entry is not None)
+
+
+class Spool:
+    """The names of a list that were read ahead. Many of them wait in a temporary file."""
+
+    def __init__(self, in_memory: int = _IN_MEMORY) -> None:
+        # Closed by `__exit__`.
+        self._file = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115
+        self.count = 0
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, entry: Entry) -> None:
+        """Keep one more.
+
+        Raises:
+            UsageError: there is no room for a temporary file.
+        """
+        try:
+            self._file.write(b"%d:%s\0" % (entry.number, to_bytes(entry.name)))
+        except OSError as error:
+            raise UsageError(
+                "--from-file: so long a list needs a temporary file, which cannot be written: "
+                f"{error.strerror or error}; set TMPDIR to a folder with room, or give --base"
+            ) from error
+        self.count += 1
+
+    def drained(self) -> Iterator[Entry]:
+        """All of them in their order."""
+        self._file.seek(0)
+        rest = b""
+        while block := self._file.read(_BLOCK):
+            *records, rest = (rest + block).split(b"\0")
+            for record in records:
+                number, _, name = record.partition(b":")
+                yield Entry(int(number), to_text(name))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long the names of a list are gathered before the first is handed on."""
+
+    silence: float = 0.5
+    """Seconds without a further name."""
+
+    seconds: float = 10.0
+    """Seconds from the first name on."""
+
+    names: int = 100_000
+
+
+@dataclass
+class Ahead:
+    """Reads the beginning of a list ahead: all of it, or for a pipe what comes before it falls
+    silent. ``limits`` is ``None`` where all is to be read, however long that takes. ``note`` is
+    told each name."""
+
+    names: NameList
+    limits: Limits | None
+    spool: Spool
+    note: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
+
+    def entries(self) -> tuple[Iterator[Entry], Iterator[Entry]]:
+        """The names that were read ahead, and those that follow."""
+        coming = self.names.entries()
+        self.names.patience = self.limits.silence if self.limits else None
+        began: float | None = None
+        for entry in coming:
+            if entry is not None:
+                began = self.clock() if began is None else began
+                self.spool.add(entry)
+                self.note(entry.name)
+            if self.spool.count and self._is_enough(entry, began):
+                break
+        self.names.patience = None
+        return self.spool.drained(), (entry for entry in coming if entry is not None)
+
+    def _is_enough(self, entry: Entry | None, began: float | None) -> bool:
+        if self.limits is None or began is None:
+            return False
+        if entry is None or self.spool.count >= self.limits.names:
+            return True
+        return self.clock() - began >= self.limits.seconds

@@ -1,0 +1,185 @@
+"""One folder of a tree: what is in it, and by which ways it was reached."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from humanbody_cli.core.paths import absolute
+from humanbody_cli.storage.names import folder_aliases
+
+PICTURE_SUFFIXES = frozenset(
+    "jpg jpeg jpe jfif png webp heic heif hif avif tif tiff bmp gif".split()
+)
+"""Names taken for pictures in a walk. Those that the API does not take are rejected with a hint at
+``--fit`` instead of being passed over: a photo that is silently not done is a photo lost."""
+
+_USUAL = (".jpg", ".JPG", ".jpeg", ".png")
+"""What nearly all end in: looked at first, for a walk asks it of every file."""
+
+STATE = ".hbseg"
+"""The folder in an output tree where its state lives."""
+
+RESULTS = ("masks", "cutouts", "recomposed")
+"""The folders of an output tree that hold what was made."""
+
+RECOMPOSED_MARK = ".hbseg-recomposed"
+"""An empty file in each folder that holds recomposed cutouts, wherever `hbseg recompose` put it."""
+
+
+@dataclass
+class Listing:
+    """What is in a folder: names by order, for entries of a hundred thousand files take 100 MB.
+
+    ``broken`` are entries that may be folders and cannot be looked at, each with the reason.
+    ``passed_by`` tells that pictures were taken away because they are results.
+    """
+
+    identity: tuple[int, int]
+    pictures: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    broken: list[tuple[str, OSError]] = field(default_factory=list)
+    others: int = 0
+    is_output: bool = False
+    is_recomposed: bool = False
+    passed_by: bool = False
+
+    def sort_out(self, entries: Iterable[os.DirEntry[str]]) -> None:
+        """Tell pictures, folders and the rest apart."""
+        for entry in entries:
+            name = entry.name
+            if name[0] == ".":
+                self.is_output |= name == STATE
+                self.is_recomposed |= name == RECOMPOSED_MARK
+                continue
+            try:
+                is_folder = not entry.is_file(follow_symlinks=False) and entry.is_dir()
+            except OSError as error:
+                self._cannot_tell(name, error)
+                continue
+            if is_folder:
+                self.folders.append(name)
+            elif name.endswith(_USUAL) or is_picture(name):
+                self.pictures.append(name)
+            elif entry.is_symlink() and (reason := _dangling(entry)):
+                self.broken.append((name, reason))
+            else:
+                self.others += 1
+        self.pictures.sort()
+        self.folders.sort()
+        self.broken.sort(key=lambda entry: entry[0])
+
+    def _cannot_tell(self, name: str, error: OSError) -> None:
+        """An entry that cannot be looked at: reading it as a photo tells why, where it may be one;
+        else it may be a folder of photos."""
+        if is_picture(name):
+            self.pictures.append(name)
+        else:
+            self.broken.append((name, error))
+
+
+@dataclass(frozen=True)
+class OwnOutput:
+    """The output folder of the run itself, whose results are no photos whatever leads to them: its
+    masks and cutouts may be links to another disk, or lie under a second mount point."""
+
+    identity: tuple[int, int]
+    kinds: tuple[str, ...]
+    """The folders of its state and results, which may come to be there during the run."""
+
+    places: tuple[str, ...]
+    """The absolute paths of these, as they are spelled and with links resolved."""
+
+    _found: dict[str, tuple[int, int]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, root: str) -> OwnOutput:
+        """The output folder ``root``.
+
+        Raises:
+            OSError: it is not there.
+        """
+        status = os.stat(root)
+        kinds = [os.path.join(root, kind) for kind in (STATE, *RESULTS)]
+        places = dict.fromkeys(
+            path for kind in kinds for path in (absolute(kind), os.path.realpath(kind))
+        )
+        return cls((status.st_dev, status.st_ino), tuple(kinds), tuple(places))
+
+    def holds(self, folder: str) -> bool:
+        """Whether what lies in a folder is a result, or the state: its links are followed."""
+        return self.names(absolute(folder)) or self.names(os.path.realpath(folder))
+
+    def names(self, key: str) -> bool:
+        """Whether an absolute path is spelled as one of a result or of the state."""
+        return any(key == own or key.startswith(own + os.sep) for own in self.places)
+
+    def is_result(self, folder: Folder, listing: Listing) -> bool:
+        """Whether a folder of a walk is, or lies in, one of results or of the state.
+
+        Below a folder that is none of these only a link, or a mount, leads into them.
+        """
+        if listing.identity in self._identities():
+            return True
+        is_entry = not folder.above or os.path.islink(folder.path)
+        return is_entry and self.names(os.path.realpath(folder.path))
+
+    def _identities(self) -> set[tuple[int, int]]:
+        for path in [path for path in self.kinds if path not in self._found]:
+            with contextlib.suppress(OSError):  # not there yet
+                status = os.stat(path)
+                self._found[path] = (status.st_dev, status.st_ino)
+        return set(self._found.values())
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file of this name is taken for a picture."""
+    stem, _, suffix = name.rpartition(".")
+    return bool(stem) and suffix.lower() in PICTURE_SUFFIXES
+
+
+def _dangling(entry: os.DirEntry[str]) -> OSError | None:
+    """Why a link leads nowhere: it may have led to a folder, whose disk is away."""
+    try:
+        entry.stat()
+    except OSError as error:
+        return error
+    return None
+
+
+class Folder(NamedTuple):
+    """A folder to be walked. ``above`` are the folders it lies in, by device and inode."""
+
+    path: str
+    absolute: str
+    prefix: str
+    above: tuple[tuple[int, int], ...] = ()
+
+    def listing(self) -> Listing:
+        """What is in it, by name.
+
+        Raises:
+            OSError: it cannot be listed.
+        """
+        status = os.stat(self.path)
+        listing = Listing((status.st_dev, status.st_ino))
+        with os.scandir(self.path) as entries:
+            listing.sort_out(entries)
+        return listing
+
+    def below(self, listing: Listing) -> list[Folder]:
+        """The folders in this one, by name."""
+        aliases = folder_aliases(listing.folders)
+        above = (*self.above, listing.identity)
+        return [
+            Folder(
+                os.path.join(self.path, name),
+                os.path.join(self.absolute, name),
+                f"{self.prefix}{aliases.get(name, name)}/",
+                above,
+            )
+            for name in listing.folders
+        ]

@@ -1,1 +1,0 @@
-"""Engines: each turns an upload into a segmentation. `base.Engine` is the seam."""

@@ -1,0 +1,1 @@
+"""Bytes and pixels: pure functions over pictures, masks and PNG files."""

@@ -1,0 +1,369 @@
+"""A photo's bytes checked and decoded: header, soundness, upright pixels, colour profile.
+
+Pure: bytes in, pixels out. Pillow does the decoding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
+
+from humanbody_cli.core import api_errors, limits
+from humanbody_cli.core.errors import PhotoError
+from humanbody_cli.imaging import jpeg, png
+from humanbody_cli.imaging.decoding import Deadline, Source, advice, decoding, unsupported
+
+API_FORMATS = ("JPEG", "PNG")
+"""What the API takes (the document's image requirements)."""
+
+_CONVERTIBLE = ("MPO", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
+MAX_FIT_PIXELS = 300_000_000
+"""Pixels that ``--fit`` agrees to decode: beyond any camera, and about 1 GB as RGB."""
+
+_ORIENTATION = 0x0112  # Exif 2.3, tag Orientation
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""Exif orientation -> what makes the stored pixels upright."""
+
+MAX_FIT_BYTES = 256 * 1024 * 1024
+"""Bytes of a file that ``--fit`` agrees to read."""
+
+_PNG_PART = 16 * 1024
+"""Bytes of a PNG that are inflated at a time under a deadline: at most 16 MB of pixels."""
+
+_JPEG = b"\xff\xd8\xff"
+
+_heif_lock = threading.Lock()
+
+
+@dataclass
+class Picture:
+    """A photo whose header was read.
+
+    ``format`` is Pillow's name, an MPO (a phone's multi-picture JPEG) being a JPEG. ``stored`` is
+    the size of the stored pixels; ``size`` that of the upright photo, which swaps the sides for
+    Exif orientations 5 to 8.
+    """
+
+    data: bytes = field(repr=False)
+    format: str
+    stored: tuple[int, int]
+    orientation: int
+    mode: str
+    profile: bytes | None = field(repr=False)
+    exif: bytes | None = field(repr=False)
+    has_alpha: bool
+    deadline: Deadline | None = field(default=None, repr=False)
+    _pixels: Image.Image | None = field(default=None, repr=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the upright photo in pixels."""
+        width, height = self.stored
+        return (height, width) if self.orientation >= 5 else (width, height)
+
+    def pixels(self) -> Image.Image:
+        """The upright photo as RGB or, where it has transparency, RGBA; decoded once.
+
+        Raises:
+            PhotoError: where the pixels are damaged, or decoding them takes beyond the deadline.
+        """
+        if self._pixels is None:
+            self._pixels = _decode(self)
+        return self._pixels
+
+    def forget_pixels(self) -> None:
+        """Drop the decoded pixels: a photo that waits for its turn costs its bytes only."""
+        self._pixels = None
+
+
+@decoding()
+def read_header(data: bytes, *, fit: bool = False, deadline: Deadline | None = None) -> Picture:
+    """Read what the file is, without decoding it.
+
+    ``fit`` tells whether ``--fit`` is on, for the advice about a format. From the ``deadline`` on
+    neither this nor the decoding of the picture goes on.
+
+    Raises:
+        PhotoError: rejected, where the bytes are no picture that can be opened.
+    """
+    if not data:
+        raise unsupported("the file is empty; replace it")
+    if data.startswith(_JPEG) and jpeg.has_too_many_scans(data):
+        raise unsupported(
+            f"a JPEG of more than {jpeg.MAX_SCANS} scans, which no camera or editor writes; "
+            "save it anew"
+        )
+    with _opened(data, deadline, fit=fit) as image:
+        name = "JPEG" if image.format == "MPO" else str(image.format)
+        info: dict[Any, Any] = image.info
+        profile = info.get("icc_profile")
+        exif = _exif_of_png(image, data) if image.format == "PNG" else info.get("exif")
+        return Picture(
+            data=data,
+            format=name,
+            stored=image.size,
+            orientation=_orientation(image, exif),
+            mode=image.mode,
+            profile=profile if isinstance(profile, bytes) and profile else None,
+            exif=exif if isinstance(exif, bytes) and exif else None,
+            has_alpha="A" in image.getbands() or "a" in image.getbands() or "transparency" in info,
+            deadline=deadline,
+        )
+
+
+def check_limits(picture: Picture, file_size: int, request_size: int) -> None:
+    """Hold a photo against the API's limits, whichever engine runs.
+
+    Raises:
+        PhotoError: rejected, with the API's own error name.
+    """
+    if picture.format not in API_FORMATS:
+        raise unsupported(
+            f"{picture.format} is not taken, only JPG and PNG; use --fit to have it converted"
+        )
+    width, height = picture.stored
+    if not all(limits.MIN_SIDE <= side <= limits.MAX_SIDE for side in (width, height)):
+        raise PhotoError(
+            api_errors.INVALID_SIZE,
+            f"{width} x {height} pixels: each side must have {limits.MIN_SIDE} to "
+            f"{limits.MAX_SIDE}; use --fit to have it resized",
+            rejected=True,
+        )
+    check_file_size(file_size, request_size)
+
+
+def check_pixels(picture: Picture) -> None:
+    """Hold a photo against what ``--fit`` agrees to decode.
+
+    Raises:
+        PhotoError: rejected, INVALID_IMAGE_SIZE.
+    """
+    width, height = picture.stored
+    if width * height > MAX_FIT_PIXELS:
+        raise PhotoError(
+            api_errors.INVALID_SIZE,
+            f"{width} x {height} pixels are beyond what --fit takes ({MAX_FIT_PIXELS:,}); "
+            "shrink the photo yourself",
+            rejected=True,
+        )
+
+
+def check_file_size(file_size: int, request_size: int) -> None:
+    """Hold the bytes against the limit of 2 MB, which counts for the whole request too.
+
+    Raises:
+        PhotoError: rejected, IMAGE_FILE_TOO_LARGE.
+    """
+    if file_size > limits.MAX_BYTES:
+        message = f"{file_size:,} bytes: at most {limits.MAX_BYTES:,} are taken"
+    elif request_size > limits.MAX_BYTES:
+        message = (
+            f"{file_size:,} bytes make a request of {request_size:,}: "
+            f"at most {limits.MAX_BYTES:,} are taken"
+        )
+    else:
+        return
+    advice = f"{message}; use --fit to have it made smaller"
+    raise PhotoError(api_errors.FILE_TOO_LARGE, advice, rejected=True)
+
+
+def check_fit_size(file_size: int) -> None:
+    """Hold the bytes against what ``--fit`` agrees to read.
+
+    Raises:
+        PhotoError: rejected, IMAGE_FILE_TOO_LARGE.
+    """
+    if file_size > MAX_FIT_BYTES:
+        message = f"{file_size:,} bytes are beyond what --fit takes ({MAX_FIT_BYTES:,})"
+        raise PhotoError(
+            api_errors.FILE_TOO_LARGE, f"{message}; shrink the photo yourself", rejected=True
+        )
+
+
+@decoding()
+def check_sound(picture: Picture, *, keep_pixels: bool) -> None:
+    """Prove that every pixel is there. ``keep_pixels`` decodes in full and keeps the result.
+
+    A JPEG's own ``verify()`` does not see truncation: only decoding does, and at 1/8 scale it
+    still reads every byte. Bytes after the end of a sound picture are no fault.
+
+    Raises:
+        PhotoError: rejected, where the file is damaged or cut short.
+    """
+    if picture.format == "PNG":
+        png.verify(picture.data)
+    if keep_pixels:
+        picture.pixels()
+    elif picture.format != "PNG":
+        with _opened(picture.data, picture.deadline) as image:
+            if picture.format == "JPEG":  # of others draft() may choose an embedded preview
+                image.draft(image.mode, (max(1, image.width // 8), max(1, image.height // 8)))
+            _load(image, picture.deadline)
+
+
+def configure_pillow() -> None:
+    """Set Pillow up for the whole process: HEIC if the extra is there, our own limits, no chatter.
+
+    Its warnings (broken Exif, odd multi-picture files) would land in the middle of a progress bar.
+    """
+    Image.MAX_IMAGE_PIXELS = None
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    with _heif_lock:
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError:
+            return
+        if "HEIF" not in Image.OPEN:
+            register_heif_opener()
+
+
+def _opened(data: bytes, deadline: Deadline | None, *, fit: bool = False) -> Image.Image:
+    source = Source(data, deadline)
+    try:
+        return Image.open(source, formats=API_FORMATS)
+    except UnidentifiedImageError:
+        Image.init()  # the other formats' decoders are loaded only where one is met
+    try:
+        others = tuple(name for name in _CONVERTIBLE if name in Image.OPEN)
+        return Image.open(source, formats=others)
+    except UnidentifiedImageError:
+        raise unsupported(advice(data, fit=fit)) from None
+
+
+def _orientation(image: Image.Image, raw: bytes | None) -> int:
+    if image.format == "TIFF":
+        return 1  # its decoder hands it out upright
+    try:
+        if image.format == "PNG":
+            # getexif() of a PNG decodes its pixels first, to find Exif behind them.
+            exif = Image.Exif()
+            exif.load(raw or b"")
+        else:
+            exif = image.getexif()
+        value = exif.get(_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - broken Exif is common, raises anything, and harms no pixel
+        return 1
+    # HEIF is handed out upright by its decoder, which rewrites the tag.
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _exif_of_png(image: Image.Image, data: bytes) -> bytes:
+    """The Exif of a PNG wherever it stands: a chunk before or behind the pixels, or as text."""
+    found = image.info.get("exif")
+    if isinstance(found, bytes):
+        return found
+    with contextlib.suppress(ValueError, IndexError):
+        text = image.info.get("Raw profile type exif")  # as ImageMagick writes it
+        if isinstance(text, str):
+            return bytes.fromhex("".join(text.split("\n")[3:]))
+    with contextlib.suppress(png.BrokenPng):
+        return next((bytes(body) for kind, body in png.chunks(data) if kind == b"eXIf"), b"")
+    return b""
+
+
+def _load(image: Any, deadline: Deadline | None) -> None:
+    """Decode; under a deadline in parts, each of which may be the last."""
+    if deadline is not None:
+        if image.format == "PNG":
+            image.decodermaxblock = _PNG_PART
+        elif isinstance(image.fp, Source):
+            image.fp.part_scans()
+    image.load()
+
+
+@decoding()
+def _decode(picture: Picture) -> Image.Image:
+    with _opened(picture.data, picture.deadline) as image:
+        _load(image, picture.deadline)
+        if picture.deadline is not None:
+            picture.deadline.check()
+        turn = _TURNS.get(picture.orientation)
+        upright = image.transpose(turn) if turn is not None else image
+        return _normalised(upright, picture)
+
+
+def _normalised(image: Image.Image, picture: Picture) -> Image.Image:
+    """Any of Pillow's modes as RGB or RGBA, 8 bits a channel."""
+    if picture.has_alpha and image.mode not in ("RGBA", "RGB", "L", "CMYK", "YCbCr", "I;16"):
+        return image.convert("RGBA")
+    if picture.has_alpha and image.mode in ("RGB", "L"):  # a transparent colour (PNG's tRNS)
+        return image.convert("RGBA")
+    if image.mode.startswith("I;16") or image.mode == "I":
+        return _from_16_bits(image)
+    if image.mode == "F":
+        return image.point(lambda v: v * _float_scale(image) + 0.5).convert("L").convert("RGB")
+    if image.mode == "CMYK" and picture.profile:
+        return _cmyk_to_srgb(image, picture.profile)
+    return image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    # convert() clips 16 bits at 255; V / 257 maps 65535 to 255.
+    levels = image.convert("F")
+    gray = levels.point(lambda v: v * (1 / 257) + 0.5).convert("L").convert("RGB")
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):  # one gray value is transparent (PNG's tRNS)
+        away = levels.point(lambda v: v * 1.0 - clear)
+        gray.putalpha(ImageChops.invert(_zeros(away)))
+    return gray
+
+
+def _zeros(levels: Image.Image) -> Image.Image:
+    """255 where a float image is 0, else 0."""
+    above = levels.point(lambda v: v * 255.0 + 0).convert("L")
+    below = levels.point(lambda v: v * -255.0 + 0).convert("L")
+    return ImageChops.invert(ImageChops.lighter(above, below))
+
+
+def _float_scale(image: Image.Image) -> float:
+    _, highest = image.getextrema()
+    return 255.0 if isinstance(highest, float) and highest <= 1.0 else 1.0
+
+
+def _cmyk_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    try:
+        converted = ImageCms.profileToProfile(
+            image,
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            outputMode="RGB",
+        )
+    except Exception:  # noqa: BLE001 - a broken profile raises anything, and harms no pixel
+        return image.convert("RGB")
+    return converted if converted is not None else image.convert("RGB")
+
+
+def rgb_profile(picture: Picture) -> bytes | None:
+    """The profile a cutout may carry: only one for RGB describes RGB pixels.
+
+    The colour space stands in bytes 16 to 20 of an ICC profile (ICC.1, 7.2.8).
+    """
+    profile = picture.profile
+    return profile if profile is not None and profile[16:20] == b"RGB " else None
+
+
+def upright_exif(picture: Picture) -> bytes | None:
+    """The photo's Exif for a cutout that is upright already: without its orientation."""
+    if picture.exif is None:
+        return None
+    exif = Image.Exif()
+    try:
+        exif.load(picture.exif)
+        exif.pop(_ORIENTATION, None)
+        return exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else None
+    except Exception:  # noqa: BLE001 - as in `_orientation`: without it the cutout is sound
+        return None

@@ -1,0 +1,128 @@
+"""``hbseg check``: would these photos be taken? No call, no output."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from humanbody_cli.core import streams
+from humanbody_cli.core.errors import HbsegError, PhotoError
+from humanbody_cli.core.outcomes import Outcome, Status, json_line
+from humanbody_cli.core.progress import Progress
+from humanbody_cli.core.settings import InputSettings
+from humanbody_cli.core.stop import Stop
+from humanbody_cli.core.tally import Tally
+from humanbody_cli.discovery import sources
+from humanbody_cli.discovery.sources import Rules
+from humanbody_cli.discovery.walk import Photo, Walk, check_inputs, find, is_piped
+from humanbody_cli.imaging.pictures import configure_pillow
+from humanbody_cli.pipeline import scheduler
+
+T = TypeVar("T")
+
+
+def check(inputs: InputSettings, rules: Rules, *, json: bool, verbosity: int) -> int:
+    """Pre-validate every photo; the exit code.
+
+    Raises:
+        UsageError: an input is not there, or a list cannot be read (any further).
+        StdoutError: nobody reads the records any more.
+    """
+    check_inputs(inputs)
+    progress = Progress(verbosity=verbosity)
+    tally = Tally()
+    walk = Walk()
+
+    def deliver(outcome: Outcome) -> None:
+        tally.add(outcome)
+        progress.add(outcome, tally)
+        if json:
+            streams.write_line(json_line(outcome.record()))
+
+    failure: HbsegError | None = None
+    try:
+        # Names that come through a pipe are checked as they come.
+        ahead = 1 if is_piped(inputs) else scheduler.READ_AHEAD
+        each(find(inputs, walk), partial(_examined, rules), deliver, ahead=ahead)
+    except HbsegError as error:
+        failure = error
+    progress.close()
+    for note in walk.notes:
+        progress.say(note, level=-1)
+    for note in walk.quiet_notes:
+        progress.say(note)
+    if failure is None or tally.total:
+        others = f"; {walk.skipped:,} other files passed over" if walk.skipped else ""
+        sound, rejected = tally.finished[Status.PENDING], tally.finished[Status.REJECTED]
+        progress.say(f"{sound:,} sound, {rejected:,} rejected{others}")
+    if failure is not None:
+        raise failure
+    return tally.exit_code()
+
+
+def each(
+    items: Iterator[T],
+    examine: Callable[[T], Outcome],
+    deliver: Callable[[Outcome], None],
+    *,
+    ahead: int = scheduler.READ_AHEAD,
+) -> None:
+    """Examine photos on every core; ``deliver`` gets each outcome as it comes. ``ahead`` photos are
+    taken from the stream at a time.
+
+    Raises:
+        HbsegError: what ended the stream of photos, once all that came before it are delivered; or
+            what ``deliver`` raised.
+    """
+    configure_pillow()
+    cores = os.cpu_count() or 1
+    stop = Stop()
+    broken: list[HbsegError] = []
+    pool = ThreadPoolExecutor(cores, thread_name_prefix="check")
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def process(item: T) -> Outcome:
+            return await loop.run_in_executor(pool, examine, item)
+
+        sound = _until_broken(items, broken)
+        await scheduler.run(sound, process, lambda: 2 * cores, stop, deliver, ahead=ahead)
+
+    try:
+        scheduler.run_loop(work())
+    finally:
+        # Interrupted, nobody waits for a read that does not return.
+        pool.shutdown(wait=False, cancel_futures=True)
+    for reason in (stop.reason, *broken):
+        if reason is not None:
+            raise reason
+
+
+def _until_broken(items: Iterator[T], broken: list[HbsegError]) -> Iterator[T]:
+    """The photos up to an error, which is put down: it must not take along those read with it."""
+    try:
+        yield from items
+    except HbsegError as error:
+        broken.append(error)
+
+
+def _examined(rules: Rules, photo: Photo) -> Outcome:
+    """A photo that passes is pending: it would be done by a run."""
+    try:
+        picture = sources.examine(photo, rules)
+    except PhotoError as error:
+        return Outcome(
+            source=photo.source, status=Status.REJECTED, code=error.code, message=error.message
+        )
+    return Outcome(
+        source=photo.source,
+        status=Status.PENDING,
+        width=picture.size[0],
+        height=picture.size[1],
+        sha256=sources.digest(picture),
+    )

@@ -1,0 +1,416 @@
+"""New cutouts from masks already there, with no call: edges, crop, background, size, format."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from PIL import Image, ImageColor, ImageOps
+
+from humanbody_cli.core import streams
+from humanbody_cli.core.errors import OutputError, PhotoError, UsageError, output_error
+from humanbody_cli.core.outcomes import Outcome, Status, json_line
+from humanbody_cli.core.progress import Progress
+from humanbody_cli.core.settings import Edges
+from humanbody_cli.core.tally import Tally
+from humanbody_cli.discovery import sources
+from humanbody_cli.discovery.tree import RECOMPOSED_MARK, is_picture
+from humanbody_cli.discovery.walk import Kind, single
+from humanbody_cli.imaging import compose, pictures, png, proof, seals
+from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging.pictures import Picture
+from humanbody_cli.pipeline import results
+from humanbody_cli.storage import ownership
+from humanbody_cli.storage.journal import Journal
+from humanbody_cli.storage.names import SUFFIX
+from humanbody_cli.storage.publishing import CUTOUTS, MASKS, Publisher, always
+
+RECOMPOSED = "recomposed"
+MASK_GONE = "MASK_GONE"
+SOURCE_CHANGED = "SOURCE_CHANGED"
+NAME_TAKEN = "OUTPUT_NAME_TAKEN"
+TOO_LARGE = "TOO_LARGE_FOR_FORMAT"
+SEAL = "recomposed"
+"""The kind of seal that recomposed cutouts bear."""
+
+_QUALITY = 92
+_LONGEST_SIDE = {"webp": 16_383, "jpg": 65_500}
+"""Pixels: 14 bits of a WebP's header (RFC 9649, 2.7); what libjpeg takes (JPEG_MAX_DIMENSION)."""
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How cutouts are composed. ``margin`` is a part of the crop's longer side; ``size`` a box in
+    pixels that the result fits into; ``background`` a colour or a picture that covers."""
+
+    edges: Edges = Edges.SOFT
+    crop: bool = False
+    margin: float = 0.05
+    background: tuple[int, int, int] | Image.Image | None = field(default=None, repr=False)
+    size: tuple[int, int] | None = None
+    format: str = "png"
+
+    def __post_init__(self) -> None:
+        if self.format == "jpg" and self.background is None:
+            # JPEG has no transparency; white is what shops and print expect.
+            object.__setattr__(self, "background", (255, 255, 255))
+
+
+def background(text: str | None) -> tuple[int, int, int] | Image.Image | None:
+    """A colour by name or ``#rrggbb``, or the picture at a path.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text is None:
+        return None
+    pictures.configure_pillow()
+    with contextlib.suppress(ValueError):
+        red, green, blue, *_ = ImageColor.getrgb(text)
+        return red, green, blue
+    try:
+        return pictures.read_header(Path(text).read_bytes(), fit=True).pixels().convert("RGB")
+    except (OSError, PhotoError) as error:
+        raise UsageError(
+            f"--background {text!r} is neither a colour (white, #1e90ff) nor a picture that can "
+            f"be read: {_why(error)}"
+        ) from error
+
+
+def _why(error: OSError | PhotoError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file; check the colour's name or the path"
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}; check the path and its permissions"
+    return str(error)
+
+
+def compose_one(pixels: Image.Image, mask: Image.Image, recipe: Recipe) -> Image.Image:
+    """One cutout: RGBA, or RGB over a background. Mask and pixels have one size."""
+    blend = compose.soft_cutout if recipe.edges is Edges.SOFT else compose.hard_cutout
+    cutout = blend(pixels, mask).image()
+    if recipe.crop:
+        cutout = cutout.crop(crop_box(mask, recipe.margin))
+    if recipe.size is not None:
+        cutout = _shrunk(cutout, recipe.size)
+    if recipe.background is None:
+        return cutout
+    if isinstance(recipe.background, tuple):
+        ground = Image.new("RGB", cutout.size, recipe.background)
+    else:
+        ground = ImageOps.fit(recipe.background, cutout.size)
+    ground.paste(cutout.convert("RGB"), mask=cutout.getchannel("A"))
+    return ground
+
+
+def crop_box(mask: Image.Image, margin: float) -> tuple[int, int, int, int]:
+    """The box around the person with its margin, inside the picture; all of it with nobody."""
+    found = mask.point([255 if value > compose.THRESHOLD else 0 for value in range(256)]).getbbox()
+    if found is None:
+        return (0, 0, *mask.size)
+    left, top, right, bottom = found
+    extra = round(max(right - left, bottom - top) * margin)
+    return (
+        max(0, left - extra),
+        max(0, top - extra),
+        min(mask.width, right + extra),
+        min(mask.height, bottom + extra),
+    )
+
+
+def _shrunk(cutout: Image.Image, box: tuple[int, int]) -> Image.Image:
+    scale = min(box[0] / cutout.width, box[1] / cutout.height)
+    size = (max(1, round(cutout.width * scale)), max(1, round(cutout.height * scale)))
+    # Pillow resizes RGBA with premultiplied weights: no colour creeps in from under alpha 0.
+    return cutout.resize(size, Image.Resampling.LANCZOS)
+
+
+def encoded(image: Image.Image, recipe: Recipe, profile: bytes | None) -> bytes:
+    """The cutout as a file of the recipe's format, sealed as our own."""
+    buffer = io.BytesIO()
+    options: dict[str, Any] = {"icc_profile": profile} if profile else {}
+    if recipe.format == "jpg":
+        image.save(buffer, "JPEG", quality=_QUALITY, comment=seals.blank(SEAL), **options)
+    elif recipe.format == "webp":
+        xmp = seals.in_xmp(SEAL)
+        image.save(buffer, "WEBP", quality=_QUALITY, method=4, xmp=xmp, **options)
+    elif image.mode == "RGBA":
+        buffer.write(seals.in_png(png.with_looks(png.encode(image), profile=profile), SEAL))
+    else:
+        image.save(buffer, "PNG", compress_level=3, **options)
+        buffer = io.BytesIO(seals.in_png(buffer.getvalue(), SEAL))
+    return seals.sealed(buffer.getvalue(), SEAL)
+
+
+def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbosity: int) -> int:
+    """Compose every done photo of an output folder anew; the exit code.
+
+    Raises:
+        UsageError: the results would lie among masks and cutouts, or replace photos.
+        OutputError: the results cannot be written, or would replace a file of somebody else's.
+    """
+    pictures.configure_pillow()
+    target = _Target(journal, into or os.path.join(journal.root, RECOMPOSED), recipe.format)
+    progress = Progress(verbosity=verbosity)
+    tally = Tally()
+    workers = os.cpu_count() or 1
+    try:
+        with ThreadPoolExecutor(workers, thread_name_prefix="compose") as pool:
+            target.prepare(pool, 2 * workers)
+            work = partial(_recomposed, recipe, target)
+            for outcome in _in_order(pool, work, target.photos(), 2 * workers):
+                tally.add(outcome)
+                progress.add(outcome, tally)
+                if json:
+                    streams.write_line(json_line(outcome.record()))
+    finally:
+        progress.close()
+        if tally.total:
+            progress.say(f"{tally.counts()}, in {target.folder}")
+        for folder in target.mixed:
+            progress.say(
+                f"{folder}: holds other pictures too, so hbseg segment, run over it, takes these "
+                "cutouts for photos"
+            )
+    if not tally.total:
+        progress.say(f"nothing to do: no photo in {journal.root} is done")
+    return tally.exit_code()
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[A], B], items: Iterable[A], ahead: int
+) -> Iterator[B]:
+    """Results as they come to their turn; only a few are under way at a time."""
+    waiting: deque[Future[B]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+class _Target:
+    """The folder that recomposed cutouts go to, where nothing is replaced but earlier ones.
+
+    Each folder of it gets a mark, by which walks know that its pictures are no photos; ``mixed``
+    are those without, for they hold pictures of somebody else's too.
+    """
+
+    def __init__(self, journal: Journal, folder: str, format: str) -> None:  # noqa: A002 - its name
+        self.folder = folder
+        self._journal = journal
+        self._format = format
+        self._publisher = Publisher(folder, durable=False)
+        self._sources: frozenset[tuple[int, int]] = frozenset()
+        self._photo_folders: frozenset[tuple[int, int]] = frozenset()
+        self._ready: set[str] = set()
+        self.mixed: list[str] = []
+        self._written: set[tuple[int, int]] = set()
+        self._guard = threading.Lock()
+
+    def photos(self) -> Iterator[Outcome]:
+        """Every photo that has a mask or a cutout."""
+        return self._journal.outcomes(Status.DONE.value, absolute=True)
+
+    def prepare(self, pool: ThreadPoolExecutor, ahead: int) -> None:
+        """Look at every place that will be written to, and then make the folder.
+
+        Raises:
+            UsageError: photos, masks or cutouts would be replaced or added to.
+            OutputError: another file would be, or the folder cannot be made.
+        """
+        if os.path.isdir(self.folder):
+            self._sources = frozenset(_identities(self._journal))
+            self._photo_folders = frozenset(_folder_identities(self._journal))
+        self._check_folder(self.folder)
+        if os.path.isdir(self.folder):
+            for _ in _in_order(pool, self._check, self._places(), ahead):
+                pass
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder} cannot be made: {error.strerror}; "
+                "choose another folder with --into DIR"
+            ) from error
+
+    def publish(self, outcome: Outcome, data: bytes) -> str:
+        """Write one photo's new cutout; where it is.
+
+        Raises:
+            PhotoError: something stands there that is not to be replaced.
+            OutputError: the disk does not take it.
+        """
+        name = self._name(outcome)
+        path = self._publisher.path("", name)
+        with self._guard:  # two names may be one place: the later photo has to see the earlier one
+            self._check_again(path)
+            self._make_ready(self.folder)
+            self._make_ready(os.path.dirname(path))
+            self._publisher.publish("", name, data, may_replace=always)
+            self._written.add(_identity(os.lstat(path)))
+        return path
+
+    def _check_again(self, path: str) -> None:
+        try:
+            there = ownership.seen(path)
+            if there is not None and _identity(there) in self._written:
+                raise PhotoError(NAME_TAKEN, f"{path} is another photo's: the names are one here")
+            self._check(path)
+        except (UsageError, OutputError) as error:  # it came to be there only now
+            raise PhotoError(NAME_TAKEN, str(error)) from error
+
+    def _make_ready(self, folder: str) -> None:
+        """Make a folder and mark it, unless it holds other pictures, which may be photos.
+
+        Raises:
+            OutputError: the disk does not take it.
+        """
+        if folder in self._ready:
+            return
+        mark = os.path.join(folder, RECOMPOSED_MARK)
+        try:
+            os.makedirs(folder, exist_ok=True)
+            if not os.path.lexists(mark):
+                if _holds_only_own(folder):
+                    Path(mark).touch()
+                else:
+                    self.mixed.append(folder)
+        except OSError as error:
+            raise output_error(mark, error) from error
+        self._ready.add(folder)
+
+    def _places(self) -> Iterator[str]:
+        last = self.folder
+        for outcome in self.photos():
+            path = self._publisher.path("", self._name(outcome))
+            if (folder := os.path.dirname(path)) != last:
+                self._check_folder(folder)
+                last = folder
+            yield path
+
+    def _name(self, outcome: Outcome) -> str:
+        return _name(self._journal.root, outcome).removesuffix(SUFFIX) + "." + self._format
+
+    def _check_folder(self, folder: str) -> None:
+        guarded = ownership.results_folder_above(folder, self._journal.root)
+        if guarded is not None:
+            raise UsageError(
+                f"--into {self.folder}: only hbseg segment writes to {guarded}; "
+                "choose another folder"
+            )
+        with contextlib.suppress(OSError):  # not there yet
+            if _identity(os.stat(folder)) in self._photo_folders:
+                raise UsageError(
+                    f"--into {self.folder}: {folder} holds photos of {self._journal.root}, and "
+                    "cutouts beside them would be taken for photos; choose another folder"
+                )
+
+    def _check(self, path: str) -> None:
+        with contextlib.suppress(OSError):
+            if _identity(os.stat(path)) in self._sources:
+                raise UsageError(
+                    f"--into {self.folder}: {path} is one of the photos; choose another folder"
+                )
+        ownership.check_replaceable(path, SEAL, "move it away, or choose another --into DIR")
+
+
+def _identities(journal: Journal) -> Iterator[tuple[int, int]]:
+    """The files that the photos of a journal lie in, whatever leads to them."""
+    for outcome in journal.outcomes(absolute=True):
+        with contextlib.suppress(OSError, ValueError):  # gone, or no file
+            yield _identity(os.stat(outcome.source))
+
+
+def _folder_identities(journal: Journal) -> Iterator[tuple[int, int]]:
+    """The folders that a journal's photos are found in, but for photos that are gone."""
+    last = None
+    for outcome in journal.outcomes(absolute=True):
+        folder = os.path.dirname(outcome.source)
+        if folder != last and os.path.lexists(outcome.source):
+            last = folder
+            with contextlib.suppress(OSError, ValueError):
+                yield _identity(os.stat(folder))
+
+
+def _holds_only_own(folder: str) -> bool:
+    """Whether every picture in a folder is a recomposed cutout as hbseg wrote it."""
+    with os.scandir(folder) as entries:
+        pictures = [entry.path for entry in entries if is_picture(entry.name)]
+    return all(ownership.is_own(path, SEAL) for path in pictures)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _recomposed(recipe: Recipe, target: _Target, outcome: Outcome) -> Outcome:
+    try:
+        picture = _source(outcome)
+        with results.composing():
+            data = _composed(recipe, picture, _mask(outcome, picture))
+        path = target.publish(outcome, data)
+    except PhotoError as error:
+        return replace(outcome, status=Status.FAILED, code=error.code, message=error.message)
+    return replace(outcome, cutout=path, attempts=0)
+
+
+def _composed(recipe: Recipe, picture: Picture, mask: Image.Image) -> bytes:
+    image = compose_one(picture.pixels(), mask, recipe)
+    longest = _LONGEST_SIDE.get(recipe.format)
+    if longest is not None and max(image.size) > longest:
+        raise PhotoError(
+            TOO_LARGE,
+            f"a {recipe.format} has at most {longest:,} pixels a side, and this cutout has "
+            f"{image.width} x {image.height}; give --size or another --format",
+        )
+    return encoded(image, recipe, pictures.rgb_profile(picture))
+
+
+def _name(root: str, outcome: Outcome) -> str:
+    kind, path = (CUTOUTS, outcome.cutout) if outcome.cutout else (MASKS, outcome.mask)
+    return os.path.relpath(str(path), os.path.join(root, kind))
+
+
+def _source(outcome: Outcome) -> Picture:
+    """The photo that the mask was made from, and no other."""
+    photo = single(outcome.source)
+    if photo.kind is Kind.STDIN:
+        raise PhotoError(sources.UNREADABLE, "came from stdin and is not kept; give it as a file")
+    data, _ = sources.read(photo, sources.MAX_FIT_BYTES)
+    picture = pictures.read_header(data, fit=True)
+    if sources.digest(picture) != outcome.sha256:
+        raise PhotoError(
+            SOURCE_CHANGED,
+            "the photo has changed since its mask was made; run hbseg segment again first",
+        )
+    return picture
+
+
+def _mask(outcome: Outcome, picture: Picture) -> Image.Image:
+    """The confidence mask, or the cutout's own transparency where no mask was kept."""
+    path = outcome.mask or outcome.cutout
+    try:
+        data = Path(str(path)).read_bytes()
+        inside = proof.read(data)
+        if proof.is_present(data) and (inside is None or inside.sha256 != outcome.sha256):
+            raise ValueError("it is another photo's, or damaged")
+        read = Mask.of_cutout if outcome.mask is None else Mask.read
+        mask = read(data, picture.size)
+    except (OSError, ValueError) as error:
+        message = f"{path} is gone or damaged; run hbseg segment again first"
+        raise PhotoError(MASK_GONE, message) from error
+    return mask.image

@@ -1,0 +1,1 @@
+"""One photo from its bytes to its row, and many photos at once."""

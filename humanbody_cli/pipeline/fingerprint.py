@@ -1,0 +1,171 @@
+"""What a photo needs, given what the journal knows of it. Pure, but for the look at the outputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+
+from humanbody_cli.core.paths import to_bytes
+from humanbody_cli.core.settings import Edges, Metadata, Wanted
+from humanbody_cli.discovery.walk import Kind, Photo
+from humanbody_cli.pipeline.stat_check import OwnLooks
+from humanbody_cli.storage.journal import PROOFLESS, Done, Known
+from humanbody_cli.storage.names import digest, marked
+from humanbody_cli.storage.publishing import CUTOUTS, MASKS
+
+_FILE = Kind.FILE
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The options that shape a result, and their text in the journal.
+
+    ``engine`` says what makes the masks: the engine's name in records, then all that tells its
+    results from another's (``api;endpoint=...``, ``local:u2net.onnx;model=<sha256>;preset=u2net``).
+    ``also`` are engines whose results serve as well: what the API was paid for is not replaced by
+    an engine that nobody named.
+    """
+
+    engine: str
+    wanted: Wanted
+    also: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.text(self.engine)
+
+    def text(self, engine: str) -> str:
+        """The text for a result of this engine."""
+        return f"fit={int(self.wanted.fit)};{self._looks};engine={engine}"
+
+    def wants(self, kind: str) -> bool:
+        """Whether this kind of file is wanted."""
+        return self.wanted.mask if kind == MASKS else self.wanted.cutout
+
+    def made(self, kind: str, engine: str) -> str:
+        """What a file is made with, beside its photo: the text of the proof inside it."""
+        return _made(kind, self._looks, engine)
+
+    @staticmethod
+    def made_in(kind: str, known: Known) -> str | None:
+        """The same of a file that a row tells of; ``None`` where none is known."""
+        head, _, engine = (known.shape or "").partition(";engine=")
+        return _made(kind, head.partition(";")[2], engine) if engine else None
+
+    def answer_name(self, sha256: str) -> str:
+        """The name of the kept answer to an upload of these bytes: one for each server."""
+        _, _, details = self.engine.partition(";")
+        return digest(f"{sha256} {details}") if details else sha256
+
+    @property
+    def _looks(self) -> str:
+        """The options that shape a cutout beyond its mask."""
+        return f"edges={self.wanted.edges.value};metadata={self.wanted.metadata.value}"
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Engines whose results are accepted."""
+        return (self.engine, *self.also)
+
+    @cached_property
+    def accepted(self) -> frozenset[str]:
+        """Texts of results that are what is wanted, as they are.
+
+        A photo that was done without ``--fit`` was within the limits, so ``--fit`` changes nothing.
+        """
+        return self._texts(fits={False, self.wanted.fit})
+
+    @cached_property
+    def cutouts_from(self) -> frozenset[str]:
+        """Texts of results whose cutout is the wanted one: the photo is known to be taken."""
+        return self._texts(fits=(False, True))
+
+    @cached_property
+    def masks_from(self) -> frozenset[str]:
+        """Texts of results whose mask is the wanted one: edges and Exif only change the cutout."""
+        return frozenset().union(
+            *(
+                replace(self, wanted=replace(self.wanted, edges=edges, metadata=kept)).cutouts_from
+                for edges, kept in product(Edges, Metadata)
+            )
+        )
+
+    @cached_property
+    def same_call(self) -> frozenset[str]:
+        """Texts of results that came of the very request that this run would send."""
+        return frozenset(
+            replace(self, wanted=replace(self.wanted, edges=edges, metadata=kept)).text(self.engine)
+            for edges, kept in product(Edges, Metadata)
+        )
+
+    def _texts(self, fits: Iterable[bool]) -> frozenset[str]:
+        return frozenset(
+            replace(self, wanted=replace(self.wanted, fit=fit)).text(engine)
+            for fit, engine in product(fits, self.engines)
+        )
+
+
+def _made(kind: str, looks: str, engine: str) -> str:
+    # A published file may be shown to anybody: the details of the engine, the address of a server
+    # among them, are in it as a digest only.
+    name, _, details = engine.partition(";")
+    sealed = f"{name};{digest(details)[:16]}" if details else name
+    return f"engine={sealed}" if kind == MASKS else f"{looks};engine={sealed}"
+
+
+def engine_of(known: Known) -> str:
+    """The engine of a row's results, as `Shape.engine` names it."""
+    return (known.shape or "").partition(";engine=")[2]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Decides which photos are to be done, in the output folder ``root``.
+
+    ``checked`` names the rules of pre-validation: a reject is looked at again when they change.
+    """
+
+    root: str
+    shape: Shape
+    checked: str = ""
+    force: bool = False
+    retry_failed: bool = False
+
+    def settled(self, photo: Photo, known: Known | None) -> str | None:
+        """The status that a photo has for good, ``None`` if it is to be done."""
+        if known is None or self.force or photo.kind is Kind.TROUBLE:
+            return None
+        if known.size != photo.size or known.mtime != photo.mtime or known.transient:
+            return None
+        if known.status == "rejected":
+            checked = (known.checked or "").removesuffix(PROOFLESS)
+            return "rejected" if checked == self.checked else None
+        if known.status == "failed":
+            again = self.retry_failed or known.shape not in self.shape.same_call
+            return None if again else "failed"
+        if known.status != "done" or known.shape not in self.shape.accepted:
+            return None
+        row = (
+            *(known.key, known.name, known.size, known.mtime),
+            *(known.mask_size, known.cutout_size),
+        )
+        return "done" if self.may_stand(photo, row) and self.looks.has_outputs(row) else None
+
+    def may_stand(self, photo: Photo, row: Done) -> bool:
+        """Whether a done row is this photo's by all but its files: these are `looks`' matter."""
+        _, name, _, mtime, _, _ = row
+        # Unpacked, as this is asked of every photo of a second run.
+        _, key, wanted, _, _, kind, _, keeps_name, _ = photo
+        # An address and stdin have no time, a file always has one.
+        if self.force or (mtime == -1) is (kind is _FILE):
+            return False
+        return keeps_name or name == to_bytes(wanted) or name == to_bytes(marked(wanted, key))
+
+    @cached_property
+    def looks(self) -> OwnLooks:
+        """Looks at the files that are wanted."""
+        wanted = self.shape.wanted
+        masks, cutouts = (to_bytes(os.path.join(self.root, kind, "")) for kind in (MASKS, CUTOUTS))
+        return OwnLooks(masks if wanted.mask else None, cutouts if wanted.cutout else None)

@@ -1,0 +1,277 @@
+"""Never paying twice: results that are already there, for these bytes, whoever asked for them.
+
+Two copies of a photo, a photo that moved, an option that only changes how the cutout is composed,
+a file published just before the power went: all are answered from the output folder. What is taken
+up is proved to be made of these very bytes: by its row and its size, and by the proof in the file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from humanbody_cli.core.errors import PhotoError
+from humanbody_cli.core.paths import to_text
+from humanbody_cli.core.settings import Edges, Wanted
+from humanbody_cli.discovery.walk import Photo
+from humanbody_cli.imaging import proof
+from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging.pictures import Picture
+from humanbody_cli.pipeline import results
+from humanbody_cli.pipeline.fingerprint import Shape, engine_of
+from humanbody_cli.pipeline.results import Results
+from humanbody_cli.storage.journal import Journal, Known, Twin, key_of
+from humanbody_cli.storage.names import marked
+from humanbody_cli.storage.publishing import CUTOUTS, MASKS, Publisher
+
+
+@dataclass(frozen=True)
+class Found:
+    """Results that need no call. ``cutout`` is ``None`` where it has to be composed of the mask."""
+
+    results: Results
+    composes: bool = False
+
+    def made(self, wanted: Wanted, picture: Picture) -> Results:
+        """The results whole, the cutout composed if need be.
+
+        Raises:
+            PhotoError: the photo's pixels turn out to be damaged.
+        """
+        if not self.composes:
+            return self.results
+        assert self.results.mask is not None
+        mask = Mask.read(self.results.mask, picture.size)
+        cutout = results.cutout_of(wanted, picture, mask)
+        mask_or_none = self.results.mask if wanted.mask or MASKS in self.results.in_place else None
+        return replace(self.results, mask=mask_or_none, cutout=cutout)
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """Looks for results that need no call, for run number ``run``.
+
+    ``force`` bars those of earlier runs, ``retry_failed`` the failures of earlier runs. After the
+    journal was lost, ``by_proof`` looks at every published file for what it is made of: rows that
+    would lead to the files of copies and of renamed photos are gone.
+    """
+
+    journal: Journal
+    publisher: Publisher
+    shape: Shape
+    run: int
+    force: bool = False
+    retry_failed: bool = False
+    by_proof: bool = False
+
+    def find(self, photo: Photo, picture: Picture, sha256: str) -> Found | None:
+        """Results for this photo that need no call.
+
+        Raises:
+            PhotoError: these bytes failed, of this photo or of a copy; so would they again, and be
+                paid for.
+        """
+        self._fail_like_before(photo, sha256)
+        while True:
+            renames = self.journal.renames
+            found = self._from_rows(photo, picture, sha256)
+            if found is not None or renames == self.journal.renames:
+                break  # else the walk has given files other names while they were looked for
+        return found if found or self.force else self._adopted(photo, picture, sha256)
+
+    def _from_rows(self, photo: Photo, picture: Picture, sha256: str) -> Found | None:
+        since = self.run if self.force else 0
+        twins = self.journal.results_of(sha256, self.shape.masks_from, since=since)
+        found = (self._from_row(twin, photo, picture, sha256) for twin in twins)
+        return next(filter(None, found), None)
+
+    def _fail_like_before(self, photo: Photo, sha256: str) -> None:
+        """One photo's bytes fail once a run; failures for good stand until they are to be tried
+        again."""
+        for failed, twin in self.journal.failures_of(sha256, self.shape.same_call):
+            in_this_run = failed.run == self.run
+            stands = not (failed.transient or self.retry_failed or self.force)
+            if in_this_run or stands:
+                is_own = failed.key == key_of(photo)
+                raise PhotoError(
+                    str(twin.code),
+                    str(twin.message) if is_own else f"{twin.message} (as for {twin.source})",
+                    transient=bool(failed.transient),
+                )
+
+    def _from_row(self, twin: Twin, photo: Photo, picture: Picture, sha256: str) -> Found | None:
+        """The results of a photo with the same bytes, as they are or with a cutout to compose."""
+        wanted, (known, record) = self.shape.wanted, twin
+        mask = self._recorded(MASKS, known, sha256)
+        cutout = None
+        if known.shape in self.shape.cutouts_from:
+            cutout = self._recorded(CUTOUTS, known, sha256)
+        composes = wanted.cutout and cutout is None
+        if (wanted.mask or composes) and mask is None:
+            return None
+        if composes and not _is_mask_for(mask, picture):
+            return None
+        own = to_text(known.name) == photo.name
+        files = {MASKS: mask, CUTOUTS: cutout}
+        in_place = {kind for kind, file in files.items() if own and file and file.in_place}
+        # What is in place is kept, wanted now or not; what is elsewhere is copied if wanted.
+        keeps_mask = wanted.mask or composes or MASKS in in_place
+        keeps_cutout = wanted.cutout or CUTOUTS in in_place
+        return Found(
+            Results(
+                mask=mask.data if mask is not None and keeps_mask else None,
+                cutout=cutout.data if cutout is not None and keeps_cutout else None,
+                coverage=record.coverage,
+                doubt=record.doubt,
+                engine=engine_of(known),
+                request_id=record.request_id,
+                image_id=record.image_id,
+                time_used=record.time_used,
+                in_place=frozenset(in_place),
+            ),
+            composes,
+        )
+
+    def _recorded(self, kind: str, known: Known, sha256: str) -> _Proved | None:
+        """A published file that a row tells of, if it is the one that was published: at its name,
+        or set aside by a run that ended before the photo's row was written.
+
+        Files of earlier versions hold no proof: their row and their size have to do.
+        """
+        size = known.size_of(kind)
+        if size is None:
+            return None
+        path = self.publisher.path(kind, to_text(known.name))
+        data = _content(path) if _size(path) == size else None
+        if data is not None and not proof.is_present(data):
+            return _Proved(data, None, in_place=True)
+        made = str(self.shape.made_in(kind, known))
+        aside = self.publisher.find_aside(kind, sha256)
+        return _whole(path, True, sha256, made) or _whole(aside, False, sha256, made)
+
+    def _adopted(self, photo: Photo, picture: Picture, sha256: str) -> Found | None:
+        """Files that no row tells of, but that prove what they were made of: published just before
+        the end came, renamed, set aside, or left by a journal that was lost."""
+        wanted = self.shape.wanted
+        for engine in self.shape.engines:
+            with self.publisher.aside_guard:
+                mask = self._proved(MASKS, photo, sha256, self.shape.made(MASKS, engine))
+                cutout = self._proved(CUTOUTS, photo, sha256, self.shape.made(CUTOUTS, engine))
+            composes = wanted.cutout and cutout is None
+            if (wanted.mask or composes) and mask is None:
+                continue
+            if composes and not self._may_compose(photo, sha256, engine):
+                continue
+            if mask is not None and not _is_mask_for(mask, picture):
+                continue
+            return self._adoption(engine, {MASKS: mask, CUTOUTS: cutout}, picture, composes)
+        return None
+
+    def _may_compose(self, photo: Photo, sha256: str, engine: str) -> bool:
+        """Whether only the looks of a cutout are other than wanted. A cutout that is damaged or
+        gone is asked for again: its colours are the API's own. A mask that is set aside had a row,
+        and serves as it did by that row."""
+        had_row = not self.by_proof and self.publisher.find_aside(MASKS, sha256) is not None
+        if self.shape.wanted.edges is Edges.SOFT or had_row:
+            return True
+        wanted = self.shape.made(CUTOUTS, engine)
+        proofs = (proof.peek(path) for path, _ in self._places(CUTOUTS, photo, sha256))
+        return any(
+            inside is not None and inside.sha256 == sha256 and inside.made != wanted
+            for inside in proofs
+        )
+
+    def _adoption(
+        self, engine: str, proved: dict[str, _Proved | None], picture: Picture, composes: bool
+    ) -> Found | None:
+        files = {kind: file for kind, file in proved.items() if file is not None}
+        if not files:
+            return None
+        mask = files.get(MASKS)
+        measured = Mask.read(mask.data, picture.size) if mask is not None else None
+        doubts = [file.doubt for file in files.values() if file.doubt is not None]
+        doubt = measured.doubt() if measured is not None else None
+        return Found(
+            Results(
+                mask=mask.data if mask is not None else None,
+                cutout=files[CUTOUTS].data if CUTOUTS in files else None,
+                coverage=measured.coverage() if measured is not None else None,
+                doubt=doubts[0] if doubts else doubt,
+                engine=engine,
+                in_place=frozenset(kind for kind, file in files.items() if file.in_place),
+            ),
+            composes,
+        )
+
+    def _proved(self, kind: str, photo: Photo, sha256: str, made: str) -> _Proved | None:
+        places = self._places(kind, photo, sha256)
+        found = (_whole(path, in_place, sha256, made) for path, in_place in places)
+        return next(filter(None, found), None)
+
+    def _places(self, kind: str, photo: Photo, sha256: str) -> Iterator[tuple[str, bool]]:
+        """Where a photo's file may be, and whether that is its own place."""
+        yield self.publisher.path(kind, photo.name), True
+        yield self.publisher.path(kind, marked(photo.name, photo.key)), False
+        aside = self.publisher.find_aside(kind, sha256)
+        if aside is not None:
+            yield aside, False
+        for path in self._proved_files.get((kind, sha256), ()):
+            yield path, False
+
+    @cached_property
+    def _proved_files(self) -> dict[tuple[str, str], list[str]]:
+        """The published files by their kind and the sha256 of the photo they were made of."""
+        found: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for kind in (MASKS, CUTOUTS) if self.by_proof else ():
+            for folder, _, names in os.walk(os.path.join(self.publisher.root, kind)):
+                for path in (os.path.join(folder, name) for name in names):
+                    inside = proof.peek(path)
+                    if inside is not None:
+                        found[kind, inside.sha256].append(path)
+        return found
+
+
+@dataclass(frozen=True)
+class _Proved:
+    """A file whose proof fits."""
+
+    data: bytes
+    doubt: float | None
+    in_place: bool
+
+
+def _whole(path: str | None, in_place: bool, sha256: str, made: str) -> _Proved | None:
+    """A file that proves to be made of these bytes in this way, and is whole."""
+    if path is None or (glance := proof.peek(path)) is None:
+        return None
+    if (glance.sha256, glance.made) != (sha256, made):
+        return None
+    data = _content(path)
+    inside = proof.read(data) if data is not None else None
+    return _Proved(data, inside.doubt, in_place) if data is not None and inside else None
+
+
+def _size(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def _is_mask_for(file: _Proved | None, picture: Picture) -> bool:
+    """Whether this file is a sound mask of the photo's size."""
+    try:
+        return file is not None and bool(Mask.read(file.data, picture.size))
+    except ValueError:
+        return False

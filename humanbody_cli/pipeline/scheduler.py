@@ -1,0 +1,206 @@
+"""Many photos at once: a bounded set of tasks over a lazy stream. Drains when the run ends.
+
+A photo's task is made when there is room for it and not before: ten thousand photos cost no more
+memory than twenty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from humanbody_cli.core.errors import HbsegError, Stopped
+from humanbody_cli.core.outcomes import Outcome
+from humanbody_cli.core.stop import Stop
+
+T = TypeVar("T")
+
+READ_AHEAD = 32
+"""Photos taken from the walk at a time: one hop to its thread for all of them."""
+
+_LOOK_AGAIN = 0.25
+"""Seconds between looks at the capacity, which grows as the run learns."""
+
+
+class Stream(Generic[T]):
+    """A lazy stream of photos, read ahead on a thread that a blocked source cannot hold up."""
+
+    def __init__(self, photos: Iterator[T], ahead: int = READ_AHEAD) -> None:
+        self._photos = photos
+        self._ahead = ahead
+        self._ready: list[T] = []
+        self._ended = False
+
+    async def next(self) -> T | None:
+        """The next photo, ``None`` after the last."""
+        if not self._ready and not self._ended:
+            block = await in_daemon(lambda: list(islice(self._photos, self._ahead)))
+            self._ready = block[::-1]
+            self._ended = not block
+        return self._ready.pop() if self._ready else None
+
+
+async def in_daemon(function: Callable[[], T]) -> T:
+    """Run a function in a thread that the interpreter does not wait for when it exits: a list that
+    never ends must not keep a stopped run alive."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type] # T may be None itself
+
+    def work() -> None:
+        result: T | None = None
+        failure: BaseException | None = None
+        try:
+            result = function()
+        except BaseException as error:  # noqa: BLE001 - handed on, not swallowed
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=work, name="walk", daemon=True).start()
+    return await future
+
+
+async def run(
+    photos: Iterator[T],
+    process: Callable[[T], Awaitable[Outcome]],
+    capacity: Callable[[], int],
+    stop: Stop,
+    deliver: Callable[[Outcome], None],
+    *,
+    ahead: int = READ_AHEAD,
+) -> None:
+    """Process photos until there are no more or the run is stopped; then let all under way land.
+
+    Each outcome is handed to ``deliver`` as it comes. A photo that does not come to an outcome
+    because the run ends is not delivered. A bug, here or there, is raised after all have landed.
+    """
+    crowd = _Crowd(Stream(photos, ahead), process, capacity, stop, deliver)
+    await crowd.run()
+    if crowd.bugs:
+        raise crowd.bugs[0]
+
+
+def run_loop(work: Coroutine[Any, Any, None]) -> None:
+    """``asyncio.run`` that does not wait for the default executor: a name lookup may hold one of
+    its threads for a minute after everything else has ended."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(work)
+    finally:
+        loop.run_until_complete(_cancel_the_rest())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+async def _cancel_the_rest() -> None:
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+
+
+class _Crowd(Generic[T]):
+    """The photos under way."""
+
+    def __init__(
+        self,
+        stream: Stream[T],
+        process: Callable[[T], Awaitable[Outcome]],
+        capacity: Callable[[], int],
+        stop: Stop,
+        deliver: Callable[[Outcome], None],
+    ) -> None:
+        self.bugs: list[BaseException] = []
+        self._stream = stream
+        self._process = process
+        self._capacity = capacity
+        self._stop = stop
+        self._deliver = deliver
+        self._active: set[asyncio.Task[Outcome]] = set()
+        self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stopping = stop.stopped()
+
+    async def run(self) -> None:
+        """Until there are no more photos and all have landed."""
+        more = True
+        self._stopping.add_done_callback(self._wake)
+        try:
+            while more or self._active:
+                more = more and await self._fill()
+                if self._active:
+                    # Not wait_for, which may lose the cancellation at the end of the grace.
+                    await asyncio.wait({self._news}, timeout=_LOOK_AGAIN)
+                    self._news = asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            for task in self._active:
+                task.cancel()
+            await asyncio.gather(*self._active, return_exceptions=True)
+            raise
+        finally:
+            self._stopping.remove_done_callback(self._wake)
+
+    def _wake(self, _: object = None) -> None:
+        if not self._news.done():
+            self._news.set_result(None)
+
+    async def _fill(self) -> bool:
+        """Start photos while there is room; whether there may be more."""
+        while not self._stop.is_set and not self.bugs and len(self._active) < self._capacity():
+            try:
+                photo = await _unless_stopped(self._stream, self._stopping)
+            except Exception as error:  # noqa: BLE001 - calls in flight must land first
+                self._judge(error)
+                return False
+            if photo is None:
+                return False
+            task = asyncio.ensure_future(self._process(photo))
+            task.add_done_callback(self._land)
+            self._active.add(task)
+        return not self._stop.is_set and not self.bugs
+
+    def _land(self, task: asyncio.Task[Outcome]) -> None:
+        """A photo has ended: its outcome is handed on at once, whatever else is waited for."""
+        self._active.discard(task)
+        self._wake()
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self._judge(error)
+            return
+        try:
+            self._deliver(task.result())
+        except Exception as failure:  # noqa: BLE001 - calls in flight must land first
+            self._judge(failure)
+
+    def _judge(self, error: BaseException) -> None:
+        """What we raise on purpose ends the run; the rest are bugs."""
+        if isinstance(error, Stopped):
+            return
+        if isinstance(error, HbsegError):
+            self._stop.set(error)
+        else:
+            self.bugs.append(error)
+
+
+async def _unless_stopped(stream: Stream[T], stopping: asyncio.Future[None]) -> T | None:
+    """The next photo, or ``None`` as soon as the run is to end: its source may never answer."""
+    coming = asyncio.ensure_future(stream.next())
+    both: set[asyncio.Future[Any]] = {coming, stopping}
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        return coming.result() if coming.done() else None
+    finally:
+        coming.cancel()

@@ -1,1 +1,0 @@
-"""The format of the HumanBody Segment API V2, once: for the client and for the local server."""

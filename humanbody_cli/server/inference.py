@@ -1,0 +1,236 @@
+"""Photos to results, off the event loop: a bounded queue, then the engine, then the encoding."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import io
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+import anyio
+from PIL import Image
+
+from humanbody_cli.core import api_errors, limits
+from humanbody_cli.core.errors import HbsegError, PhotoError
+from humanbody_cli.imaging import png
+from humanbody_cli.imaging.compose import hard_cutout
+from humanbody_cli.imaging.decoding import Deadline
+from humanbody_cli.imaging.pictures import Picture, check_limits, check_sound, read_header
+from humanbody_cli.imaging.uploads import Upload
+from humanbody_cli.pipeline.engine import Ask, Engine, Segmentation
+from humanbody_cli.server import metrics
+from humanbody_cli.server.config import Patience
+from humanbody_cli.server.responses import Gone, Refused
+
+log = logging.getLogger("humanbody_cli.server")
+
+_JPEG = b"\xff\xd8\xff"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Commission:
+    """One photo to be done. ``shrunk`` halves its results, which is a fault to rehearse."""
+
+    data: bytes = field(repr=False)
+    parameter: str
+    ask: Ask
+    shrunk: bool = False
+
+
+@dataclass(frozen=True)
+class Results:
+    """PNGs, ``None`` where not asked for, and the image's id."""
+
+    image_id: str
+    mask: bytes | None = field(repr=False)
+    cutout: bytes | None = field(repr=False)
+
+
+class Studio:
+    """Does one photo a thread at a time; beyond ``queue`` waiting ones it refuses.
+
+    Only a photo at work has its pixels in memory; one that waits costs its bytes. A thread cannot
+    be ended from outside: where one is at work beyond its time, its client is answered, and another
+    thread takes its place, as often as there are ``threads``. ``stuck`` counts those that have not
+    come back.
+    """
+
+    def __init__(self, engine: Engine, *, threads: int, queue: int, patience: Patience) -> None:
+        self._engine = engine
+        self._patience = patience
+        self._threads = threads
+        self._turns = anyio.Semaphore(threads)
+        self._pool = ThreadPoolExecutor(2 * threads, thread_name_prefix="studio")
+        self._queue = queue
+        self._waiting = 0
+        self._at_work: set[asyncio.Task[Results]] = set()
+        self._overdue: set[asyncio.Future[Results]] = set()
+
+    @property
+    def stuck(self) -> int:
+        """Photos that are at work beyond their time."""
+        return len(self._overdue)
+
+    @property
+    def is_down(self) -> bool:
+        """Whether no thread is left that comes back."""
+        return self.stuck >= 2 * self._threads
+
+    async def segment(self, commission: Commission) -> Results:
+        """Find the people in one photo. Cancelled, the photo is at work to the end of its step.
+
+        Raises:
+            Refused: the queue is full, or the photo cannot be done, or not in time.
+        """
+        await self._take_turn()
+        loop = asyncio.get_running_loop()
+        # The turn belongs to the work from here on, and not to whoever waits for the answer.
+        answer: asyncio.Future[Results] = loop.create_future()
+        work = asyncio.ensure_future(self._work(commission, answer))
+        self._at_work.add(work)
+        timer = loop.call_later(self._patience.photo, self._give_up, answer)
+        work.add_done_callback(partial(self._end, answer, timer))
+        return await answer
+
+    async def _take_turn(self) -> None:
+        if self._turns.value == 0 and self._waiting >= self._queue:
+            raise Refused(api_errors.CONCURRENCY)
+        self._wait(1)
+        try:
+            with anyio.move_on_after(self._patience.queue) as scope:
+                await self._turns.acquire()
+        finally:
+            self._wait(-1)
+        if scope.cancelled_caught:
+            raise Refused(api_errors.CONCURRENCY)
+
+    def _wait(self, count: int) -> None:
+        self._waiting += count
+        metrics.queued.set(self._waiting)
+
+    async def _work(self, commission: Commission, answer: asyncio.Future[Results]) -> Results:
+        try:
+            upload = await self._aside(answer, partial(self._open, commission.data))
+            found = await self._engine.segment(upload, commission.ask)
+            return await self._aside(answer, lambda: _results(commission, upload, found))
+        except PhotoError as error:
+            raise Refused(error.code, commission.parameter) from None
+
+    def _open(self, data: bytes) -> Upload:
+        return open_upload(data, self._patience.decode)
+
+    async def _aside(self, answer: asyncio.Future[Results], task: Callable[[], T]) -> T:
+        if answer.done():
+            raise Gone
+        done = await asyncio.get_running_loop().run_in_executor(self._pool, task)
+        if answer.done():
+            raise Gone
+        return done
+
+    def _give_up(self, answer: asyncio.Future[Results]) -> None:
+        """The photo's time is over, and its thread is not back."""
+        self._overdue.add(answer)
+        metrics.stuck.set(self.stuck)
+        log.warning(
+            "a photo at work for %g s does not end: %d stuck", self._patience.photo, self.stuck
+        )
+        if self.stuck <= self._threads:
+            self._turns.release()
+        if not answer.done():
+            answer.set_exception(Refused(api_errors.INTERNAL_ERROR))
+
+    def _end(
+        self,
+        answer: asyncio.Future[Results],
+        timer: asyncio.TimerHandle,
+        work: asyncio.Task[Results],
+    ) -> None:
+        """The photo's thread is back: its turn is another's, if none has it already."""
+        self._at_work.discard(work)
+        timer.cancel()
+        if answer not in self._overdue or self.stuck > self._threads:
+            self._turns.release()
+        self._overdue.discard(answer)
+        metrics.stuck.set(self.stuck)
+        _hand_over(work, answer)
+
+    async def aclose(self) -> None:
+        """Stop the threads once they are idle."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        await self._engine.aclose()
+
+
+def _hand_over(work: asyncio.Task[Results], answer: asyncio.Future[Results]) -> None:
+    if work.cancelled():
+        answer.cancel()
+        return
+    error = work.exception()
+    if answer.done():
+        if error is not None and not isinstance(error, HbsegError):
+            log.error("a photo that nobody waits for failed", exc_info=error)
+    elif error is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(work.result())
+
+
+def open_upload(data: bytes, seconds: float) -> Upload:
+    """A photo checked by the API's limits and decoded, upright, within ``seconds`` of this thread's
+    time on a processor: on a machine that is busy a sound photo must not be refused for good.
+
+    Raises:
+        PhotoError: with the API's own error name.
+    """
+    # Only the two decoders that are needed ever see what strangers send.
+    if not data.startswith((_JPEG, png.SIGNATURE)):
+        raise PhotoError(api_errors.UNSUPPORTED_FORMAT, "neither JPG nor PNG", rejected=True)
+    if data.startswith(png.SIGNATURE):
+        _check_png(data)
+    picture = read_header(data, deadline=Deadline.after(seconds, time.thread_time))
+    check_limits(picture, len(data), len(data))
+    check_sound(picture, keep_pixels=True)
+    # Not `uploads.prepare`: turning a photo upright needs no second round of compression here.
+    return Upload(data, picture.format, picture.size, picture)
+
+
+def _check_png(data: bytes) -> None:
+    # Before Pillow sees it: its getexif() decodes a PNG that has no Exif, however large it says
+    # it is, and 60000 x 60000 pixels are 10 GB.
+    try:
+        head = png.header(data)
+    except png.BrokenPng as error:
+        raise PhotoError(api_errors.UNSUPPORTED_FORMAT, str(error), rejected=True) from None
+    if max(head.width, head.height) > limits.MAX_SIDE:
+        raise PhotoError(api_errors.INVALID_SIZE, "too many pixels", rejected=True)
+
+
+def _results(commission: Commission, upload: Upload, found: Segmentation) -> Results:
+    mask = found.mask.png if found.mask and commission.ask.mask else None
+    cutout = None
+    if commission.ask.cutout:
+        cutout = found.cutout or _compose(upload.picture, found)
+    if commission.shrunk:
+        mask, cutout = _halved(mask), _halved(cutout)
+    digest = hashlib.sha256(commission.data).digest()[:16]
+    return Results(base64.b64encode(digest).decode(), mask, cutout)
+
+
+def _compose(picture: Picture, found: Segmentation) -> bytes:
+    assert found.mask is not None
+    return hard_cutout(picture.pixels(), found.mask.image).png()
+
+
+def _halved(data: bytes | None) -> bytes | None:
+    """The fault `wrongsize`: a sound image, but not of the photo's size."""
+    if data is None:
+        return None
+    with Image.open(io.BytesIO(data)) as image:
+        return png.encode(image.resize((image.width // 2, image.height // 2)))

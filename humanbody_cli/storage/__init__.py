@@ -1,0 +1,1 @@
+"""The output folder: journal, published files, kept answers, lock."""

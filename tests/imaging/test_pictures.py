@@ -1,0 +1,497 @@
+"""Decoding: every orientation, mode, profile and format, against known pixels."""
+
+from __future__ import annotations
+
+import io
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checking import near, rejection, shows_quarters
+from making import (
+    BLUE,
+    GOLD,
+    GREEN,
+    chunks_of,
+    cmyk_profile,
+    every_format,
+    exif,
+    interlaced_png,
+    jpeg,
+    noise,
+    other_profile,
+    png,
+    png_from,
+    quarters,
+    raw_png,
+    saved,
+    srgb_profile,
+    stored,
+)
+from mutations import heic
+from PIL import Image, PngImagePlugin
+
+from humanbody_cli.core.errors import PhotoError
+from humanbody_cli.discovery.sources import Rules
+from humanbody_cli.imaging import pictures
+from humanbody_cli.imaging.pictures import Picture, read_header
+
+FORMAT = "IMAGE_ERROR_UNSUPPORTED_FORMAT"
+FIT = Rules(fit=True)
+ALL_ORIENTATIONS = range(1, 9)
+
+
+@pytest.fixture(autouse=True)
+def _pillow():
+    pictures.configure_pillow()
+
+
+def pixel(data: bytes, at: tuple[int, int] = (5, 5)) -> tuple[int, ...]:
+    """One upright pixel of a file, through the product's own decoder."""
+    return read_header(data).pixels().getpixel(at)  # type: ignore[return-value]
+
+
+# Orientation
+
+
+@pytest.mark.parametrize("make", [jpeg, png])
+@pytest.mark.parametrize("orientation", ALL_ORIENTATIONS)
+def test_every_orientation_comes_upright(make, orientation):
+    """All eight Exif orientations give the same upright picture of the same size."""
+    picture = read_header(make(orientation=orientation))
+    assert picture.orientation == orientation
+    assert picture.size == picture.pixels().size == (96, 64)
+    assert picture.stored == ((64, 96) if orientation > 4 else (96, 64))
+    assert shows_quarters(picture.pixels())
+
+
+@pytest.mark.parametrize("orientation", ALL_ORIENTATIONS)
+@pytest.mark.parametrize("kind", ["TIFF", "WEBP", "AVIF"])
+def test_other_formats_come_upright(kind, orientation):
+    """What --fit reads is turned upright too."""
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = saved(stored(quarters(), orientation), kind, exif=exif(orientation), **options)
+    picture = read_header(data)
+    assert picture.size == picture.pixels().size == (96, 64)
+    assert shows_quarters(picture.pixels(), by=12)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_heic_comes_upright(orientation):
+    """A phone's HEIC is turned once and not twice."""
+    heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    image = stored(quarters((128, 96)), orientation)
+    heif.from_pillow(image).save(buffer, quality=95, exif=exif(orientation).tobytes())
+    picture = read_header(buffer.getvalue())
+    assert picture.format == "HEIF"
+    assert picture.size == picture.pixels().size == (128, 96)
+    assert shows_quarters(picture.pixels(), by=14)
+
+
+def test_exif_after_the_pixels_of_a_png_counts():
+    """A PNG may carry its Exif behind the pixels, where some tools write it."""
+    chunks = chunks_of(png(orientation=6))
+    late = sorted(chunks, key=lambda one: (one[0] == b"IEND", one[0] == b"eXIf"))
+    assert [kind for kind, _ in late][-2:] == [b"eXIf", b"IEND"]
+    picture = read_header(png_from(late))
+    assert picture.size == picture.pixels().size == (96, 64)
+    assert shows_quarters(picture.pixels())
+
+
+def test_exif_in_a_text_chunk_of_a_png_counts():
+    """Before eXIf was invented ImageMagick wrote Exif as text; Pillow honours it, and so do we."""
+    data = exif(6).tobytes()
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Raw profile type exif", f"\nexif\n{len(data):8}\n{data.hex()}\n")
+    assert read_header(png(stored(quarters(), 6), pnginfo=text)).size == (96, 64)
+
+
+@pytest.mark.parametrize("value", [0, 9, 255, 65535])
+def test_an_orientation_that_makes_no_sense_is_upright(value):
+    """An orientation outside 1 to 8 is ignored."""
+    tags = exif(value)
+    picture = read_header(jpeg(exif=tags))
+    assert picture.orientation == 1
+    assert shows_quarters(picture.pixels())
+
+
+BROKEN_EXIF = [
+    b"",
+    b"Exif\0\0",
+    b"Exif\0\0II",
+    b"Exif\0\0MM\0*\0\0",
+    b"Exif\0\0MM\0*\xff\xff\xff\xff",
+    b"Exif\0\0garbage that is no TIFF at all",
+    exif(6, gps=True).tobytes()[:40],
+]
+
+
+@pytest.mark.parametrize("data", BROKEN_EXIF)
+@pytest.mark.parametrize("make", [jpeg, png])
+def test_broken_exif_is_no_fault(checked, make, data):
+    """Damaged Exif, common and harmless, keeps no photo out."""
+    found = checked(make(exif=data))
+    assert isinstance(found, Picture)
+    assert found.pixels().size == found.size
+
+
+@pytest.mark.parametrize(
+    "data",
+    BROKEN_EXIF,
+)
+def test_broken_exif_is_not_kept(data):
+    """Where Exif is to be kept and is damaged, there is none to keep."""
+    assert pictures.upright_exif(read_header(jpeg(exif=data))) is None
+
+
+def _odd_exif(kind: int, count: int, value: bytes) -> bytes:
+    """Exif with orientation 6 and a Make tag whose type is not what the standard says."""
+    entries = struct.pack(">HHI4s", 0x010F, kind, count, value)
+    entries += struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+    return b"Exif\0\0MM\0*\0\0\0\x08\0\x02" + entries + bytes(4)
+
+
+ODD_EXIF = {
+    "make-is-a-float": _odd_exif(11, 1, b"\x40\0\0\0"),
+    "make-is-a-byte": _odd_exif(1, 1, b"a\0\0\0"),
+    "make-is-a-short": _odd_exif(3, 1, b"\0\x07\0\0"),
+    "make-is-nothing": _odd_exif(2, 0, bytes(4)),
+    "make-is-an-unknown-type": _odd_exif(99, 1, bytes(4)),
+    "make-lies-outside": _odd_exif(2, 5000, b"\0\0\xff\xff"),
+}
+
+
+@pytest.mark.parametrize("data", ODD_EXIF.values(), ids=ODD_EXIF)
+@pytest.mark.parametrize("make", [jpeg, png])
+def test_odd_tags_beside_an_orientation_are_no_fault(make, data):
+    """A photo on its side is turned upright, whatever other tags its camera wrote."""
+    picture = read_header(make(stored(quarters(), 6), exif=data))
+    assert picture.size == (96, 64)
+    assert shows_quarters(picture.pixels())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [pytest.param(ODD_EXIF[n], id=n) for n in ODD_EXIF],
+)
+def test_odd_tags_are_kept_or_dropped(data):
+    """Exif that cannot be written anew is dropped, and costs no photo."""
+    pictures.upright_exif(read_header(jpeg(exif=data)))
+
+
+def _damaged_exif() -> Iterator[bytes]:
+    """Exif with each byte in turn set to each of some values."""
+    tags = exif(6, gps=True)
+    tags[0x0110] = "model"
+    tags[0x011A] = 72.0
+    tags.get_ifd(0x8769).update({0x9003: "2020:01:01 00:00:00", 0x829A: 0.01})
+    raw = tags.tobytes()
+    for place in range(6, len(raw)):
+        for value in (0, 1, 12, 255):
+            yield raw[:place] + bytes([value]) + raw[place + 1 :]
+
+
+def test_no_damaged_byte_of_exif_is_a_fault():
+    """Whichever byte of its Exif is damaged, the photo decodes at the size that was told."""
+    small = stored(quarters((24, 16)), 6)
+    for damaged in _damaged_exif():
+        picture = read_header(jpeg(small, exif=damaged))
+        assert picture.pixels().size == picture.size
+
+
+def test_no_damaged_byte_of_kept_exif_is_a_fault():
+    """Whichever byte of its Exif is damaged, it is kept or dropped, and costs no photo."""
+    for damaged in _damaged_exif():
+        pictures.upright_exif(read_header(jpeg(quarters((24, 16)), exif=damaged)))
+
+
+# Modes
+
+GRAY_TRNS = raw_png((64, 64), 8, 0, (b"\0" + b"\x64" * 64) * 64, extra=((b"tRNS", b"\0\x64"),))
+GRAY16 = (b"\0" + struct.pack(">H", 25700) * 64) * 64
+GRAY16_TRNS = raw_png((64, 64), 16, 0, GRAY16, extra=((b"tRNS", struct.pack(">H", 25700)),))
+RGB16 = (b"\0" + struct.pack(">HHH", 25700, 65535, 257) * 64) * 64
+RGB_TRNS = raw_png(
+    (64, 64), 8, 2, (b"\0" + bytes([1, 2, 3] * 64)) * 64, extra=((b"tRNS", b"\0\1\0\2\0\3"),)
+)
+RGBA16 = (b"\0" + struct.pack(">HHHH", 25700, 65535, 257, 32896) * 64) * 64
+LA16 = (b"\0" + struct.pack(">HH", 25700, 32896) * 64) * 64
+
+
+def _palette(**options: object) -> bytes:
+    image = Image.new("P", (64, 64), 3)
+    image.putpalette([0, 0, 0, 1, 1, 1, 2, 2, 2, *GOLD])
+    return saved(image, "PNG", **options)
+
+
+MODES = {
+    "1": (png(Image.new("1", (64, 64), 1)), (255, 255, 255)),
+    "1-black": (png(Image.new("1", (64, 64), 0)), (0, 0, 0)),
+    "L": (png(Image.new("L", (64, 64), 100)), (100, 100, 100)),
+    "L-tRNS": (GRAY_TRNS, (100, 100, 100, 0)),
+    "LA": (png(Image.new("LA", (64, 64), (100, 70))), (100, 100, 100, 70)),
+    "P": (_palette(), GOLD),
+    "P-tRNS": (_palette(transparency=bytes([0, 0, 0, 90])), (*GOLD, 90)),
+    "P-tRNS-one": (_palette(transparency=2), (*GOLD, 255)),
+    "RGB": (png(Image.new("RGB", (64, 64), BLUE)), BLUE),
+    "RGB-tRNS": (RGB_TRNS, (1, 2, 3, 0)),
+    "RGB-tRNS-other": (png(Image.new("RGB", (64, 64), BLUE), transparency=GOLD), (*BLUE, 255)),
+    "RGBA": (png(Image.new("RGBA", (64, 64), (*GREEN, 5))), (*GREEN, 5)),
+    "I;16": (raw_png((64, 64), 16, 0, GRAY16), (100, 100, 100)),
+    "RGB-16": (raw_png((64, 64), 16, 2, RGB16), (100, 255, 1)),
+    "RGBA-16": (raw_png((64, 64), 16, 6, RGBA16), (100, 255, 1, 128)),
+    "LA-16": (raw_png((64, 64), 16, 4, LA16), (100, 100, 100, 128)),
+    "interlaced": (interlaced_png(Image.new("RGB", (64, 64), BLUE)), BLUE),
+    "jpeg-L": (jpeg(Image.new("L", (64, 64), 100)), (100, 100, 100)),
+    "jpeg-RGB": (jpeg(Image.new("RGB", (64, 64), GOLD)), GOLD),
+    "jpeg-CMYK": (jpeg(Image.new("CMYK", (64, 64), (255, 0, 0, 0))), (0, 255, 255)),
+    "jpeg-CMYK-profile": (
+        jpeg(Image.new("CMYK", (64, 64), (255, 0, 0, 0)), icc_profile=cmyk_profile()),
+        (119, 119, 119),
+    ),
+    "jpeg-CMYK-broken-profile": (
+        jpeg(Image.new("CMYK", (64, 64), (255, 0, 0, 0)), icc_profile=b"no profile"),
+        (0, 255, 255),
+    ),
+    "tiff-I;16B": (saved(Image.new("I;16B", (64, 64), 25700), "TIFF"), (100, 100, 100)),
+    "tiff-F": (saved(Image.new("F", (64, 64), 100.0), "TIFF"), (100, 100, 100)),
+    "tiff-F-to-1": (saved(Image.new("F", (64, 64), 0.5), "TIFF"), (128, 128, 128)),
+    "tiff-CMYK": (saved(Image.new("CMYK", (64, 64), (0, 255, 0, 0)), "TIFF"), (255, 0, 255)),
+    "tiff-YCbCr": (saved(Image.new("YCbCr", (64, 64), (76, 85, 255)), "TIFF"), (254, 0, 0)),
+    "tiff-LAB": (saved(Image.new("LAB", (64, 64), (255, 128, 128)), "TIFF"), None),
+    "gif-transparent": (saved(Image.new("P", (64, 64), 3), "GIF", transparency=3), None),
+}
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_every_mode_becomes_rgb_or_rgba(name):
+    """Each of Pillow's modes gives its known colour, with alpha exactly where there is some."""
+    data, expected = MODES[name]
+    picture = read_header(data)
+    image = picture.pixels()
+    assert image.mode == ("RGBA" if picture.has_alpha else "RGB")
+    found = image.getpixel((5, 5))
+    if expected is None:
+        assert len(found) == 4
+    else:
+        assert near(found, expected, 2 if "jpeg" in name or "YCbCr" in name else 0), found
+
+
+def test_16_bit_gray_keeps_its_transparent_value():
+    """A 16-bit gray PNG with a transparent value is transparent there."""
+    assert pixel(GRAY16_TRNS) == (100, 100, 100, 0)
+
+
+def test_16_bit_gray_spans_the_whole_range():
+    """0, 32768 and 65535 become 0, 128 and 255."""
+    for value, gray in ((0, 0), (32768, 128), (65535, 255)):
+        rows = (b"\0" + struct.pack(">H", value) * 64) * 64
+        assert pixel(raw_png((64, 64), 16, 0, rows)) == (gray,) * 3
+
+
+def test_pixels_are_decoded_once_and_can_be_dropped():
+    """The pixels are kept until they are dropped, and come again the same."""
+    picture = read_header(jpeg())
+    first = picture.pixels()
+    assert picture.pixels() is first
+    picture.forget_pixels()
+    assert picture.pixels() is not first
+    assert picture.pixels().tobytes() == first.tobytes()
+
+
+# Profiles
+
+
+@pytest.mark.parametrize("make", [jpeg, png])
+@pytest.mark.parametrize("profile", [srgb_profile, other_profile])
+def test_an_rgb_profile_is_carried(make, profile):
+    """A photo's own RGB profile is what its cutout carries, and its pixels stay as they are."""
+    picture = read_header(make(icc_profile=profile()))
+    assert pictures.rgb_profile(picture) == profile()
+    assert shows_quarters(picture.pixels())
+
+
+def test_a_profile_of_other_colours_is_not_carried():
+    """A CMYK or gray profile says nothing of the RGB pixels that were made of it."""
+    cyan = Image.new("CMYK", (64, 64), (255, 0, 0, 0))
+    assert pictures.rgb_profile(read_header(jpeg(cyan, icc_profile=cmyk_profile()))) is None
+    gray = srgb_profile()
+    gray = gray[:16] + b"GRAY" + gray[20:]
+    picture = read_header(jpeg(Image.new("L", (64, 64)), icc_profile=gray))
+    assert pictures.rgb_profile(picture) is None
+    assert pictures.rgb_profile(read_header(jpeg())) is None
+
+
+# Exif for the cutout
+
+
+def test_kept_exif_is_upright_and_keeps_the_rest():
+    """Exif that is kept loses its orientation, baked in by then, and nothing else."""
+    kept = pictures.upright_exif(read_header(jpeg(orientation=6, exif=exif(6, gps=True))))
+    assert kept is not None
+    tags = Image.Exif()
+    tags.load(b"Exif\0\0" + kept)
+    assert 0x0112 not in tags
+    assert tags[0x010F] == "CAMERA-MAKER"
+    assert tags.get_ifd(0x8825)[2] == (48.0, 12.0, 30.0)
+
+
+def test_no_exif_stays_none():
+    """A photo without Exif, or with an orientation only, has none to keep."""
+    assert pictures.upright_exif(read_header(jpeg())) is None
+    assert pictures.upright_exif(read_header(jpeg(orientation=6))) is None
+
+
+# Other formats
+
+OTHERS = dict(every_format(quarters()))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_formats_are_rejected_with_a_hint(checked, name):
+    """WebP, TIFF, BMP, GIF and AVIF are no API formats; the message offers --fit."""
+    assert checked(OTHERS[name]) == FORMAT
+    message = rejection(OTHERS[name]).message
+    assert name in message
+    assert "--fit" in message
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_formats_are_read_with_fit(checked, name):
+    """With --fit each is read, with its known pixels."""
+    found = checked(OTHERS[name], FIT)
+    assert isinstance(found, Picture)
+    assert found.format == name
+    assert shows_quarters(found.pixels(), by=12)
+
+
+def test_heic_is_rejected_with_a_hint_and_read_with_fit(checked):
+    """HEIC, what phones write, is treated like the others where the extra is installed."""
+    heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    heif.from_pillow(quarters((128, 96))).save(buffer, quality=95)
+    assert checked(buffer.getvalue()) == FORMAT
+    assert "--fit" in rejection(buffer.getvalue()).message
+    found = checked(buffer.getvalue(), FIT)
+    assert isinstance(found, Picture)
+    assert shows_quarters(found.pixels(), by=12)
+
+
+HEIC_HEAD = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+AVIF_HEAD = b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf"
+
+WITHOUT_READERS = f"""
+import sys
+sys.modules["pillow_heif"] = sys.modules["PIL._avif"] = None
+from humanbody_cli import decoding, pictures
+from humanbody_cli.core.errors import PhotoError
+pictures.configure_pillow()
+print(decoding.readers())
+for head in ({HEIC_HEAD!r}, {AVIF_HEAD!r}):
+    for fit in (False, True):
+        try:
+            pictures.read_header(head + bytes(400), fit=fit)
+        except PhotoError as error:
+            print(error.code, error.message)
+"""
+
+
+def test_a_missing_reader_is_named_with_the_way_to_it():
+    """Without its reader a HEIC or AVIF is told how to install it, from a clone too; who uses --fit
+    already is not told to."""
+    root = Path(pictures.__file__).parents[1]
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_READERS],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        check=True,
+    )
+    readers, heic, heic_fit, avif, avif_fit = run.stdout.splitlines()
+    assert readers == ""
+    assert heic.startswith(f"{FORMAT} HEIC is not taken, only JPG and PNG")
+    assert heic_fit.startswith(f"{FORMAT} HEIC cannot be read: its reader is not installed")
+    assert avif.startswith(f"{FORMAT} AVIF is not taken, only JPG and PNG")
+    assert avif_fit.startswith(f"{FORMAT} AVIF cannot be read: its reader is not installed")
+    assert "pip install pillow-heif" in heic and "pip install pillow-heif" in heic_fit
+    assert "--fit" in heic and "--fit" in avif
+    assert "--fit" not in heic_fit and "--fit" not in avif_fit
+    assert "humanbody-cli" not in run.stdout
+
+
+@pytest.mark.parametrize("fit", [True, False])
+@pytest.mark.parametrize(("name", "head"), [("HEIC", HEIC_HEAD), ("AVIF", AVIF_HEAD)])
+def test_a_damaged_heic_or_avif_is_called_damaged(name, head, fit):
+    """Where its reader is installed, a HEIC or AVIF that cannot be opened is damaged."""
+    if name == "HEIC":
+        pytest.importorskip("pillow_heif")
+    message = rejection(head + bytes(400), Rules(fit=fit)).message
+    assert "damaged" in message
+    assert "install" not in message
+
+
+def test_the_readers_are_named():
+    """``readers`` names what is installed, in one order, and loads none of it."""
+    script = "import sys; from humanbody_cli.imaging.decoding import readers; r = readers()\n"
+    script += "assert not {'PIL.Image', 'pillow_heif'} & set(sys.modules); print(r)"
+    root = Path(pictures.__file__).parents[1]
+    pytest.importorskip("pillow_heif")
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=True
+    )
+    assert run.stdout.strip() == "avif,heif"
+
+
+def test_a_file_too_large_for_fit_is_not_told_to_use_fit():
+    """Beyond what --fit reads, the message names that bound and does not offer --fit."""
+    with pytest.raises(PhotoError, match="beyond what --fit takes") as caught:
+        pictures.check_fit_size(pictures.MAX_FIT_BYTES + 1)
+    assert caught.value.code == "IMAGE_FILE_TOO_LARGE"
+    assert "use --fit" not in caught.value.message
+    pictures.check_fit_size(pictures.MAX_FIT_BYTES)
+
+
+def _box_of(data: bytes, name: bytes) -> int:
+    """Where the payload of a HEIF's or AVIF's last box of this name begins."""
+    return data.rindex(name) + len(name)
+
+
+@pytest.mark.parametrize("rules", [Rules(), FIT, Rules(fit=True, keep_pixels=True)])
+@pytest.mark.parametrize("kind", ["AVIF", "HEIC"])
+def test_damaged_pixels_of_modern_formats_are_rejected(checked, kind, rules):
+    """Broken AVIF and HEIC, in their headers or their pixels, are this photo's rejection."""
+    if kind == "HEIC":
+        pytest.importorskip("pillow_heif")
+    data = heic(noise((128, 96))) if kind == "HEIC" else saved(noise((128, 96)), "AVIF")
+    pixels = _box_of(data, b"mdat")
+    for damaged in (
+        data[:pixels] + b"\xff" * (len(data) - pixels),
+        data[:pixels] + bytes(len(data) - pixels),
+        data[: len(data) // 2],
+        data[:40] + bytes(60) + data[100:],
+    ):
+        assert checked(damaged, rules) == FORMAT
+
+
+def test_a_preview_never_stands_for_the_pixels(checked):
+    """A HEIC whose pixels are damaged is rejected though the preview inside it is sound."""
+    heif = pytest.importorskip("pillow_heif")
+    file = heif.from_pillow(noise((400, 300)))
+    buffer = io.BytesIO()
+    file.save(buffer, quality=60, thumbnails=[100])
+    data = buffer.getvalue()
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.info["thumbnails"]
+    pixels = _box_of(data, b"mdat")  # the picture's own come first
+    assert checked(data[:pixels] + b"\xff" * 400 + data[pixels + 400 :], FIT) == FORMAT
+
+
+def test_animated_gifs_give_their_first_frame():
+    """Of an animation the first picture counts."""
+    first, second = (image.quantize(8) for image in (quarters(), noise((96, 64))))
+    data = saved(first, "GIF", save_all=True, append_images=[second])
+    assert shows_quarters(read_header(data).pixels())

@@ -1,0 +1,113 @@
+"""The Nth call to the disk fails, for every N: the promises hold, and the next run completes."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from pathlib import Path
+
+import pytest
+from conftest import files, photo, run_settings
+from fake_api import FakeApi
+from PIL import Image
+
+from humanbody_cli.jobs import segment
+from humanbody_cli.storage.publishing import RealDisk
+
+TIDYING = {"unlink", "truncate"}
+"""Calls after which nothing is missing: what they leave goes with a later run."""
+
+
+class FailingDisk(RealDisk):
+    """A disk whose ``n``-th call fails, and every later one too, as a full disk's do."""
+
+    def __init__(self, n: int, number: int) -> None:
+        self.left = n
+        self.number = number
+        self.failed: list[str] = []
+
+    def _count(self, call: str) -> None:
+        self.left -= 1
+        if self.left <= 0:
+            self.failed.append(call)
+            raise OSError(self.number, os.strerror(self.number))
+
+    def mkdir(self, path: str) -> None:
+        self._count("mkdir")
+        super().mkdir(path)
+
+    def create(self, path: str) -> int:
+        self._count("create")
+        return super().create(path)
+
+    def write(self, file: int, data: memoryview) -> int:
+        self._count("write")
+        if self.left == 1:  # the call before the one that fails takes only a part, as disks do
+            data = data[: len(data) // 2]
+        return super().write(file, data)
+
+    def fsync(self, file: int) -> None:
+        self._count("fsync")
+        super().fsync(file)
+
+    def rename(self, old: str, new: str) -> None:
+        self._count("rename")
+        super().rename(old, new)
+
+    def allocate(self, file: int, size: int) -> None:
+        self._count("allocate")
+        super().allocate(file, size)
+
+    def unlink(self, path: str) -> None:
+        self._count("unlink")
+        super().unlink(path)
+
+    def truncate(self, path: str, size: int) -> None:
+        self._count("truncate")
+        super().truncate(path, size)
+
+    def sync_folder(self, path: str) -> None:
+        self._count("sync_folder")
+        super().sync_folder(path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES])
+def test_every_call_to_the_disk_may_fail(
+    tmp_path: Path,
+    number: int,
+    api: FakeApi,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Exit 4, nothing undecodable at a final name, and the next run pays only for what was lost."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    photos = tmp_path / "photos"
+    photo(photos / "a.jpg", seed=1)
+    photo(photos / "deeper" / "b.jpg", seed=2)
+    expected: dict[str, bytes] | None = None
+    for n in range(1, 200):
+        out = tmp_path / f"out{n}"
+        disk = FailingDisk(n, number)
+        before = len(api.stats.calls)
+        code = segment.segment(run_settings(photos, out, api.url), disk)
+        for name, data in files(out).items():
+            if not name.endswith(".tmp"):  # a disk that refuses to remove one keeps it
+                Image.open(io.BytesIO(data)).load()
+        if disk.left > 0:
+            assert code == 0
+            break
+        if set(disk.failed) <= TIDYING:
+            assert code == 0
+        else:
+            assert code == 4
+            assert "cannot write" in capsys.readouterr().err
+        assert segment.segment(run_settings(photos, out, api.url)) == 0
+        assert len(api.stats.calls) - before <= 4
+        expected = expected or files(out)
+        assert files(out) == expected
+        assert not list(out.rglob("*.tmp"))
+        assert not list((out / ".hbseg" / "answers").iterdir())
+    else:
+        raise AssertionError("the run never succeeded")
+    assert n > 20

@@ -1,0 +1,189 @@
+"""What is made of a segmentation: figures of odd cutouts, and failures that are one photo's."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from making import chunks_of, jpeg, noise, png, png_from
+from PIL import Image
+
+from humanbody_cli.core.errors import PhotoError
+from humanbody_cli.core.settings import Edges, Wanted
+from humanbody_cli.imaging import compose
+from humanbody_cli.imaging import png as structure
+from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging.pictures import configure_pillow, read_header
+from humanbody_cli.imaging.uploads import prepare
+from humanbody_cli.pipeline import results
+from humanbody_cli.pipeline.engine import Segmentation
+
+SIZE = (64, 48)
+MASK = Image.radial_gradient("L").resize(SIZE)
+
+
+@pytest.fixture(autouse=True)
+def _pillow():
+    configure_pillow()
+
+
+def cutout() -> bytes:
+    """An API's cutout."""
+    return compose.hard_cutout(noise(SIZE), MASK).png()
+
+
+def with_chunk(data: bytes, kind: bytes, payload: bytes) -> bytes:
+    """A PNG with one more chunk behind its header."""
+    head, *others = chunks_of(data)
+    return png_from([head, (kind, payload), *others])
+
+
+ODD = {
+    "cHRM": b"\0" * 7,
+    "gAMA": b"\0",
+    "pHYs": b"\0\0\0\1",
+    "sRGB": b"",
+    "zTXt": b"a\0\0" + zlib.compress(bytes(3_000_000)),
+    "iTXt": b"a\0\1\0\0\0" + zlib.compress(bytes(3_000_000)),
+    "iCCP": b"a\0\0" + zlib.compress(bytes(3_000_000)),
+    "eXIf": b"nothing",
+    "acTL": b"\0",
+    "fcTL": b"\0",
+    "tIME": b"",
+}
+"""Chunks beside the pixels that Pillow refuses a file for, or might."""
+
+
+def made(found: Segmentation, wanted: Wanted) -> results.Results:
+    """Results for a plain photo."""
+    picture = read_header(jpeg(noise(SIZE)))
+    return results.make(wanted, picture, prepare(picture, fit=False), found, "api")
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_an_odd_chunk_of_a_paid_cutout_costs_nothing(kind):
+    """With --no-mask a cutout that is sound is published byte for byte, with its figures, whatever
+    Pillow thinks of the chunks beside its pixels."""
+    data = with_chunk(cutout(), kind.encode(), ODD[kind])
+    structure.verify(data)
+    found = made(Segmentation(None, data), Wanted(mask=False))
+    assert found.cutout == data
+    assert found.coverage == Mask(MASK).coverage()
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_an_odd_chunk_of_a_paid_mask_costs_nothing(kind):
+    """A gray mask is read and kept byte for byte, whatever stands beside its pixels."""
+    data = with_chunk(png(MASK), kind.encode(), ODD[kind])
+    mask = Mask.read(data, SIZE)
+    assert mask.png == data
+    assert mask.image.tobytes() == MASK.tobytes()
+
+
+def test_a_cutout_of_unknown_figures_has_none():
+    """What is sound by its structure and refused by Pillow is published without figures."""
+    head, pixels, end = chunks_of(png(noise(SIZE)))
+    data = png_from([head, (b"tRNS", b"\0"), pixels, end])
+    structure.verify(data)
+    found = made(Segmentation(None, data), Wanted(mask=False))
+    assert found.cutout == data
+    assert found.coverage is None
+    assert found.doubt is None
+
+
+def test_a_second_header_in_an_answer_is_never_believed():
+    """A cutout that claims another size further on is not decoded at that size."""
+    huge = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 6, 0, 0, 0)
+    data = with_chunk(cutout(), b"IHDR", huge)
+    assert made(Segmentation(None, data), Wanted(mask=False)).coverage == Mask(MASK).coverage()
+    mask = with_chunk(png(MASK), b"IHDR", huge)
+    assert Mask.read(mask, SIZE).image.size == SIZE
+
+
+@pytest.mark.parametrize("edges", Edges)
+def test_whatever_goes_wrong_in_composing_is_one_photos_failure(edges, monkeypatch):
+    """It was sent, so it failed and is not rejected; its calls are counted."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("float division")
+
+    monkeypatch.setattr(structure, "encode_parts", fail)
+    with pytest.raises(PhotoError, match="cannot be composed: float division") as caught:
+        made(Segmentation(Mask(MASK), attempts=2), Wanted(edges=edges))
+    assert caught.value.code == results.NOT_COMPOSED
+    assert not caught.value.rejected
+    assert caught.value.attempts == 2
+
+
+def test_too_little_memory_for_composing_may_be_tried_again(monkeypatch):
+    """The paid answer is not lost: a later run may have the memory."""
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(structure, "encode_parts", fail)
+    with pytest.raises(PhotoError, match="memory") as caught:
+        made(Segmentation(Mask(MASK), attempts=1), Wanted())
+    assert caught.value.transient
+    assert not caught.value.rejected
+
+
+def test_pixels_found_damaged_after_the_call_are_no_rejection(monkeypatch):
+    """A photo that was paid for counts as failed, with its attempts, and not as never sent."""
+    picture = read_header(jpeg(noise(SIZE))[:-300])
+    upload = prepare(picture, fit=False)
+    with pytest.raises(PhotoError, match="damaged") as caught:
+        results.make(Wanted(), picture, upload, Segmentation(Mask(MASK), attempts=1), "api")
+    assert not caught.value.rejected
+    assert caught.value.attempts == 1
+
+
+def _cutout(wanted: Wanted, data: bytes, mask: Mask, *, fresh: bool) -> bytes | None:
+    """A cutout by the way that a fresh answer takes, or by that from a published mask."""
+    picture = read_header(data)
+    if fresh:
+        upload = prepare(picture, fit=wanted.fit)
+        picture.forget_pixels()
+        return results.make(wanted, picture, upload, Segmentation(mask), "api").cutout
+    picture.pixels()
+    return results.cutout_of(wanted, picture, mask)
+
+
+@pytest.mark.parametrize("fit", [False, True])
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("edges", Edges)
+@pytest.mark.parametrize("kind", ["png", "jpeg", "png-16", "pixels"])
+def test_a_cutouts_bytes_do_not_tell_how_it_came_about(kind, edges, orientation, fit):
+    """From an answer's mask in any form, or from the mask that was published of it, in any thread:
+    the same photo, mask and options give the same bytes."""
+    size = (4200, 60) if fit else SIZE
+    data = jpeg(noise(size), orientation=orientation)
+    wanted = Wanted(edges=edges, fit=fit)
+    small = prepare(read_header(data), fit=fit).size
+    mask = Image.radial_gradient("L").resize(small)
+    answer = {
+        "png": lambda: Mask.read(png(mask), small),
+        "jpeg": lambda: Mask.read(jpeg(mask), small),
+        "png-16": lambda: Mask.read(png(mask.convert("I;16")), small),
+        "pixels": lambda: Mask(mask),
+    }[kind]
+    picture = read_header(data)
+    first = results.make(wanted, picture, prepare(picture, fit=fit), Segmentation(answer()), "api")
+    published = Mask.read(first.mask or b"", picture.size)
+    with ThreadPoolExecutor(4) as pool:
+        ways = [pool.submit(_cutout, wanted, data, answer(), fresh=True) for _ in range(3)]
+        ways += [pool.submit(_cutout, wanted, data, published, fresh=False) for _ in range(3)]
+        assert {way.result() for way in ways} == {first.cutout}
+
+
+def test_an_import_that_fails_while_composing_chooses_no_other_encoder():
+    """The encoder is chosen by what is installed, and by nothing that happens to one photo."""
+
+    def part(box: structure.Box) -> Image.Image:
+        raise ImportError("something else")
+
+    pytest.importorskip("numpy")
+    with pytest.raises(ImportError, match="something else"):
+        structure.encode_parts((8, 8), "L", part)

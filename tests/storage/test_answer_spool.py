@@ -1,0 +1,556 @@
+"""An answer that was paid for is kept until it is published: a failing disk does not cost it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Ended, Hbseg, files, photo, run_settings
+from fake_answers import Style
+from fake_api import Behaviour, FakeApi
+
+from humanbody_cli.core.errors import OutputError
+from humanbody_cli.jobs import segment
+from humanbody_cli.storage.answer_spool import FOLDER, Kept, Receipts
+from humanbody_cli.storage.publishing import RealDisk
+
+PHOTOS = 4  # as many as the fixture makes
+
+
+class NoRename(RealDisk):
+    """A disk that takes bytes and then fails: nothing comes to its final name."""
+
+    def rename(self, old: str, new: str) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.fixture
+def paid_for(
+    tmp_path: Path, photos: Path, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Path]:
+    """Makes runs that pay and cannot publish, until every photo was paid for; the answers' folder.
+
+    A run ends at the first failure, so that it takes some.
+    """
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    settings = run_settings(photos, tmp_path / "out", api.url, concurrency=PHOTOS)
+
+    def pay() -> Path:
+        kept = tmp_path / "out" / ".hbseg" / FOLDER
+        while not kept.exists() or len(_files(tmp_path / "out")) < PHOTOS:
+            before = len(api.stats.calls)
+            assert segment.segment(settings, NoRename()) == 4
+            assert before < len(api.stats.calls) <= PHOTOS
+        assert files(tmp_path / "out") == {}
+        return kept
+
+    return pay
+
+
+def _again(paid: Hbseg, api: FakeApi, *more: str) -> tuple[Ended, int]:
+    """A run to the end, and the calls that it made."""
+    before = len(api.stats.calls)
+    ended = paid(
+        *("segment", "photos", "-o", "out", "--engine", "api", "--endpoint", api.url),
+        *("--qps", "500", "--json", *more),
+    )
+    return ended, len(api.stats.calls) - before
+
+
+def test_what_could_not_be_published_is_not_paid_for_again(
+    paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path]
+) -> None:
+    """The next run makes everything of the answers kept, as a run without the fault would have;
+    the records tell of the one call that each photo cost, and nothing stays behind."""
+    kept = paid_for()
+    ended, calls = _again(paid, api)
+    assert (ended.code, calls) == (0, 0)
+    assert [(one["status"], one["attempts"]) for one in ended.records] == [("done", 1)] * PHOTOS
+    assert all(one["request_id"] for one in ended.records)
+    assert list(kept.iterdir()) == []
+    whole = paid(*("segment", "photos", "-o", "whole", "--engine", "api", "--endpoint", api.url))
+    assert whole.code == 0
+    assert files(paid.cwd / "out") == files(paid.cwd / "whole")
+
+
+@pytest.mark.parametrize("length", [0, 100, -1])
+def test_an_answer_cut_short_is_asked_for_again(
+    paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path], length: int
+) -> None:
+    """A kill may cut the file anywhere: what does not prove whole is no answer."""
+    first = paid_for() / "0"
+    first.write_bytes(first.read_bytes()[:length])
+    ended, calls = _again(paid, api)
+    assert (ended.code, calls) == (0, 1)
+    assert [one["status"] for one in ended.records] == ["done"] * PHOTOS
+
+
+def test_a_plan_counts_the_answers_that_lie_ready(
+    paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path]
+) -> None:
+    """They cost no call, but with ``--force``."""
+    kept = paid_for()
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    arguments = ("plan", "photos", "-o", "out", "--endpoint", api.url, "--json")
+    assert json.loads(paid(*arguments).out)["calls"] == 0
+    assert json.loads(paid(*arguments, "--force").out)["calls"] == PHOTOS
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+
+
+@pytest.mark.parametrize("lacks", ["result", "body_image", "end", "name"])
+def test_a_plan_counts_a_call_for_an_answer_that_will_not_do(
+    paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path], lacks: str
+) -> None:
+    """An answer without the mask or the cutout, cut short, or to something else: the plan says one
+    call and leaves the answer where it is, and the run makes that call."""
+    kept = paid_for()
+    _spoil(kept / "0", lacks)
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    arguments = ("plan", "photos", "-o", "out", "--endpoint", api.url, "--json")
+    assert json.loads(paid(*arguments).out)["calls"] == 1
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+    ended, calls = _again(paid, api)
+    assert (ended.code, calls) == (0, 1)
+
+
+def _spoil(path: Path, lacks: str) -> None:
+    name, _, body = path.read_bytes().partition(b"\n")
+    if lacks in {"result", "body_image"}:
+        fields = json.loads(body)
+        del fields[lacks]
+        body = json.dumps(fields).encode()
+    elif lacks == "name":
+        name = name[::-1]
+    else:
+        body = body[:-9]
+    path.write_bytes(name + b"\n" + body)
+
+
+def test_force_pays_anew(paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path]) -> None:
+    """``--force`` asks for fresh results: an earlier answer is none."""
+    paid_for()
+    ended, calls = _again(paid, api, "--force")
+    assert (ended.code, calls) == (0, PHOTOS)
+
+
+def test_force_leaves_other_photos_answers(
+    paid: Hbseg, api: FakeApi, photos: Path, paid_for: Callable[[], Path]
+) -> None:
+    """What ``--force`` redoes is one photo; the answers to the others still wait for them."""
+    paid_for()
+    other = photo(paid.cwd / "other" / "x.jpg", seed=50)
+    ended = paid(
+        *("segment", other, "-o", "out", "--engine", "api", "--endpoint", api.url, "--force")
+    )
+    assert ended.code == 0, ended.err
+    assert _again(paid, api)[1] == 0
+
+
+def test_an_answer_belongs_to_the_bytes_that_were_sent(
+    paid: Hbseg, api: FakeApi, photos: Path, paid_for: Callable[[], Path]
+) -> None:
+    """A photo that changed is sent; where ``--fit`` changes nothing, the upload is the same."""
+    paid_for()
+    (photos / "a.jpg").write_bytes((photos / "b.jpg").read_bytes() + b"changed")
+    assert _again(paid, api, "--fit")[1] == 1
+
+
+def test_a_rejection_leaves_the_answer(
+    paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path]
+) -> None:
+    """Something stands at the output's name: once it is moved away, nothing is paid again."""
+    paid_for()
+    folder = paid.cwd / "out" / "cutouts" / "a.png"
+    folder.mkdir(parents=True)
+    ended, calls = _again(paid, api)
+    assert (ended.code, calls) == (3, 0)
+    folder.rmdir()
+    ended, calls = _again(paid, api)
+    assert (ended.code, calls) == (0, 0)
+
+
+def test_another_engines_result_leaves_the_answer(
+    paid: Hbseg, hbseg: Hbseg, api: FakeApi, paid_for: Callable[[], Path]
+) -> None:
+    """A run without the key in between does not throw away what the API was paid for."""
+    paid_for()
+    ended = hbseg("segment", "photos", "-o", "out", "--engine", "local")
+    assert ended.code == 0, ended.err
+    assert _again(paid, api)[1] == 0
+
+
+def test_copies_share_an_answer_that_could_not_be_published(
+    paid: Hbseg, api: FakeApi, photos: Path, paid_for: Callable[[], Path]
+) -> None:
+    """Two photos of the same bytes take the one answer, one after the other."""
+    (photos / "copy.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    paid_for()
+    ended, calls = _again(paid, api)
+    assert (ended.code, calls) == (0, 0)
+    assert len(files(paid.cwd / "out")) == 2 * (PHOTOS + 1)
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "notes.txt", "7"])
+def test_a_strange_entry_among_the_answers_is_left_alone(
+    paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path], name: str
+) -> None:
+    """A folder that some disks put everywhere, somebody's notes: no answer is lost for them."""
+    strange = paid_for() / name
+    if name == "notes.txt":
+        strange.write_text("not ours\n")
+    else:
+        strange.mkdir()
+    assert _again(paid, api)[1] == 0
+    assert strange.exists()
+
+
+def test_a_full_disk_keeps_no_part_of_an_answer(tmp_path: Path) -> None:
+    """A part is worth nothing, and takes the room that publishing needs."""
+
+    class Full(RealDisk):
+        def write(self, file: int, data: memoryview) -> int:
+            super().write(file, data[:10])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    receipts = Receipts(str(tmp_path), Full())
+    receipt = receipts.of("a")
+    receipt.keep(b"answer" * 100)
+    assert not receipt.is_there
+    assert [path.stat().st_size for path in _files(tmp_path)] == [0]
+    receipts.close()
+    assert _files(tmp_path) == []
+
+
+def test_nothing_is_kept_of_a_run_that_publishes(paid: Hbseg, api: FakeApi, photos: Path) -> None:
+    """Answers are kept for as long as they are needed."""
+    ended, calls = _again(paid, api)
+    assert (ended.code, calls) == (0, PHOTOS)
+    assert list((paid.cwd / "out" / ".hbseg" / FOLDER).iterdir()) == []
+
+
+def test_an_answer_that_nobody_asks_for_is_let_go(tmp_path: Path) -> None:
+    """Once no photo of the output folder waits for one; until then it stays, however old: a clock
+    that is far ahead costs nothing."""
+    receipts = Receipts(str(tmp_path))
+    for name in ("01d", "a5", "e3"):
+        receipts.of(name).keep(name.encode())
+    for path in _files(tmp_path):
+        os.utime(path, (0, 0))
+    receipts = Receipts(str(tmp_path))
+    receipts.of("a5").drop()
+    receipts.close(lambda: False)
+    assert Kept(str(tmp_path)).names == {"01d", "e3"}
+    assert len(_files(tmp_path)) == 2
+    Receipts(str(tmp_path)).close(lambda: True)
+    assert _files(tmp_path) == []
+
+
+def test_files_are_used_again(tmp_path: Path) -> None:
+    """As many files as answers under way at once; what a kill left is not touched."""
+    Receipts(str(tmp_path)).of("abc").keep(b"answer")
+    receipts = Receipts(str(tmp_path))
+    for number in range(20):
+        one, two = (receipts.of(f"{number}{place}") for place in "ab")
+        one.keep(b"one")
+        two.keep(b"two")
+        assert (one.body(), two.body()) == (b"one", b"two")
+        one.drop()
+        two.drop()
+    assert [path.name for path in _files(tmp_path)] == ["0", "1", "2"]
+    receipts.close()
+    assert [path.name for path in _files(tmp_path)] == ["0"]
+    assert Receipts(str(tmp_path)).of("abc").body() == b"answer"
+    assert not Receipts(str(tmp_path), forget=True).of("abc").is_there
+
+
+def test_where_nothing_can_be_kept_the_run_goes_on(tmp_path: Path) -> None:
+    """Keeping is a help: a file in the folder's place is no error."""
+    (tmp_path / ".hbseg").write_bytes(b"")
+    receipts = Receipts(str(tmp_path))
+    receipt = receipts.of("a")
+    receipt.keep(b"answer")
+    assert receipt.body() == b""
+    receipt.drop()
+    receipts.close()
+
+
+def _files(root: Path) -> list[Path]:
+    return sorted((root / ".hbseg" / FOLDER).iterdir())
+
+
+def test_an_answer_is_never_another_photos(tmp_path: Path) -> None:
+    """Two photos may have one upload: each answer has one owner at a time, and a file that was
+    used again meanwhile holds no answer of the first."""
+    Receipts(str(tmp_path)).of("abc").keep(b"answer of abc")
+    receipts = Receipts(str(tmp_path))
+    one, two = receipts.of("abc"), receipts.of("abc")
+    assert (one.is_there, two.is_there) == (True, False)
+    one.release()
+    one, two = two, receipts.of("abc")
+    assert (one.is_there, two.is_there) == (False, True)
+    path = _files(tmp_path)[0]
+    path.write_bytes(b"def\nanswer of def")
+    assert two.body() == b""
+
+
+def test_two_answers_to_one_upload_are_both_let_go(tmp_path: Path) -> None:
+    """Two photos that differ in their Exif alone are one upload once they are turned upright."""
+    receipts = Receipts(str(tmp_path))
+    one, two = receipts.of("abc"), receipts.of("abc")
+    for receipt in (one, two):
+        receipt.reserve(1000)
+        receipt.keep(b"answer")
+    one.drop()
+    assert two.body() == b"answer"
+    two.drop()
+    receipts.close()
+    assert _files(tmp_path) == []
+
+
+def test_fresh_results_let_the_earlier_answer_go(tmp_path: Path) -> None:
+    """With ``--force`` it answers nothing, stays until there is a better one, and then goes."""
+    Receipts(str(tmp_path)).of("abc").keep(b"earlier")
+    receipts = Receipts(str(tmp_path), forget=True)
+    receipt = receipts.of("abc")
+    receipt.reserve(1000)
+    receipt.release()
+    assert Kept(str(tmp_path)).names == {"abc"}
+    receipt = receipts.of("abc")
+    receipt.keep(b"fresh")
+    receipt.release()
+    copy = receipts.of("abc")
+    assert copy.body() == b"fresh", "a copy in the same run takes it"
+    copy.drop()
+    receipts.close()
+    assert _files(tmp_path) == []
+
+
+def _taken(path: Path) -> int:
+    """Bytes that a file takes on the disk."""
+    return path.stat().st_blocks * 512
+
+
+def test_the_room_is_real_and_given_back(tmp_path: Path) -> None:
+    """Taken on the disk before the answer is there, with no byte in the file that could be taken
+    for one; what an answer that stays did not need is given back."""
+    receipts = Receipts(str(tmp_path))
+    receipt = receipts.of("abc")
+    receipt.reserve(1 << 20)
+    (path,) = _files(tmp_path)
+    if not _taken(path):
+        pytest.skip("this file system cannot promise room")
+    assert (_taken(path) >= 1 << 20, path.stat().st_size) == (True, 0)
+    assert Kept(str(tmp_path)).names == set()
+    receipt.keep(b"answer")
+    assert path.read_bytes() == b"abc\nanswer"
+    receipt.release()
+    assert _taken(path) <= 8192
+    receipt = receipts.of("abc")
+    assert receipt.body() == b"answer"
+    receipt.reserve(1 << 20)
+    assert _taken(path) <= 8192
+    receipt.discard()
+    assert (_taken(path) >= 1 << 20, path.stat().st_size) == (True, 0)
+    assert not receipt.is_there
+    receipt.drop()
+    assert _taken(path) == 0
+    receipt = receipts.of("abc")
+    receipt.reserve(1 << 20)
+    receipt.release()
+    assert _taken(path) == 0
+    receipts.close()
+    assert _files(tmp_path) == []
+
+
+def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+    """Whatever became of the photos."""
+    before = len(os.listdir("/proc/self/fd"))
+    receipts = Receipts(str(tmp_path))
+    for number, act in enumerate(("drop", "release", "keep", "discard")):
+        receipt = receipts.of(f"{number}")
+        receipt.reserve(100)
+        if act == "keep":
+            receipt.keep(b"answer")
+        else:
+            getattr(receipt, act)()
+        receipt.release()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+class Full(RealDisk):
+    """A disk on which nothing more is free: what was taken before can be written."""
+
+    def __init__(self, after: int, number: int = errno.EDQUOT) -> None:
+        self.left = after
+        self.error = OSError(number, os.strerror(number))
+        self._room: dict[int, int] = {}
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left <= 0:
+            raise self.error
+
+    def mkdir(self, path: str) -> None:
+        self._count()
+        super().mkdir(path)
+
+    def create(self, path: str) -> int:
+        self._count()
+        return super().create(path)
+
+    def allocate(self, file: int, size: int) -> None:
+        self._count()
+        super().allocate(file, size)
+        self._room[file] = size
+
+    def write(self, file: int, data: memoryview) -> int:
+        self._room[file] = self._room.get(file, 0) - len(data)
+        if self._room[file] < 0:
+            self._count()
+        return super().write(file, data)
+
+    def close(self, file: int) -> None:
+        self._room.pop(file, None)
+        super().close(file)
+
+
+class Broken(Full):
+    """A disk on which no call succeeds any more, room or no room."""
+
+    def write(self, file: int, data: memoryview) -> int:
+        self._count()
+        return super().write(file, data)
+
+    def rename(self, old: str, new: str) -> None:
+        self._count()
+        super().rename(old, new)
+
+
+SOME = 10
+IN_FLIGHT = 4
+
+
+@pytest.mark.parametrize("kind", [Full, Broken])
+def test_a_quota_that_stays_used_up_costs_no_answer(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    kind: type[Full],
+) -> None:
+    """From whichever call on the disk refuses: with room taken beforehand no photo is paid for
+    twice. A disk that refuses even that costs the calls in flight, and no call after them."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for number in range(SOME):
+        photo(tmp_path / "photos" / f"{number}.jpg", seed=number)
+    with FakeApi.in_thread(Behaviour(latency=(0.0, 0.01))) as api:
+        for after in range(1, 300, 7 if kind is Broken else 4):
+            out = tmp_path / f"out{after}"
+            settings = run_settings(tmp_path / "photos", out, api.url, concurrency=IN_FLIGHT)
+            api.reset()
+            disk = kind(after)
+            code = segment.segment(settings, disk)
+            if disk.left > 0:
+                assert code == 0
+                break
+            assert code == 4
+            assert "disk quota" in capfd.readouterr().err
+            assert segment.segment(settings) == 0
+            again = len(api.stats.calls) - SOME
+            assert again <= (0 if kind is Full else IN_FLIGHT), after
+            assert len(files(out)) == 2 * SOME
+            assert _files(out) == []
+        assert after > 40
+
+
+def test_an_answer_that_cannot_be_kept_stops_the_run(tmp_path: Path) -> None:
+    """The receipt says why, names the file, and what was written of it is gone."""
+    receipts = Receipts(str(tmp_path), Broken(3))
+    receipt = receipts.of("abc")
+    receipt.reserve(100)
+    receipt.keep(b"answer")
+    assert not receipt.is_there
+    assert "disk quota" in str(receipt.failure)
+    assert str(tmp_path) in str(receipt.failure)
+    assert Kept(str(tmp_path)).names == set()
+    receipt = receipts.of("def")
+    with pytest.raises(OutputError, match="disk quota"):
+        receipt.reserve(100)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tmpfs")
+@pytest.mark.parametrize("size", [3, 5, 8])
+def test_no_paid_answer_is_lost_on_a_disk_that_fills_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], size: int
+) -> None:
+    """A real small disk, 16 calls in flight: the first run ends with exit 4 and says so; once
+    there is room the second one makes the calls that the first did not, and no other."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    count = 30
+    for number in range(count):
+        photo(tmp_path / "photos" / f"{number}.jpg", seed=number, size=(500, 400))
+    out = tmp_path / "out"
+    out.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}m", "tmpfs", str(out)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    style = Style(answer_bytes=600_000)
+    try:
+        with FakeApi.in_thread(Behaviour(latency=0.02, style=style)) as api:
+            settings = run_settings(tmp_path / "photos", out, api.url, concurrency=16)
+            assert segment.segment(settings) == 4
+            assert "disk is full" in capfd.readouterr().err
+            assert len(api.stats.calls) < count
+            subprocess.run(["mount", "-o", "remount,size=200m", str(out)], check=True)
+            assert segment.segment(settings) == 0
+            assert len(api.stats.calls) == count
+        assert len(files(out)) == 2 * count
+        assert _files(out) == []
+    finally:
+        subprocess.run(["umount", "-l", str(out)], check=True)
+
+
+@pytest.mark.parametrize("kind", ["notimage", "missing", "garbage"])
+def test_an_answer_that_is_none_is_not_kept(paid: Hbseg, photos: Path, kind: str) -> None:
+    """It is paid for, and worth nothing: after the run the folder is empty."""
+    with FakeApi.in_thread(Behaviour(always=kind)) as api:
+        ended, calls = _again(paid, api, "--retries", "1")
+    assert (ended.code, calls) == (3, 2 * PHOTOS)
+    assert _files(paid.cwd / "out") == []
+
+
+def test_an_answer_whose_photo_is_done_already_goes(
+    paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path]
+) -> None:
+    """A kill between the row and the answer's removal leaves one: the next run that meets all
+    photos as done removes it, and so does a run that had one to do. While one waits they stay."""
+    kept = paid_for()
+    answers = {path.name: path.read_bytes() for path in kept.iterdir()}
+    assert _again(paid, api)[0].code == 0
+
+    def put_back() -> None:
+        for name, content in answers.items():
+            (kept / name).write_bytes(content)
+
+    put_back()
+    assert _again(paid, api)[1] == 0
+    assert list(kept.iterdir()) == []
+    put_back()
+    photo(paid.cwd / "photos" / "new.jpg", seed=77)
+    assert _again(paid, api)[1] == 1
+    assert list(kept.iterdir()) == []
+    put_back()
+    path = paid.cwd / "out" / "cutouts" / "other.png"
+    path.mkdir()
+    other = photo(paid.cwd / "photos" / "other.jpg", seed=78)
+    assert _again(paid, api)[0].code == 3
+    assert len(list(kept.iterdir())) == PHOTOS
+    other.touch()
+    path.rmdir()
+    assert _again(paid, api)[0].code == 0
+    assert list(kept.iterdir()) == []
