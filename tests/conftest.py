@@ -15,10 +15,10 @@ import pytest
 from fake_api import Behaviour, FakeApi
 from PIL import Image, ImageDraw
 
-from humanbody_cli.api.requests import Credentials
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.settings import (
     ApiSettings,
+    Credentials,
     EngineChoice,
     InputSettings,
     LocalSettings,

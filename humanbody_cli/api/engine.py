@@ -33,11 +33,11 @@ from humanbody_cli.api.adaptive_rate import Call
 from humanbody_cli.api.answer_budget import Budget, Room
 from humanbody_cli.api.gate import Gate
 from humanbody_cli.api.http import Http, NoAnswer, Unsound, longest_answer
-from humanbody_cli.api.understanding import kept, understood
-from humanbody_cli.core import api_errors, limits, threads
+from humanbody_cli.api.responses import kept, understood
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import AccountError, FatalError, HbsegError, PhotoError
 from humanbody_cli.core.settings import ApiSettings
-from humanbody_cli.core.stop import Stop
+from humanbody_cli.core.stop import Stop, started_pool
 from humanbody_cli.imaging.uploads import Upload
 from humanbody_cli.pipeline.engine import Ask, Receipt, Segmentation
 
@@ -82,9 +82,9 @@ class ApiEngine:
         self._credentials = settings.credentials
         self._stop = stop
         self._endpoint = settings.shown_endpoint
-        self._http = Http(settings.endpoint.rstrip("/") + limits.SEGMENT_PATH, settings.timeouts)
+        self._http = Http(settings.endpoint.rstrip("/") + api_spec.SEGMENT_PATH, settings.timeouts)
         self._memory = Budget()
-        self._parsers = threads.started(2, "parse")  # before anything is paid for
+        self._parsers = started_pool(2, "parse")  # before anything is paid for
         self._retrying = AsyncRetrying(
             stop=stop_after_attempt(settings.retries + 1),
             wait=wait_random_exponential(multiplier=_FIRST_BACKOFF, max=_LONGEST_BACKOFF),
@@ -118,7 +118,7 @@ class ApiEngine:
                 last.code,
                 f"{last.message} (attempts: {way.attempts})",
                 # What was paid for in vain is not paid for again by every further run.
-                transient=last.code != api_errors.BAD_ANSWER,
+                transient=last.code != api_spec.BAD_ANSWER,
                 attempts=way.attempts,
                 request_id=last.request_id,
             ) from None
@@ -182,7 +182,7 @@ class ApiEngine:
         """A connection that failed: another try, or the end of the run."""
         if error.connected:
             self.gate.failed(call, str(error), answered=False)
-            return _TryAgain(api_errors.CONNECTION, str(error))
+            return _TryAgain(api_spec.CONNECTION, str(error))
         known = self.gate.connected
         given_up = self.gate.unconnected(call, str(error))
         if not known:
@@ -196,7 +196,7 @@ class ApiEngine:
                     "and the proxy settings (HTTPS_PROXY, HTTP_PROXY)"
                 )
             )
-        return _TryAgain(api_errors.CONNECTION, str(error)) if known else _Unreached()
+        return _TryAgain(api_spec.CONNECTION, str(error)) if known else _Unreached()
 
     def _fatal(self, error: FatalError) -> FatalError:
         self._stop.set(error)
@@ -226,29 +226,29 @@ class ApiEngine:
 
     def _treat(self, call: Call, refusal: responses.Refusal, way: _Way) -> Exception:
         """Retry, this photo failed, or stop the run: the row of the error table decides."""
-        if refusal.treatment is api_errors.Treatment.STOP:
+        if refusal.treatment is api_spec.Treatment.STOP:
             self.gate.succeeded(call)
             return self._fatal(self._stopping(refusal))
-        if refusal.treatment is api_errors.Treatment.PHOTO:
+        if refusal.treatment is api_spec.Treatment.PHOTO:
             self.gate.succeeded(call)
             return PhotoError(refusal.code, refusal.message, request_id=refusal.request_id)
-        if refusal.code == api_errors.CONCURRENCY:
+        if refusal.code == api_spec.CONCURRENCY:
             self.gate.was_refused(call)
         else:
-            answered = refusal.code != api_errors.GATEWAY
+            answered = refusal.code != api_spec.GATEWAY
             self.gate.failed(call, refusal.message, answered=answered)
-        if refusal.treatment is api_errors.Treatment.ONCE_MORE and way.may_not_repeat(refusal.code):
+        if refusal.treatment is api_spec.Treatment.ONCE_MORE and way.may_not_repeat(refusal.code):
             return PhotoError(
                 refusal.code,
                 f"{refusal.message} (attempts: {way.attempts})",
-                transient=refusal.code != api_errors.BAD_ANSWER,
+                transient=refusal.code != api_spec.BAD_ANSWER,
                 request_id=refusal.request_id,
             )
         return _TryAgain(refusal.code, refusal.message, refusal.request_id)
 
     def _stopping(self, refusal: responses.Refusal) -> FatalError:
         """The API's own refusals concern the account; others concern the way to it."""
-        if refusal.code in (api_errors.GATEWAY, api_errors.API_NOT_FOUND):
+        if refusal.code in (api_spec.GATEWAY, api_spec.API_NOT_FOUND):
             return FatalError(f"{self._endpoint}: {refusal.message}")
         return AccountError(refusal.message)
 

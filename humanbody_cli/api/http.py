@@ -19,19 +19,19 @@ import httpx
 from humanbody_cli.api import responses
 from humanbody_cli.api.answer_budget import Room
 from humanbody_cli.api.requests import Multipart
-from humanbody_cli.core.deadlines import within
+from humanbody_cli.core.api_spec import SEGMENT_PATH
 from humanbody_cli.core.errors import FatalError, UsageError
-from humanbody_cli.core.faults import (
+from humanbody_cli.core.network import (
     MAX_PORT,
     UNCONNECTED,
     certificates_fault,
     content_length,
     explain,
     never_passes,
+    printable,
 )
-from humanbody_cli.core.limits import SEGMENT_PATH
 from humanbody_cli.core.settings import Timeouts, without_password
-from humanbody_cli.core.text import printable
+from humanbody_cli.core.stop import within
 
 _CONNECTIONS = 16
 """Per client. At .6 s of latency and 100 in flight: one client 29 photos a second, seven 102."""

@@ -5,21 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from humanbody_cli.core.settings import Credentials
+
 _BOUNDARY_LENGTH = 32
 _KEY_LENGTH = 32
 """Characters of a key and of a secret as the provider hands them out; a rehearsal without a key
 counts with them, so that it accepts exactly the photos that a run with a key accepts."""
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """A key pair. The secret never shows in a repr, and so in no log and no traceback."""
-
-    api_key: str
-    api_secret: str
-
-    def __repr__(self) -> str:
-        return f"Credentials(api_key={self.api_key[:4]}..., api_secret=***)"
 
 
 @dataclass(frozen=True)

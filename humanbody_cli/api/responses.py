@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from humanbody_cli.core import api_errors, pages, text
+from humanbody_cli.api import responses
+from humanbody_cli.core import api_spec, network
+from humanbody_cli.imaging import png
+from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging.uploads import Upload
+from humanbody_cli.pipeline.engine import Ask, Segmentation
 
 fast_base64: ModuleType
 try:  # four times faster on answers of megabytes; the extra `fast` has it
@@ -36,7 +41,7 @@ class Refusal:
 
     code: str
     message: str
-    treatment: api_errors.Treatment
+    treatment: api_spec.Treatment
     request_id: str | None = None
     time_used: int | None = None
 
@@ -115,32 +120,32 @@ def _refusal(status: int, fields: dict[str, Any]) -> Refusal:
     raw = fields["error_message"]
     if not isinstance(raw, str):
         return _unnamed(status, f"error_message is not a text but a {type(raw).__name__}")
-    code, parameter = api_errors.split_message(raw)
-    code = text.ascii_only(code, text.MAX_CODE)
+    code, parameter = api_spec.split_message(raw)
+    code = network.ascii_only(code, network.MAX_CODE)
     if not code:
-        return _unnamed(status, f"an error without a name: {text.printable(raw)!r}")
-    row = api_errors.BY_CODE.get(code)
-    advice = api_errors.advice_for(code, parameter)
+        return _unnamed(status, f"an error without a name: {network.printable(raw)!r}")
+    row = api_spec.BY_CODE.get(code)
+    advice = api_spec.advice_for(code, parameter)
     return Refusal(
         code=code,
-        message=f"the API answered {text.printable(raw)!r}" + (f": {advice}" if advice else ""),
+        message=f"the API answered {network.printable(raw)!r}" + (f": {advice}" if advice else ""),
         treatment=row.treatment if row is not None else _unknown(status),
         request_id=_id(fields.get("request_id")),
         time_used=_number(fields.get("time_used")),
     )
 
 
-def _unknown(status: int) -> api_errors.Treatment:
+def _unknown(status: int) -> api_spec.Treatment:
     """An error that the document does not have: a stop or a retry where its status means that,
     otherwise this photo's. The API has named its reason, so the same photo is not sent again."""
-    treatment = pages.page_for(status).treatment
-    return api_errors.Treatment.PHOTO if treatment is api_errors.Treatment.ONCE_MORE else treatment
+    treatment = api_spec.page_for(status).treatment
+    return api_spec.Treatment.PHOTO if treatment is api_spec.Treatment.ONCE_MORE else treatment
 
 
 def _not_json(status: int, body: bytes) -> Refusal:
     if is_success(status):
         return unsound(status, "it is not JSON or was cut short")
-    shown = text.printable(" ".join(body[:80].decode("ascii", "replace").split()), 60)
+    shown = network.printable(" ".join(body[:80].decode("ascii", "replace").split()), 60)
     return _unnamed(status, f"a page that is not JSON ({shown or 'empty'})")
 
 
@@ -150,9 +155,9 @@ def _unnamed(status: int, what: str) -> Refusal:
         return unsound(status, what)
     if status == 413:
         # Documented as plain text, seen as nginx's HTML page: never JSON.
-        row = api_errors.BY_CODE[api_errors.ENTITY_TOO_LARGE]
+        row = api_spec.BY_CODE[api_spec.ENTITY_TOO_LARGE]
         return Refusal(row.code, f"the API answered 413: {row.advice}", row.treatment)
-    page = pages.page_for(status)
+    page = api_spec.page_for(status)
     message = f"the server answered {status}, {what}"
     return Refusal(
         page.code, f"{message}: {page.advice}" if page.advice else message, page.treatment
@@ -166,9 +171,9 @@ def unsound(status: int, what: str) -> Refusal:
     try, then this photo has failed.
     """
     return Refusal(
-        api_errors.BAD_ANSWER,
+        api_spec.BAD_ANSWER,
         f"the answer (HTTP {status}) is unusable: {what}",
-        api_errors.Treatment.ONCE_MORE,
+        api_spec.Treatment.ONCE_MORE,
     )
 
 
@@ -197,7 +202,7 @@ def _decode(encoded: bytes) -> bytes:
 
 
 def _id(value: object) -> str | None:
-    return text.ascii_only(value, text.MAX_ID) if isinstance(value, str) else None
+    return network.ascii_only(value, network.MAX_ID) if isinstance(value, str) else None
 
 
 def _number(value: object) -> int | None:
@@ -232,3 +237,59 @@ def error_body(
     if request_id is not None:
         fields["request_id"] = request_id
     return json.dumps(fields).encode()
+
+
+_KEPT_STATUS = 200  # of the answers that are kept: successes only
+
+
+def kept(body: bytes, upload: Upload, ask: Ask) -> Segmentation | None:
+    """What a kept answer says; ``None`` where it does not do for this upload and this wish: it was
+    cut short, or is of a run that wished for less. Then a call is needed."""
+    answer = understood(_KEPT_STATUS, body, upload, ask)
+    return answer if isinstance(answer, Segmentation) else None
+
+
+def understood(
+    status: int, body: bytes, upload: Upload, ask: Ask
+) -> Segmentation | responses.Refusal:
+    """A sound answer's images, or what is to be done about one that is not."""
+    answer = responses.parse(status, body)
+    if isinstance(answer, responses.Refusal):
+        return answer
+    try:
+        return _segmentation(answer, upload, ask)
+    except ValueError as error:
+        return responses.unsound(status, str(error))
+
+
+def _segmentation(answer: responses.Success, upload: Upload, ask: Ask) -> Segmentation:
+    """A sound answer's images, proved to be what the document promises.
+
+    Raises:
+        ValueError: an image is missing, damaged or of another size.
+    """
+    mask = None
+    if ask.mask:
+        if answer.result is None:
+            raise ValueError("result, the mask, is missing")
+        mask = Mask.read(answer.result, upload.size)
+    cutout = None
+    if ask.cutout:
+        if answer.body_image is None:
+            raise ValueError("body_image, the cutout, is missing")
+        cutout = answer.body_image
+        head = png.verify(cutout)
+        if (head.width, head.height) != upload.size:
+            raise ValueError(
+                f"the cutout has {head.width} x {head.height} pixels, "
+                f"the photo {upload.size[0]} x {upload.size[1]}"
+            )
+        if not png.has_alpha(head, cutout):
+            raise ValueError("body_image has no transparency")
+    return Segmentation(
+        mask=mask,
+        cutout=cutout,
+        request_id=answer.request_id,
+        image_id=answer.image_id,
+        time_used=answer.time_used,
+    )

@@ -17,7 +17,7 @@ from typing import NoReturn
 import click
 
 from humanbody_cli import __version__
-from humanbody_cli.core import streams
+from humanbody_cli.core import console
 from humanbody_cli.core.errors import HbsegError, StdoutError, limits_told
 
 _LAST_WAIT = 0.5
@@ -73,7 +73,7 @@ def hbseg() -> None:
 
 def main() -> None:
     """Run the command; every way out has its exit code."""
-    streams.prepare()
+    console.prepare()
     try:
         code = _exit_code()
     except Exception:  # noqa: BLE001 - a bug: shown whole, and then the process ends all the same
@@ -114,4 +114,4 @@ def _exit_code() -> int:
 
 
 def _complain(sentence: str) -> None:
-    print(f"hbseg: {streams.shown(sentence)}", file=sys.stderr)  # noqa: T201 - the command's own
+    print(f"hbseg: {console.shown(sentence)}", file=sys.stderr)  # noqa: T201 - the command's own

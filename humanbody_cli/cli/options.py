@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 
 import click
 
-from humanbody_cli.api.requests import Credentials
+from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS, SEGMENT_PATH
 from humanbody_cli.core.errors import UsageError
-from humanbody_cli.core.limits import DEFAULT_ENDPOINT, FREE_QPS, SEGMENT_PATH
 from humanbody_cli.core.settings import (
     ApiSettings,
+    Credentials,
     Edges,
     EngineChoice,
     InputSettings,

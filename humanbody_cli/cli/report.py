@@ -15,13 +15,13 @@ def command(out: str) -> int:
     OUT/report.html needs no server: open it in a browser. Doubtful masks come first. The page's
     path is printed.
     """
-    from humanbody_cli.core import streams
+    from humanbody_cli.core import console
     from humanbody_cli.jobs import report
     from humanbody_cli.storage.journal import Journal
 
     journal = Journal(out, read_only=True)
     try:
-        streams.write_data(os.fsencode(report.write(journal)[0]) + b"\n")
+        console.write_data(os.fsencode(report.write(journal)[0]) + b"\n")
     finally:
         journal.close()
     return 0

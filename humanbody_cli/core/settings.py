@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from humanbody_cli.api.requests import Credentials
-from humanbody_cli.core.limits import DEFAULT_ENDPOINT, FREE_QPS
+from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS
 
 
 class EngineChoice(str, Enum):
@@ -158,3 +157,14 @@ class RunSettings:
     verbosity: int = 0
     grace: float = 30.0
     ignore_known: bool = False
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A key pair. The secret never shows in a repr, and so in no log and no traceback."""
+
+    api_key: str
+    api_secret: str
+
+    def __repr__(self) -> str:
+        return f"Credentials(api_key={self.api_key[:4]}..., api_secret=***)"

@@ -1,18 +1,21 @@
-"""The one flag that ends a run: set once, with the reason; checked before and after every wait."""
+"""How work ends: the stop flag of a run, signals, time limits; thread pools that are all there."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from humanbody_cli.core.errors import HbsegError, Interrupted, Stopped
+from humanbody_cli.core.errors import FatalError, HbsegError, Interrupted, Stopped, limits_told
 
+# asyncio and concurrent.futures are imported where they are needed: a run with nothing to do never
+# gets there.
 if TYPE_CHECKING:
     import asyncio
+    from concurrent.futures import ThreadPoolExecutor
 
 
 class Stop:
@@ -45,7 +48,7 @@ class Stop:
 
     def stopped(self) -> asyncio.Future[None]:
         """A future of the running loop that is done once the run is to end. Do not cancel it."""
-        import asyncio  # not at the top: a run with nothing to do never gets here
+        import asyncio
 
         loop = asyncio.get_running_loop()
         if self._stopped is None or self._stopped.get_loop() is not loop:
@@ -104,3 +107,67 @@ def interruptible() -> Iterator[None]:
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise Interrupted(number)
+
+
+def started_pool(count: int, name: str) -> ThreadPoolExecutor:
+    """A pool of ``count`` threads, all of them running.
+
+    `ThreadPoolExecutor` starts its threads when work comes. Where the system then refuses one,
+    ``submit`` raises although the work stands in the queue, and an answer that was paid for might
+    be lost or taken twice. A pool whose threads all run never starts another.
+
+    Raises:
+        FatalError: the system starts no more threads.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+    # Each thread waits for the others: one that is idle would be given the next one's work.
+    met = threading.Barrier(count + 1)
+    try:
+        with limits_told():
+            for _ in range(count):
+                pool.submit(met.wait)
+        met.wait()
+    except FatalError:
+        met.abort()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    return pool
+
+
+T = TypeVar("T")
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``, which is cancelled after ``seconds``.
+
+    The work has ended, clean-up included, before this returns or raises. A result that comes while
+    the work is being cancelled for lateness is returned: it may have been paid for.
+
+    Raises:
+        asyncio.TimeoutError: the time is over.
+        asyncio.CancelledError: the caller was cancelled, whatever became of the work.
+    """
+    import asyncio
+
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+        if not task.done():
+            await _end(task)
+    except asyncio.CancelledError:
+        await _end(task)
+        if not task.cancelled():
+            task.exception()  # seen, so that asyncio does not report it as never retrieved
+        raise
+    if task.cancelled():
+        raise asyncio.TimeoutError
+    return task.result()
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    import asyncio
+
+    task.cancel()
+    await asyncio.wait({task})

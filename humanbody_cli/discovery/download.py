@@ -19,16 +19,16 @@ from typing import Any, TypeAlias, cast
 
 import httpx
 
-from humanbody_cli.core import api_errors
-from humanbody_cli.core.deadlines import within
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import PhotoError
-from humanbody_cli.core.faults import (
+from humanbody_cli.core.network import (
     MAX_PORT,
     certificates_fault,
     content_length,
     explain,
     never_passes,
 )
+from humanbody_cli.core.stop import within
 
 SECONDS = 30.0
 """From the look-up of the name to the last byte, redirects included."""
@@ -184,7 +184,7 @@ async def _wind_up() -> None:
 
 def _timeout(why: str) -> PhotoError:
     return PhotoError(
-        api_errors.DOWNLOAD_TIMEOUT,
+        api_spec.DOWNLOAD_TIMEOUT,
         f"cannot be fetched: {why}; try again later",
         rejected=True,
         transient=True,
@@ -193,7 +193,7 @@ def _timeout(why: str) -> PhotoError:
 
 def _unfetched(why: str, advice: str | None = "check the address") -> PhotoError:
     return PhotoError(
-        api_errors.INVALID_URL,
+        api_spec.INVALID_URL,
         f"cannot be fetched: {why}" + (f"; {advice}" if advice else ""),
         rejected=True,
         transient=True,

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import NamedTuple
 
-from humanbody_cli.core.digests import Digests
-from humanbody_cli.core.paths import absolute
+from humanbody_cli.core.paths import Digests, absolute
 from humanbody_cli.storage.names import folder_names, root_names
 
 STDIN = "-"

@@ -8,9 +8,10 @@ import os
 import stat
 from dataclasses import dataclass
 
-from humanbody_cli.api.requests import Credentials, request_size
-from humanbody_cli.core import api_errors, limits
+from humanbody_cli.api.requests import request_size
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import PhotoError
+from humanbody_cli.core.settings import Credentials
 from humanbody_cli.discovery.walk import Kind, Photo
 from humanbody_cli.imaging import pictures
 from humanbody_cli.imaging.decoding import unsupported
@@ -40,7 +41,7 @@ class Rules:
     @property
     def most_bytes(self) -> int:
         """Bytes that are read at most."""
-        return MAX_FIT_BYTES if self.fit else limits.MAX_BYTES
+        return MAX_FIT_BYTES if self.fit else api_spec.MAX_BYTES
 
 
 def examine(photo: Photo, rules: Rules) -> Picture:
@@ -132,7 +133,7 @@ def _longer_than(most: int) -> PhotoError:
     can_fit = most < MAX_FIT_BYTES
     advice = "use --fit to have it made smaller" if can_fit else "shrink the photo yourself"
     message = f"it has more than {most:,} bytes, and no more are taken; {advice}"
-    return PhotoError(api_errors.FILE_TOO_LARGE, message, rejected=True)
+    return PhotoError(api_spec.FILE_TOO_LARGE, message, rejected=True)
 
 
 def _no_file() -> PhotoError:

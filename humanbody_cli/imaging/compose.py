@@ -13,7 +13,7 @@ from functools import cached_property
 from PIL import Image, ImageChops
 
 from humanbody_cli.core.errors import no_soft_edges
-from humanbody_cli.imaging import jpeg, png
+from humanbody_cli.imaging import decoding, png
 from humanbody_cli.imaging.decoding import out_of_memory, short
 
 THRESHOLD = 127
@@ -44,7 +44,7 @@ class Mask:
         """
         try:
             # Decoding proves the pixels; the chunks prove that nothing is missing behind them.
-            if jpeg.has_too_many_scans(data):
+            if decoding.has_too_many_scans(data):
                 raise ValueError("it has more scans than any mask needs")
             is_png = data.startswith(png.SIGNATURE)
             keeps = is_png and png.is_gray8(png.header(data))

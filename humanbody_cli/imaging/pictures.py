@@ -14,10 +14,18 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
 
-from humanbody_cli.core import api_errors, limits
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import PhotoError
-from humanbody_cli.imaging import jpeg, png
-from humanbody_cli.imaging.decoding import Deadline, Source, advice, decoding, unsupported
+from humanbody_cli.imaging import png
+from humanbody_cli.imaging.decoding import (
+    MAX_SCANS,
+    Deadline,
+    Source,
+    advice,
+    decoding,
+    has_too_many_scans,
+    unsupported,
+)
 
 API_FORMATS = ("JPEG", "PNG")
 """What the API takes (the document's image requirements)."""
@@ -102,10 +110,9 @@ def read_header(data: bytes, *, fit: bool = False, deadline: Deadline | None = N
     """
     if not data:
         raise unsupported("the file is empty; replace it")
-    if data.startswith(_JPEG) and jpeg.has_too_many_scans(data):
+    if data.startswith(_JPEG) and has_too_many_scans(data):
         raise unsupported(
-            f"a JPEG of more than {jpeg.MAX_SCANS} scans, which no camera or editor writes; "
-            "save it anew"
+            f"a JPEG of more than {MAX_SCANS} scans, which no camera or editor writes; save it anew"
         )
     with _opened(data, deadline, fit=fit) as image:
         name = "JPEG" if image.format == "MPO" else str(image.format)
@@ -136,11 +143,11 @@ def check_limits(picture: Picture, file_size: int, request_size: int) -> None:
             f"{picture.format} is not taken, only JPG and PNG; use --fit to have it converted"
         )
     width, height = picture.stored
-    if not all(limits.MIN_SIDE <= side <= limits.MAX_SIDE for side in (width, height)):
+    if not all(api_spec.MIN_SIDE <= side <= api_spec.MAX_SIDE for side in (width, height)):
         raise PhotoError(
-            api_errors.INVALID_SIZE,
-            f"{width} x {height} pixels: each side must have {limits.MIN_SIDE} to "
-            f"{limits.MAX_SIDE}; use --fit to have it resized",
+            api_spec.INVALID_SIZE,
+            f"{width} x {height} pixels: each side must have {api_spec.MIN_SIDE} to "
+            f"{api_spec.MAX_SIDE}; use --fit to have it resized",
             rejected=True,
         )
     check_file_size(file_size, request_size)
@@ -155,7 +162,7 @@ def check_pixels(picture: Picture) -> None:
     width, height = picture.stored
     if width * height > MAX_FIT_PIXELS:
         raise PhotoError(
-            api_errors.INVALID_SIZE,
+            api_spec.INVALID_SIZE,
             f"{width} x {height} pixels are beyond what --fit takes ({MAX_FIT_PIXELS:,}); "
             "shrink the photo yourself",
             rejected=True,
@@ -168,17 +175,17 @@ def check_file_size(file_size: int, request_size: int) -> None:
     Raises:
         PhotoError: rejected, IMAGE_FILE_TOO_LARGE.
     """
-    if file_size > limits.MAX_BYTES:
-        message = f"{file_size:,} bytes: at most {limits.MAX_BYTES:,} are taken"
-    elif request_size > limits.MAX_BYTES:
+    if file_size > api_spec.MAX_BYTES:
+        message = f"{file_size:,} bytes: at most {api_spec.MAX_BYTES:,} are taken"
+    elif request_size > api_spec.MAX_BYTES:
         message = (
             f"{file_size:,} bytes make a request of {request_size:,}: "
-            f"at most {limits.MAX_BYTES:,} are taken"
+            f"at most {api_spec.MAX_BYTES:,} are taken"
         )
     else:
         return
     advice = f"{message}; use --fit to have it made smaller"
-    raise PhotoError(api_errors.FILE_TOO_LARGE, advice, rejected=True)
+    raise PhotoError(api_spec.FILE_TOO_LARGE, advice, rejected=True)
 
 
 def check_fit_size(file_size: int) -> None:
@@ -190,7 +197,7 @@ def check_fit_size(file_size: int) -> None:
     if file_size > MAX_FIT_BYTES:
         message = f"{file_size:,} bytes are beyond what --fit takes ({MAX_FIT_BYTES:,})"
         raise PhotoError(
-            api_errors.FILE_TOO_LARGE, f"{message}; shrink the photo yourself", rejected=True
+            api_spec.FILE_TOO_LARGE, f"{message}; shrink the photo yourself", rejected=True
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image, JpegImagePlugin
 
-from humanbody_cli.core import api_errors, limits
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.imaging.decoding import decoding
 from humanbody_cli.imaging.pictures import API_FORMATS, Picture, read_header
@@ -75,26 +75,26 @@ def prepare(picture: Picture, *, fit: bool) -> Upload:
 def _fits(picture: Picture) -> bool:
     return (
         picture.format in API_FORMATS
-        and all(limits.MIN_SIDE <= side <= limits.MAX_SIDE for side in picture.stored)
-        and len(picture.data) <= limits.MAX_BYTES - _REQUEST_MARGIN
+        and all(api_spec.MIN_SIDE <= side <= api_spec.MAX_SIDE for side in picture.stored)
+        and len(picture.data) <= api_spec.MAX_BYTES - _REQUEST_MARGIN
     )
 
 
 def fitted_size(size: tuple[int, int]) -> tuple[int, int]:
     """The nearest size within the limits, in proportion wherever that is possible."""
     width, height = size
-    scale = min(1.0, limits.MAX_SIDE / max(size))
-    scale = max(scale, limits.MIN_SIDE / min(size))
+    scale = min(1.0, api_spec.MAX_SIDE / max(size))
+    scale = max(scale, api_spec.MIN_SIDE / min(size))
     return (_within(width * scale), _within(height * scale))
 
 
 def _within(side: float) -> int:
     # A strip of 50 x 9000 cannot keep its proportion: the mask is brought back to it anyway.
-    return max(limits.MIN_SIDE, min(limits.MAX_SIDE, round(side)))
+    return max(api_spec.MIN_SIDE, min(api_spec.MAX_SIDE, round(side)))
 
 
 def _encode(image: Image.Image, picture: Picture, *, shrink: bool) -> bytes:
-    budget = limits.MAX_BYTES - _REQUEST_MARGIN
+    budget = api_spec.MAX_BYTES - _REQUEST_MARGIN
     if picture.format == "PNG":
         data = _saved(image, "PNG", compress_level=6)
         if len(data) <= budget:
@@ -152,7 +152,7 @@ def _as_jpeg(image: Image.Image, quality: int) -> bytes:
 
 def _too_large_upright() -> PhotoError:
     message = "turned upright the photo has more than 2 MB; use --fit to have it made smaller"
-    return PhotoError(api_errors.FILE_TOO_LARGE, message, rejected=True)
+    return PhotoError(api_spec.FILE_TOO_LARGE, message, rejected=True)
 
 
 def _opaque(image: Image.Image) -> Image.Image:

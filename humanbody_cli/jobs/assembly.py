@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import resource
+from dataclasses import dataclass
+
 from humanbody_cli.api.adaptive_rate import MAX_IN_FLIGHT, Learner
 from humanbody_cli.api.gate import Gate
 from humanbody_cli.api.slots import slots_for
+from humanbody_cli.core.errors import FatalError
 from humanbody_cli.core.settings import ApiSettings, LocalSettings, RunSettings
 from humanbody_cli.core.stop import Stop
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.embedded.engine import LocalEngine, load_segmenter
 from humanbody_cli.imaging.pictures import configure_pillow
-from humanbody_cli.jobs import file_limit
 from humanbody_cli.pipeline.engine import Engine
-from humanbody_cli.pipeline.engine_choice import engine_name, uses_api
-from humanbody_cli.pipeline.fingerprint import Selection
+from humanbody_cli.pipeline.fingerprint import Selection, engine_name, uses_api
 from humanbody_cli.pipeline.pipeline import Pipeline
 from humanbody_cli.pipeline.reuse import Reuse
 from humanbody_cli.storage.answer_spool import Receipts
@@ -78,7 +81,7 @@ def api_engine(settings: ApiSettings, stop: Stop, threads: int) -> tuple[Engine,
     assert settings.credentials is not None, "choice.check_installed comes first"
     from humanbody_cli.api.engine import ApiEngine
 
-    allowed = file_limit.allowance(settings.concurrency, MAX_IN_FLIGHT, threads)
+    allowed = allowance(settings.concurrency, MAX_IN_FLIGHT, threads)
     gate = Gate(
         Learner(settings.qps, allowed.calls),
         slots_for(settings.endpoint, settings.credentials.api_key),
@@ -97,3 +100,100 @@ def local_engine(settings: LocalSettings, name: str) -> Engine:
         FatalError: it is not installed, or its model cannot be used.
     """
     return LocalEngine(load_segmenter(settings), threads=settings.threads, name=name)
+
+
+BASE = 20
+"""Descriptors of a run besides those below. Always open are 11: stdin, stdout, stderr, the lock,
+the journal (SQLite's database, log and shared memory), the quota's timeline, the event loop (3).
+For moments there are 9 more: an answer that an earlier run kept, the pipes to the second process
+that looks at done photos (2), folders being listed (2), a name being resolved (2), a module being
+imported, a file's owner being asked for."""
+
+PUBLISHING = 8
+"""Files being written: one for each of the pipeline's disk threads."""
+
+_MOST_AHEAD = 8
+"""Photos made ready beyond those in flight, where the limit is no matter."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """Calls in flight and photos under way that may be at a time (``None``: no limit of its own),
+    and a line for the user where that is less than was asked for."""
+
+    calls: int | None
+    photos: int | None = None
+    notice: str | None = None
+
+
+def affordable_calls(soft_limit: int, threads: int = os.cpu_count() or 1) -> int:
+    """Calls in flight that ``soft_limit`` open files allow; 0 or less: not even one.
+
+    Each takes a socket and a file for its answer, and a quarter as many photos are made ready
+    meanwhile. ``threads`` is how many photos are read at the same time.
+    """
+    left = _left(soft_limit, threads)
+    return (left - max(1, min(_MOST_AHEAD, left // 8))) * 4 // 9
+
+
+def _left(soft_limit: int, threads: int) -> int:
+    """Descriptors for calls and photos under way.
+
+    A photo being read is a file, or 4 descriptors where it comes from an address (a socket and an
+    event loop). Under a low limit fewer are read at a time, as fewer are under way.
+    """
+    return soft_limit - BASE - PUBLISHING - min(4 * threads, max(4, soft_limit // 8))
+
+
+def needed(calls: int, threads: int = os.cpu_count() or 1) -> int:
+    """Open files that this many calls in flight need: the inverse of `affordable_calls`."""
+    return -(-calls * 9 // 4) + _MOST_AHEAD + BASE + PUBLISHING + 4 * threads
+
+
+def allowance(concurrency: int | None, most: int, threads: int = os.cpu_count() or 1) -> Allowance:
+    """Raise the limit as far as is needed and allowed, and say what it then allows.
+
+    ``concurrency`` is what the user asked for, ``most`` the calls in flight where nothing was.
+
+    Raises:
+        FatalError: the limit does not allow a single call.
+    """
+    wanted = concurrency or most
+    limit = _raised_to(needed(wanted, threads))
+    if limit is None:
+        return Allowance(concurrency)
+    calls = affordable_calls(limit, threads)
+    if calls < 1:
+        raise FatalError(
+            f"the limit on open files (ulimit -n) is {limit}, and a run needs at least "
+            f"{_smallest(threads)}; raise it and run again"
+        )
+    photos = _left(limit, threads) - min(calls, wanted)
+    if calls >= wanted:
+        return Allowance(concurrency, photos)
+    return Allowance(
+        calls,
+        photos,
+        f"the limit on open files (ulimit -n {limit}) allows {calls} calls in flight instead of "
+        f"{wanted}; raise it for more",
+    )
+
+
+def _smallest(threads: int) -> int:
+    """The smallest limit that allows a call."""
+    return next(limit for limit in range(BASE, 4096) if affordable_calls(limit, threads) >= 1)
+
+
+def _raised_to(wanted: int) -> int | None:
+    """The limit after it was raised, if that was needed; ``None`` where there is none."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return None
+    if soft >= wanted:
+        return soft
+    raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+    except (OSError, ValueError):  # the system has a limit below the hard one
+        return soft
+    return raised

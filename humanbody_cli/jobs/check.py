@@ -9,13 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from humanbody_cli.core import streams
+from humanbody_cli.core import console
+from humanbody_cli.core.console import Progress
 from humanbody_cli.core.errors import HbsegError, PhotoError
-from humanbody_cli.core.outcomes import Outcome, Status, json_line
-from humanbody_cli.core.progress import Progress
+from humanbody_cli.core.outcomes import Outcome, Status, Tally, json_line
 from humanbody_cli.core.settings import InputSettings
 from humanbody_cli.core.stop import Stop
-from humanbody_cli.core.tally import Tally
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.discovery.walk import Photo, Walk, check_inputs, find, is_piped
@@ -41,7 +40,7 @@ def check(inputs: InputSettings, rules: Rules, *, json: bool, verbosity: int) ->
         tally.add(outcome)
         progress.add(outcome, tally)
         if json:
-            streams.write_line(json_line(outcome.record()))
+            console.write_line(json_line(outcome.record()))
 
     failure: HbsegError | None = None
     try:

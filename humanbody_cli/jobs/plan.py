@@ -1,7 +1,7 @@
 """What a run would do: its calls, rejects, bytes and time. No call is made, nothing is written.
 
 The decisions are the run's own: `incremental.unsettled` says which photos are to be done, `Reuse.find`
-which of them need no call, `understanding.kept` which are answered by what an earlier run was sent.
+which of them need no call, `responses.kept` which are answered by what an earlier run was sent.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from humanbody_cli.api import understanding
+from humanbody_cli.api import responses
 from humanbody_cli.api.adaptive_rate import EDGE
-from humanbody_cli.core import streams
+from humanbody_cli.core import console
+from humanbody_cli.core.console import Progress, duration
 from humanbody_cli.core.errors import PhotoError
-from humanbody_cli.core.outcomes import Outcome, Status, json_line
-from humanbody_cli.core.progress import Progress, duration
+from humanbody_cli.core.outcomes import PHOTOS_LEFT_OUT, Outcome, Status, json_line
 from humanbody_cli.core.settings import Edges, RunSettings
-from humanbody_cli.core.tally import PHOTOS_LEFT_OUT
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.discovery.walk import Walk, find
@@ -30,8 +29,7 @@ from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.jobs.check import each
 from humanbody_cli.jobs.segment import selection_for
 from humanbody_cli.pipeline import incremental, results
-from humanbody_cli.pipeline.engine_choice import check_installed, shape_of, uses_api
-from humanbody_cli.pipeline.fingerprint import Selection
+from humanbody_cli.pipeline.fingerprint import Selection, check_installed, shape_of, uses_api
 from humanbody_cli.pipeline.reuse import Found, Reuse
 from humanbody_cli.storage import database
 from humanbody_cli.storage.answer_spool import Kept
@@ -95,7 +93,7 @@ def plan(settings: RunSettings) -> int:
     finally:
         journal.close()
     if settings.json:
-        streams.write_line(json_line(planned.record()))
+        console.write_line(json_line(planned.record()))
     else:
         _tell(planned, settings)
     rejects = planned.rejected or planned.settled["rejected"] or planned.settled["failed"]
@@ -203,7 +201,7 @@ class _Planner:
         """Whether a kept answer to what would be sent will do."""
         body = self._kept.body(self._shape.answer_name(sources.digest(upload.picture)))
         ask = results.ask_for(self._shape.wanted, picture, upload)
-        return understanding.kept(body, upload, ask) is not None
+        return responses.kept(body, upload, ask) is not None
 
     def _count(self, outcome: Outcome) -> None:
         if outcome.status is not Status.PENDING:

@@ -16,16 +16,15 @@ from typing import Any, TypeVar
 
 from PIL import Image, ImageColor, ImageOps
 
-from humanbody_cli.core import streams
+from humanbody_cli.core import console
+from humanbody_cli.core.console import Progress
 from humanbody_cli.core.errors import OutputError, PhotoError, UsageError, output_error
-from humanbody_cli.core.outcomes import Outcome, Status, json_line
-from humanbody_cli.core.progress import Progress
+from humanbody_cli.core.outcomes import Outcome, Status, Tally, json_line
 from humanbody_cli.core.settings import Edges
-from humanbody_cli.core.tally import Tally
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.tree import RECOMPOSED_MARK, is_picture
 from humanbody_cli.discovery.walk import Kind, single
-from humanbody_cli.imaging import compose, pictures, png, proof, seals
+from humanbody_cli.imaging import compose, pictures, png, proof
 from humanbody_cli.imaging.compose import Mask
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.pipeline import results
@@ -142,16 +141,16 @@ def encoded(image: Image.Image, recipe: Recipe, profile: bytes | None) -> bytes:
     buffer = io.BytesIO()
     options: dict[str, Any] = {"icc_profile": profile} if profile else {}
     if recipe.format == "jpg":
-        image.save(buffer, "JPEG", quality=_QUALITY, comment=seals.blank(SEAL), **options)
+        image.save(buffer, "JPEG", quality=_QUALITY, comment=proof.blank(SEAL), **options)
     elif recipe.format == "webp":
-        xmp = seals.in_xmp(SEAL)
+        xmp = proof.in_xmp(SEAL)
         image.save(buffer, "WEBP", quality=_QUALITY, method=4, xmp=xmp, **options)
     elif image.mode == "RGBA":
-        buffer.write(seals.in_png(png.with_looks(png.encode(image), profile=profile), SEAL))
+        buffer.write(proof.in_png(png.with_looks(png.encode(image), profile=profile), SEAL))
     else:
         image.save(buffer, "PNG", compress_level=3, **options)
-        buffer = io.BytesIO(seals.in_png(buffer.getvalue(), SEAL))
-    return seals.sealed(buffer.getvalue(), SEAL)
+        buffer = io.BytesIO(proof.in_png(buffer.getvalue(), SEAL))
+    return proof.sealed(buffer.getvalue(), SEAL)
 
 
 def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbosity: int) -> int:
@@ -174,7 +173,7 @@ def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbo
                 tally.add(outcome)
                 progress.add(outcome, tally)
                 if json:
-                    streams.write_line(json_line(outcome.record()))
+                    console.write_line(json_line(outcome.record()))
     finally:
         progress.close()
         if tally.total:

@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from itertools import islice
 from urllib.parse import quote
 
+from humanbody_cli.core.console import shown
 from humanbody_cli.core.errors import output_error
-from humanbody_cli.core.outcomes import Outcome, Status
-from humanbody_cli.core.streams import shown
-from humanbody_cli.core.tally import DOUBTFUL
-from humanbody_cli.imaging import seals
+from humanbody_cli.core.outcomes import DOUBTFUL, Outcome, Status
+from humanbody_cli.imaging import proof
 from humanbody_cli.jobs.status import counts
 from humanbody_cli.storage import ownership
 from humanbody_cli.storage.journal import Journal
@@ -66,7 +65,7 @@ def write(journal: Journal) -> list[str]:
     for page in range(1, pages + 1):
         photos = list(islice(done, PHOTOS_A_PAGE))
         text = _page(journal, figures, photos, page, pages)
-        data = seals.sealed(text.encode("utf-8", "replace"), SEAL)
+        data = proof.sealed(text.encode("utf-8", "replace"), SEAL)
         publisher.publish("", _file(page), data, may_replace=always)
     _remove_old(root, pages)
     return paths
@@ -106,7 +105,7 @@ def _page(
     body = "".join(_figure(journal.root, outcome) for outcome in photos)
     left_out = _left_out(journal) if page == 1 else ""
     return (
-        f"<!doctype html>\n<!-- {seals.blank(SEAL)} -->\n"
+        f"<!doctype html>\n<!-- {proof.blank(SEAL)} -->\n"
         '<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
         f"<title>hbseg: {heading}</title><style>{_STYLE}</style></head><body>"

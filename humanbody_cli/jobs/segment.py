@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from humanbody_cli import __version__
 from humanbody_cli.api.requests import request_size
-from humanbody_cli.core import streams
+from humanbody_cli.core import console
+from humanbody_cli.core.console import Progress, Stopwatch, counted, duration
 from humanbody_cli.core.errors import (
     FatalError,
     HbsegError,
@@ -20,16 +21,20 @@ from humanbody_cli.core.errors import (
     StdoutError,
     output_error,
 )
-from humanbody_cli.core.outcomes import Outcome, json_line
-from humanbody_cli.core.progress import Progress, Stopwatch, counted, duration
+from humanbody_cli.core.outcomes import Outcome, Tally, json_line
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import Stop, interruptible
-from humanbody_cli.core.tally import Tally
 from humanbody_cli.discovery.walk import STATE, Walk, check_inputs, find, is_piped, walk_order
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
-from humanbody_cli.pipeline.engine_choice import check_installed, engine_line, shape_of, uses_api
-from humanbody_cli.pipeline.fingerprint import Selection, Shape
+from humanbody_cli.pipeline.fingerprint import (
+    Selection,
+    Shape,
+    check_installed,
+    engine_line,
+    shape_of,
+    uses_api,
+)
 from humanbody_cli.storage import answer_spool
 from humanbody_cli.storage.journal import CHUNK, Due, Journal, chunked
 from humanbody_cli.storage.lock import OutputLock
@@ -194,7 +199,7 @@ class _Run:
         if isinstance(self.stop.reason, StdoutError):
             return
         try:
-            streams.write_line(json_line(record))
+            console.write_line(json_line(record))
         except StdoutError as error:
             self.stop.set(error)
 

@@ -6,9 +6,9 @@ import sys
 from collections import Counter
 from typing import Any
 
-from humanbody_cli.core import streams
+from humanbody_cli.core import console
+from humanbody_cli.core.console import shown
 from humanbody_cli.core.outcomes import Status, json_line
-from humanbody_cli.core.streams import shown
 from humanbody_cli.storage.journal import Journal
 
 
@@ -56,7 +56,7 @@ def print_failed(journal: Journal, *, nul: bool, json: bool) -> None:
         for outcome in journal.outcomes(status.value):
             source = shown(outcome.source) if to_person else outcome.source
             line = json_line(outcome.record()) if json else source
-            streams.write_data(line.encode("utf-8", "surrogateescape") + end)
+            console.write_data(line.encode("utf-8", "surrogateescape") + end)
 
 
 def print_counts(journal: Journal) -> None:

@@ -8,9 +8,9 @@ import os
 import stat
 from itertools import islice
 
-from humanbody_cli.core import streams
+from humanbody_cli.core import console
+from humanbody_cli.core.console import Progress
 from humanbody_cli.core.errors import PhotoError, Stopped, UsageError
-from humanbody_cli.core.progress import Progress
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import Stop
 from humanbody_cli.discovery import sources
@@ -20,7 +20,7 @@ from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.jobs.assembly import api_engine, local_engine
 from humanbody_cli.pipeline import results
-from humanbody_cli.pipeline.engine_choice import check_installed, engine_line, engine_name, uses_api
+from humanbody_cli.pipeline.fingerprint import check_installed, engine_line, engine_name, uses_api
 
 
 def to_stdout(settings: RunSettings) -> int:
@@ -47,7 +47,7 @@ def to_stdout(settings: RunSettings) -> int:
         return error.exit_code
     except Stopped as error:
         raise (stop.reason or error) from None
-    streams.write_data(data)
+    console.write_data(data)
     return 0
 
 

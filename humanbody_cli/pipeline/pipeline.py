@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from humanbody_cli.core import threads
 from humanbody_cli.core.errors import FatalError, HbsegError, PhotoError, Stopped
 from humanbody_cli.core.outcomes import Outcome, Status
+from humanbody_cli.core.stop import started_pool
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.discovery.walk import Kind, Photo
@@ -69,8 +69,8 @@ class Pipeline:
     _copies: dict[str, _Turn] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._work = threads.started(self.threads, "work")
-        self._disk = threads.started(_DISK_THREADS, "disk")
+        self._work = started_pool(self.threads, "work")
+        self._disk = started_pool(_DISK_THREADS, "disk")
 
     async def process(self, due: Due) -> Outcome:
         """One photo, whole.

@@ -19,8 +19,8 @@ from starlette.routing import Route, Router
 
 from humanbody_cli import __version__
 from humanbody_cli.api import responses
-from humanbody_cli.core import api_errors
-from humanbody_cli.core.limits import SEGMENT_PATH
+from humanbody_cli.core import api_spec
+from humanbody_cli.core.api_spec import SEGMENT_PATH
 from humanbody_cli.server import arguments, faults, forms, metrics
 from humanbody_cli.server.arguments import Arguments
 from humanbody_cli.server.auth import Gate
@@ -47,7 +47,7 @@ log = logging.getLogger("humanbody_cli.server")
 
 T = TypeVar("T")
 
-_GATEWAY = tuple(row.code for row in api_errors.ROWS if row.bare)
+_GATEWAY = tuple(row.code for row in api_spec.ROWS if row.bare)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class SegmentApi:
         try:
             exchange.check_size()
             if scope["method"] != "POST" or scope["path"] != SEGMENT_PATH:
-                raise Refused(api_errors.API_NOT_FOUND)
+                raise Refused(api_spec.API_NOT_FOUND)
             return await self._segment(exchange, account)
         except Refused as refused:
             return _refusal(exchange, refused)
@@ -143,13 +143,13 @@ class SegmentApi:
             raise
         except Exception:  # a bug: the client gets INTERNAL_ERROR, the log the traceback
             log.exception("%s failed", exchange.request_id)
-            return _refusal(exchange, Refused(api_errors.INTERNAL_ERROR))
+            return _refusal(exchange, Refused(api_spec.INTERNAL_ERROR))
 
     async def _segment(self, exchange: Exchange, account: Account) -> Reply:
         form = await self._form(exchange, account)
         fault = self._admit(form)
         await self._pause(exchange)
-        if fault in api_errors.BY_CODE:
+        if fault in api_spec.BY_CODE:
             raise Refused(fault, faults.PARAMETERS.get(fault, ""))
         if fault in (faults.RESET, faults.HTML502, faults.HANG):
             return await self._break(exchange, fault)

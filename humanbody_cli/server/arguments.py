@@ -6,7 +6,7 @@ import base64
 import binascii
 from dataclasses import dataclass, field
 
-from humanbody_cli.core import api_errors
+from humanbody_cli.core import api_spec
 from humanbody_cli.pipeline.engine import Ask
 from humanbody_cli.server.forms import Form
 from humanbody_cli.server.responses import Refused
@@ -46,7 +46,7 @@ class Arguments:
             text = self.source.translate(None, b"\r\n")
             return base64.b64decode(text, validate=True)
         except binascii.Error:
-            raise Refused(api_errors.UNSUPPORTED_FORMAT, self.parameter) from None
+            raise Refused(api_spec.UNSUPPORTED_FORMAT, self.parameter) from None
 
     def url(self) -> str:
         """The address of an ``image_url``.
@@ -55,11 +55,11 @@ class Arguments:
             Refused: longer than an address can be, or no text.
         """
         if len(self.source) > MAX_URL:
-            raise Refused(api_errors.BAD_ARGUMENTS, "image_url")
+            raise Refused(api_spec.BAD_ARGUMENTS, "image_url")
         try:
             return self.source.strip().decode()
         except UnicodeDecodeError:
-            raise Refused(api_errors.INVALID_URL) from None
+            raise Refused(api_spec.INVALID_URL) from None
 
 
 def read(form: Form) -> Arguments:
@@ -71,10 +71,10 @@ def read(form: Form) -> Arguments:
     grayscale = form.value("return_grayscale")
     ask = _ASKS.get(b"1" if grayscale is None else grayscale.strip())
     if ask is None:
-        raise Refused(api_errors.BAD_ARGUMENTS, "return_grayscale")
+        raise Refused(api_spec.BAD_ARGUMENTS, "return_grayscale")
     for parameter in ("image_file", "image_base64", "image_url"):
         source = form.get(parameter)
         if source is not None:
             return Arguments(parameter, source, ask)
     # The document's own sample names them in this order.
-    raise Refused(api_errors.MISSING_ARGUMENTS, "image_url, image_file, image_base64")
+    raise Refused(api_spec.MISSING_ARGUMENTS, "image_url, image_file, image_base64")

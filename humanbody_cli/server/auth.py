@@ -22,7 +22,7 @@ import string
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from humanbody_cli.core import api_errors
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.server.rate_limit import Meters
 from humanbody_cli.server.responses import Refused
@@ -141,7 +141,7 @@ class Gate:
         """
         for name, value in (("api_key", api_key), ("api_secret", api_secret)):
             if not value:
-                raise Refused(api_errors.MISSING_ARGUMENTS, name, bare=True)
+                raise Refused(api_spec.MISSING_ARGUMENTS, name, bare=True)
         assert api_key is not None
         assert api_secret is not None
         known = self._keys.get(api_key)
@@ -149,10 +149,10 @@ class Gate:
         index, key = known or self._nobody
         matches = hmac.compare_digest(_digest(key.api_secret.encode()), _digest(api_secret))
         if known is None or not matches:
-            raise Refused(api_errors.AUTHENTICATION)
+            raise Refused(api_spec.AUTHENTICATION)
         reason = STATES[key.state]
         if reason is not None:
-            raise Refused(api_errors.AUTHORIZATION, reason)
+            raise Refused(api_spec.AUTHORIZATION, reason)
         return index
 
     def admit(self, index: int) -> None:
@@ -163,6 +163,6 @@ class Gate:
         """
         verdict = self._meters.take(index)
         if verdict == "balance":
-            raise Refused(api_errors.AUTHORIZATION, _NO_BALANCE)
+            raise Refused(api_spec.AUTHORIZATION, _NO_BALANCE)
         if verdict == "quota":
-            raise Refused(api_errors.CONCURRENCY)
+            raise Refused(api_spec.CONCURRENCY)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from humanbody_cli.core import api_errors
-from humanbody_cli.core.limits import MAX_BYTES
+from humanbody_cli.core import api_spec
+from humanbody_cli.core.api_spec import MAX_BYTES
 from humanbody_cli.server import metrics
 from humanbody_cli.server.config import Patience
 from humanbody_cli.server.connections import Door
@@ -102,7 +102,7 @@ class Account:
         """
         self.add(count)
         if not self._ledger.make_room():
-            raise Refused(api_errors.CONCURRENCY)
+            raise Refused(api_spec.CONCURRENCY)
 
     def upload(self, upload: Upload) -> AbstractContextManager[None]:
         """See `Ledger.upload`."""
@@ -159,7 +159,7 @@ class Exchange:
         announced = self.header(b"content-length")
         # h11 has checked that it is a number; 20 digits are more than any.
         if announced and int(announced[:20]) > MAX_BYTES:
-            raise Refused(api_errors.ENTITY_TOO_LARGE)
+            raise Refused(api_spec.ENTITY_TOO_LARGE)
 
     async def body(self, account: Account) -> bytes:
         """The whole body.
@@ -176,7 +176,7 @@ class Exchange:
                 piece = await self._next()
                 self.received += len(piece)
                 if self.received > MAX_BYTES:
-                    raise Refused(api_errors.ENTITY_TOO_LARGE)
+                    raise Refused(api_spec.ENTITY_TOO_LARGE)
                 account.take(len(piece))
                 pieces.append(piece)
         self.door.at_work()

@@ -7,7 +7,7 @@ import math
 import random
 from dataclasses import dataclass
 
-from humanbody_cli.core import api_errors
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import UsageError
 
 RESET, HTML502, HANG = "reset", "html502", "hang"
@@ -23,17 +23,17 @@ FAULTS: dict[str, str] = {
 """What goes wrong outside the document's tables: name -> what the client sees."""
 
 _ALIASES = {
-    "413": api_errors.ENTITY_TOO_LARGE,
-    "REQUEST_ENTITY_TOO_LARGE": api_errors.ENTITY_TOO_LARGE,
+    "413": api_spec.ENTITY_TOO_LARGE,
+    "REQUEST_ENTITY_TOO_LARGE": api_spec.ENTITY_TOO_LARGE,
 }
 
 PARAMETERS: dict[str, str] = {
-    api_errors.AUTHORIZATION: "Denied by Admin",
-    api_errors.MISSING_ARGUMENTS: "image_url, image_file, image_base64",
-    api_errors.BAD_ARGUMENTS: "return_grayscale",
-    api_errors.UNSUPPORTED_FORMAT: "image_file",
-    api_errors.INVALID_SIZE: "image_file",
-    api_errors.FILE_TOO_LARGE: "image_file",
+    api_spec.AUTHORIZATION: "Denied by Admin",
+    api_spec.MISSING_ARGUMENTS: "image_url, image_file, image_base64",
+    api_spec.BAD_ARGUMENTS: "return_grayscale",
+    api_spec.UNSUPPORTED_FORMAT: "image_file",
+    api_spec.INVALID_SIZE: "image_file",
+    api_spec.FILE_TOO_LARGE: "image_file",
 }
 """What stands after the colon of an injected error, as the document prints it."""
 
@@ -107,7 +107,7 @@ def parse_rates(text: str) -> tuple[tuple[str, float], ...]:
 
 
 def _known(name: str) -> str:
-    names = {known.upper(): known for known in (*api_errors.BY_CODE, *FAULTS)} | _ALIASES
+    names = {known.upper(): known for known in (*api_spec.BY_CODE, *FAULTS)} | _ALIASES
     if name.upper() in names:
         return names[name.upper()]
     near = difflib.get_close_matches(name.upper(), names, 1)

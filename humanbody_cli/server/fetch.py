@@ -19,8 +19,8 @@ import anyio
 import httpcore
 import httpx
 
-from humanbody_cli.core import api_errors
-from humanbody_cli.core.limits import MAX_BYTES
+from humanbody_cli.core import api_spec
+from humanbody_cli.core.api_spec import MAX_BYTES
 from humanbody_cli.server.responses import Refused
 
 MAX_REDIRECTS = 3
@@ -135,9 +135,9 @@ class Fetcher:
                 async with self._slots:
                     return await self._follow(_parse(url))
         except (TimeoutError, httpcore.TimeoutException):
-            raise Refused(api_errors.DOWNLOAD_TIMEOUT) from None
+            raise Refused(api_spec.DOWNLOAD_TIMEOUT) from None
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol):
-            raise Refused(api_errors.INVALID_URL) from None
+            raise Refused(api_spec.INVALID_URL) from None
 
     async def _follow(self, url: httpx.URL) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
@@ -145,7 +145,7 @@ class Fetcher:
             if isinstance(answer, bytes):
                 return answer
             url = _parse(answer, base=url)
-        raise Refused(api_errors.INVALID_URL)
+        raise Refused(api_spec.INVALID_URL)
 
     async def _get(self, url: httpx.URL) -> bytes | str:
         """The body, or the address that the answer points to."""
@@ -164,7 +164,7 @@ class Fetcher:
             if response.status in _REDIRECTS and b"location" in fields:
                 return _text(fields[b"location"])
             if response.status != 200:
-                raise Refused(api_errors.INVALID_URL)
+                raise Refused(api_spec.INVALID_URL)
             return await _read(response, fields.get(b"content-length", b""))
 
     async def aclose(self) -> None:
@@ -186,7 +186,7 @@ def _parse(text: str, base: httpx.URL | None = None) -> httpx.URL:
     except (httpx.InvalidURL, ValueError):
         usable = False
     if not usable:
-        raise Refused(api_errors.INVALID_URL)
+        raise Refused(api_spec.INVALID_URL)
     return url
 
 
@@ -200,10 +200,10 @@ def _text(location: bytes) -> str:
 
 async def _read(response: httpcore.Response, announced: bytes) -> bytes:
     if announced.isdigit() and int(announced[:20]) > MAX_BYTES:
-        raise Refused(api_errors.FILE_TOO_LARGE, _PARAMETER)
+        raise Refused(api_spec.FILE_TOO_LARGE, _PARAMETER)
     body = bytearray()
     async for chunk in response.aiter_stream():
         body += chunk
         if len(body) > MAX_BYTES:
-            raise Refused(api_errors.FILE_TOO_LARGE, _PARAMETER)
+            raise Refused(api_spec.FILE_TOO_LARGE, _PARAMETER)
     return bytes(body)

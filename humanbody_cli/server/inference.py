@@ -17,7 +17,7 @@ from typing import TypeVar
 import anyio
 from PIL import Image
 
-from humanbody_cli.core import api_errors, limits
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import HbsegError, PhotoError
 from humanbody_cli.imaging import png
 from humanbody_cli.imaging.compose import hard_cutout
@@ -102,7 +102,7 @@ class Studio:
 
     async def _take_turn(self) -> None:
         if self._turns.value == 0 and self._waiting >= self._queue:
-            raise Refused(api_errors.CONCURRENCY)
+            raise Refused(api_spec.CONCURRENCY)
         self._wait(1)
         try:
             with anyio.move_on_after(self._patience.queue) as scope:
@@ -110,7 +110,7 @@ class Studio:
         finally:
             self._wait(-1)
         if scope.cancelled_caught:
-            raise Refused(api_errors.CONCURRENCY)
+            raise Refused(api_spec.CONCURRENCY)
 
     def _wait(self, count: int) -> None:
         self._waiting += count
@@ -145,7 +145,7 @@ class Studio:
         if self.stuck <= self._threads:
             self._turns.release()
         if not answer.done():
-            answer.set_exception(Refused(api_errors.INTERNAL_ERROR))
+            answer.set_exception(Refused(api_spec.INTERNAL_ERROR))
 
     def _end(
         self,
@@ -191,7 +191,7 @@ def open_upload(data: bytes, seconds: float) -> Upload:
     """
     # Only the two decoders that are needed ever see what strangers send.
     if not data.startswith((_JPEG, png.SIGNATURE)):
-        raise PhotoError(api_errors.UNSUPPORTED_FORMAT, "neither JPG nor PNG", rejected=True)
+        raise PhotoError(api_spec.UNSUPPORTED_FORMAT, "neither JPG nor PNG", rejected=True)
     if data.startswith(png.SIGNATURE):
         _check_png(data)
     picture = read_header(data, deadline=Deadline.after(seconds, time.thread_time))
@@ -207,9 +207,9 @@ def _check_png(data: bytes) -> None:
     try:
         head = png.header(data)
     except png.BrokenPng as error:
-        raise PhotoError(api_errors.UNSUPPORTED_FORMAT, str(error), rejected=True) from None
-    if max(head.width, head.height) > limits.MAX_SIDE:
-        raise PhotoError(api_errors.INVALID_SIZE, "too many pixels", rejected=True)
+        raise PhotoError(api_spec.UNSUPPORTED_FORMAT, str(error), rejected=True) from None
+    if max(head.width, head.height) > api_spec.MAX_SIDE:
+        raise PhotoError(api_spec.INVALID_SIZE, "too many pixels", rejected=True)
 
 
 def _results(commission: Commission, upload: Upload, found: Segmentation) -> Results:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from humanbody_cli.api import responses
-from humanbody_cli.core import api_errors
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import HbsegError
 
 OK = "ok"
@@ -39,7 +39,7 @@ class Refused(HbsegError):
         super().__init__(code)
         self.code = code
         self.parameter = parameter
-        self.bare = api_errors.BY_CODE[code].bare if bare is None else bare
+        self.bare = api_spec.BY_CODE[code].bare if bare is None else bare
 
 
 class Gone(HbsegError):
@@ -52,8 +52,8 @@ class Gone(HbsegError):
 
 def refusal(refused: Refused, request_id: str, time_used: int) -> Reply:
     """The answer to a refused request: ``CODE: param``, with a space as seen."""
-    row = api_errors.BY_CODE[refused.code]
-    if row.code == api_errors.ENTITY_TOO_LARGE:
+    row = api_spec.BY_CODE[refused.code]
+    if row.code == api_spec.ENTITY_TOO_LARGE:
         # The document: plain text, not JSON. What is left of the body is not read.
         return Reply(row.http_status, row.code.encode(), "text/plain", row.code, close=True)
     message = f"{row.code}: {refused.parameter}" if refused.parameter else row.code

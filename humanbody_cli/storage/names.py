@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import repeat
 
-from humanbody_cli.core.digests import Digests
+from humanbody_cli.core.paths import Digests
 
 MAX_NAME = 255
 """Bytes of one name on every common file system."""

@@ -11,7 +11,7 @@ import stat
 
 from humanbody_cli.core.errors import OutputError, output_error
 from humanbody_cli.discovery.walk import STATE
-from humanbody_cli.imaging import seals
+from humanbody_cli.imaging import proof
 from humanbody_cli.storage.publishing import CUTOUTS, MASKS
 
 _LARGEST = 1 << 30
@@ -95,6 +95,6 @@ def _is_sealed(path: str, status: os.stat_result, kind: str) -> bool:
         return True
     try:
         with open(path, "rb") as file:
-            return seals.is_sealed(file.read(), kind)
+            return proof.is_sealed(file.read(), kind)
     except OSError as error:
         raise output_error(path, error) from error

@@ -22,9 +22,10 @@ from humanbody_cli.api.answer_budget import Budget
 from humanbody_cli.api.engine import ApiEngine
 from humanbody_cli.api.gate import Gate
 from humanbody_cli.api.http import MOST_OF_A_PAGE, Http, Unsound, longest_answer
-from humanbody_cli.api.requests import Credentials, Multipart
+from humanbody_cli.api.requests import Multipart
 from humanbody_cli.api.responses import Success, error_body, success_body
 from humanbody_cli.api.slots import OwnSlots
+from humanbody_cli.core.api_spec import SEGMENT_PATH
 from humanbody_cli.core.errors import (
     AccountError,
     CallLimitReached,
@@ -33,9 +34,8 @@ from humanbody_cli.core.errors import (
     PhotoError,
     Stopped,
 )
-from humanbody_cli.core.faults import FAULTS, explain
-from humanbody_cli.core.limits import SEGMENT_PATH
-from humanbody_cli.core.settings import ApiSettings, Timeouts
+from humanbody_cli.core.network import FAULTS, explain
+from humanbody_cli.core.settings import ApiSettings, Credentials, Timeouts
 from humanbody_cli.core.stop import Stop
 from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import read_header

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import KEY, SECRET, Hbseg, photo
+from conftest import KEY, ROOT, SECRET, Hbseg, photo
 from odd_servers import over_tls, request, serving
 
 
@@ -184,7 +184,7 @@ def test_of_several_certificate_folders_one_is_enough(tmp_path: Path) -> None:
     """A list may name folders that are absent on this machine."""
     from unittest import mock
 
-    from humanbody_cli.core.faults import certificates_fault
+    from humanbody_cli.core.network import certificates_fault
 
     folders = os.pathsep.join((str(tmp_path / "absent"), str(tmp_path)))
     with mock.patch.dict(os.environ, {"SSL_CERT_DIR": folders}):

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from conftest import ROOT
 from fake_answers import Style
 from fake_api import PATH, Behaviour, FakeApi
 from PIL import Image

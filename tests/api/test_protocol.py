@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from making import jpeg, png, quarters
 from PIL import Image
 
-from humanbody_cli.api.requests import Credentials, Multipart, request_size, segment_request
+from humanbody_cli.api.requests import Multipart, request_size, segment_request
 from humanbody_cli.api.responses import Refusal, Success, error_body, parse, success_body
-from humanbody_cli.core import api_errors, limits
-from humanbody_cli.core.api_errors import Treatment
+from humanbody_cli.core import api_spec
+from humanbody_cli.core.api_spec import Treatment
+from humanbody_cli.core.settings import Credentials
 
 PAIR = Credentials("k" * 32, "s" * 32)
 
@@ -133,8 +134,8 @@ def test_the_secret_never_shows():
 
 def test_the_limits_are_the_documents():
     """48 to 4096 pixels, 2 MB, and the address of the document."""
-    assert (limits.MIN_SIDE, limits.MAX_SIDE, limits.MAX_BYTES) == (48, 4096, 2_097_152)
-    url = limits.DEFAULT_ENDPOINT + limits.SEGMENT_PATH
+    assert (api_spec.MIN_SIDE, api_spec.MAX_SIDE, api_spec.MAX_BYTES) == (48, 4096, 2_097_152)
+    url = api_spec.DEFAULT_ENDPOINT + api_spec.SEGMENT_PATH
     assert url == "https://api-cn.faceplusplus.com/humanbodypp/v2/segment"
 
 
@@ -143,19 +144,19 @@ def test_the_limits_are_the_documents():
 
 def test_the_rows_are_those_of_the_document():
     """Every row of both tables is there once, with its HTTP status and its treatment."""
-    assert [(row.code, row.http_status, row.treatment) for row in api_errors.ROWS] == TABLE
+    assert [(row.code, row.http_status, row.treatment) for row in api_spec.ROWS] == TABLE
 
 
 def test_the_gateways_rows_are_bare():
     """Gateway errors carry no request_id; those of the application do."""
-    bare = {row.code for row in api_errors.ROWS if row.bare}
+    bare = {row.code for row in api_spec.ROWS if row.bare}
     assert {"AUTHENTICATION_ERROR", "CONCURRENCY_LIMIT_EXCEEDED"} <= bare
     assert not bare & {"IMAGE_ERROR_UNSUPPORTED_FORMAT", "INVALID_IMAGE_SIZE", "INTERNAL_ERROR"}
 
 
 def test_every_row_says_what_to_do():
     """No row leaves the user alone with a code."""
-    assert all(len(row.advice) > 15 for row in api_errors.ROWS)
+    assert all(len(row.advice) > 15 for row in api_spec.ROWS)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_every_row_says_what_to_do():
 )
 def test_messages_are_split_at_their_first_colon(message, code, parameter):
     """Code and parameter are told apart in both printed forms."""
-    assert api_errors.split_message(message) == (code, parameter)
+    assert api_spec.split_message(message) == (code, parameter)
 
 
 @pytest.mark.parametrize(
@@ -374,9 +375,9 @@ def test_a_success_comes_back_whole(result, body_image, identity, time_used):
 @given(_ascii, st.one_of(st.none(), _ascii), st.integers(0, 999))
 def test_an_error_comes_back_whole(message, request_id, time_used):
     """An error's message, ids and time survive the way."""
-    code = api_errors.split_message(message)[0]
+    code = api_spec.split_message(message)[0]
     found = refusal(400, error_body(message, request_id=request_id, time_used=time_used))
-    assert found.code == code or (not code and found.code == api_errors.GATEWAY)
+    assert found.code == code or (not code and found.code == api_spec.GATEWAY)
     if code:
         assert found.request_id == request_id
         assert found.time_used == (time_used if request_id is not None else None)

@@ -13,8 +13,8 @@ import respx
 from test_api_errors import PHOTO, SOUND, URL, Api
 
 from humanbody_cli.api import engine as api_module
-from humanbody_cli.core import threads
 from humanbody_cli.core.errors import FatalError
+from humanbody_cli.core.stop import started_pool
 from humanbody_cli.pipeline.engine import Ask, Segmentation
 
 
@@ -28,7 +28,7 @@ def route() -> Iterator[respx.Route]:
 def test_all_threads_of_a_pool_run_at_once() -> None:
     """None is left to be started later."""
     before = threading.active_count()
-    pool = threads.started(5, "test")
+    pool = started_pool(5, "test")
     try:
         assert threading.active_count() == before + 5
         assert pool.submit(lambda: "work").result(5) == "work"
@@ -55,7 +55,7 @@ def test_threads_that_cannot_be_started_end_the_run(
 
     monkeypatch.setattr(threading.Thread, "start", refused)
     with pytest.raises(FatalError, match=r"ulimit -v.*ulimit -u") as caught:
-        threads.started(2, "test")
+        started_pool(2, "test")
     assert caught.value.exit_code == 4
     for thread in threading.enumerate():
         if thread.name.startswith("test"):

@@ -14,8 +14,8 @@ from virtual_loop import clock
 from humanbody_cli.api.answer_budget import Budget
 from humanbody_cli.api.http import Http
 from humanbody_cli.api.requests import Multipart
-from humanbody_cli.core.deadlines import within
 from humanbody_cli.core.settings import Timeouts
+from humanbody_cli.core.stop import within
 
 
 def test_a_result_in_time_is_returned():

@@ -7,7 +7,7 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from humanbody_cli.core.digests import Digests
+from humanbody_cli.core.paths import Digests
 
 
 @given(st.lists(st.text(st.characters(), max_size=4), max_size=400))

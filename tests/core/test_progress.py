@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from humanbody_cli.core.outcomes import Outcome, Status
-from humanbody_cli.core.progress import Progress, Stopwatch, duration
-from humanbody_cli.core.streams import shown
-from humanbody_cli.core.tally import Tally
+from humanbody_cli.core.console import Progress, Stopwatch, duration, shown
+from humanbody_cli.core.outcomes import Outcome, Status, Tally
 
 DONE = Outcome("a.jpg", Status.DONE, elapsed=12, doubt=0.123)
 FAILED = Outcome("b.jpg", Status.FAILED, code="INTERNAL_ERROR", message="the server failed")

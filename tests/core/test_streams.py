@@ -15,7 +15,7 @@ import pytest
 from calling import done
 from conftest import Hbseg, photo
 
-from humanbody_cli.core import streams
+from humanbody_cli.core import console
 from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.discovery.walk import single
 from humanbody_cli.storage.journal import Finished, Journal
@@ -192,5 +192,5 @@ def test_sentences_are_safe_to_show(made: Hbseg) -> None:
 
 def test_what_is_shown_stays_as_it_is() -> None:
     """Escaping twice changes nothing, so that a line may be put together of safe parts."""
-    once = streams.shown("a\x1b[31m\\n\udcff\u202e")
-    assert streams.shown(once) == once
+    once = console.shown("a\x1b[31m\\n\udcff\u202e")
+    assert console.shown(once) == once

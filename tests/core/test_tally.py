@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from humanbody_cli.core.outcomes import Outcome, Status
-from humanbody_cli.core.tally import DOUBTFUL, PHOTOS_LEFT_OUT, Tally
+from humanbody_cli.core.outcomes import DOUBTFUL, PHOTOS_LEFT_OUT, Outcome, Status, Tally
 
 SETTLED = (Status.DONE, Status.REJECTED, Status.FAILED)
 

@@ -24,8 +24,9 @@ from making import (
 )
 from PIL import Image
 
-from humanbody_cli.api.requests import Credentials, request_size
+from humanbody_cli.api.requests import request_size
 from humanbody_cli.core.errors import PhotoError
+from humanbody_cli.core.settings import Credentials
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.sources import Rules, examine
 from humanbody_cli.discovery.walk import Kind, Photo, single

@@ -12,7 +12,7 @@ from PIL import Image
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.imaging import pictures
-from humanbody_cli.imaging.jpeg import MAX_SCANS, has_too_many_scans
+from humanbody_cli.imaging.decoding import MAX_SCANS, has_too_many_scans
 
 EOI = b"\xff\xd9"
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, Hbseg, files, photo
 from fake_api import Behaviour, FakeApi
 
-from humanbody_cli.jobs.file_limit import affordable_calls, needed
+from humanbody_cli.jobs.assembly import affordable_calls, needed
 
 SLOW = Behaviour(latency=0.15)
 
@@ -98,7 +98,7 @@ def test_a_limit_of_none_at_all(tmp_path: Path) -> None:
     """An unlimited number of files lowers nothing."""
     code = (
         "from unittest import mock; import resource\n"
-        "from humanbody_cli.jobs.file_limit import allowance\n"
+        "from humanbody_cli.jobs.assembly import allowance\n"
         "with mock.patch('resource.getrlimit', return_value=(resource.RLIM_INFINITY,) * 2):\n"
         "    assert allowance(None, 256).calls is None and allowance(9, 256).calls == 9\n"
     )

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Hbseg, files, photo, run_settings
+from conftest import ROOT, Hbseg, files, photo, run_settings
 from fake_api import Behaviour, FakeApi
 
 from humanbody_cli.discovery import sources

@@ -27,7 +27,7 @@ from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.discovery.sources import Rules, digest, examine
 from humanbody_cli.discovery.walk import single
 from humanbody_cli.imaging import uploads
-from humanbody_cli.pipeline.engine_choice import shape_of
+from humanbody_cli.pipeline.fingerprint import shape_of
 from humanbody_cli.storage.answer_spool import Receipts
 
 SEEDS = 6

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from making import noise, quarters, saved
 from PIL import Image
 
-from humanbody_cli.imaging import seals
+from humanbody_cli.imaging import proof
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.jobs import recompose
 
@@ -303,7 +303,7 @@ SEALED = sealed_files()
 def test_a_sealed_picture_is_a_sound_picture(kind: str) -> None:
     """Pillow reads it with every checksum, and finds the profile; the seal is whole."""
     data = SEALED[kind]
-    assert seals.is_sealed(data, recompose.SEAL)
+    assert proof.is_sealed(data, recompose.SEAL)
     with Image.open(io.BytesIO(data)) as image:
         image.load()
         assert image.size == (20, 10)
@@ -321,20 +321,20 @@ def test_any_change_breaks_a_seal(kind: str, draw: st.DataObject) -> None:
     byte = draw.draw(st.binary(min_size=1, max_size=1))
     how = draw.draw(st.sampled_from(["change", "add", "lose"]))
     changed = data[:at] + (b"" if how == "lose" else byte) + data[at + (how != "add") :]
-    assert seals.is_sealed(changed, recompose.SEAL) is (changed == data)
+    assert proof.is_sealed(changed, recompose.SEAL) is (changed == data)
 
 
 @given(st.binary(max_size=300))
 def test_what_was_not_sealed_is_not_ours(data: bytes) -> None:
     """Arbitrary bytes, with the words of a seal in them too, bear none."""
-    for before in (b"", seals.SIGNATURE):
-        for words in (b"", b"hbseg-recomposed:", seals.blank("recomposed").encode()):
-            assert not seals.is_sealed(before + words + data, "recomposed")
+    for before in (b"", proof.SIGNATURE):
+        for words in (b"", b"hbseg-recomposed:", proof.blank("recomposed").encode()):
+            assert not proof.is_sealed(before + words + data, "recomposed")
 
 
 def test_a_seal_tells_who_wrote_the_file() -> None:
     """A seal of one kind is none of another."""
-    text = seals.sealed(f"<!-- {seals.blank('report')} -->".encode(), "report")
-    assert seals.is_sealed(text, "report")
-    assert not seals.is_sealed(text, "recomposed")
-    assert not seals.is_sealed(saved(noise((9, 9)), "PNG"), "recomposed")
+    text = proof.sealed(f"<!-- {proof.blank('report')} -->".encode(), "report")
+    assert proof.is_sealed(text, "report")
+    assert not proof.is_sealed(text, "recomposed")
+    assert not proof.is_sealed(saved(noise((9, 9)), "PNG"), "recomposed")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from server_fixture import PORTRAIT, SAMPLES, decoded, is_bare, message, picture, running
 
-from humanbody_cli.core import api_errors
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.settings import LocalSettings
 from humanbody_cli.embedded.engine import load_segmenter
 from humanbody_cli.imaging.compose import Mask
@@ -25,22 +25,22 @@ from humanbody_cli.server.faults import Dice, Mood, parse_latency, parse_rates
 
 def test_every_error_of_the_tables_can_be_injected() -> None:
     """Each of them meets 7 calls in 100, with its own status, bare where the gateway answers."""
-    rows = {row.code: row for row in api_errors.ROWS}
+    rows = {row.code: row for row in api_spec.ROWS}
     names = [name.replace("Request Entity Too Large", "413") for name in rows]
     with running("--inject", ",".join(f"{name}=0.07" for name in names), "--seed", "7") as server:
         met: dict[str, httpx.Response] = {}
         for _ in range(400):
             answer = server.form(return_grayscale="none")
             if answer.status_code == 413:
-                met[api_errors.ENTITY_TOO_LARGE] = answer
+                met[api_spec.ENTITY_TOO_LARGE] = answer
             else:
-                met[api_errors.split_message(message(answer))[0]] = answer
+                met[api_spec.split_message(message(answer))[0]] = answer
             if len(met) == len(rows):
                 break
     assert set(met) == set(rows)
     for code, answer in met.items():
         assert answer.status_code == rows[code].http_status
-        if code != api_errors.ENTITY_TOO_LARGE:
+        if code != api_spec.ENTITY_TOO_LARGE:
             assert is_bare(answer) == rows[code].bare
 
 
@@ -149,7 +149,7 @@ def test_option_forms() -> None:
     assert parse_latency("0.3") == (0.3, 0.3)
     assert parse_latency("0.2-0.8") == (0.2, 0.8)
     assert parse_rates("") == ()
-    assert parse_rates("Reset=0.1, 413=0.2") == (("reset", 0.1), (api_errors.ENTITY_TOO_LARGE, 0.2))
+    assert parse_rates("Reset=0.1, 413=0.2") == (("reset", 0.1), (api_spec.ENTITY_TOO_LARGE, 0.2))
 
 
 def test_mask_is_the_embedded_engines() -> None:

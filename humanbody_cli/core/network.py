@@ -1,4 +1,4 @@
-"""Faults of an HTTP connection in the user's words, and which of them can never pass."""
+"""Connections and what servers say: faults in words, certificates, text made safe to show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,27 @@ from collections.abc import Iterator
 
 import httpx
 
-from humanbody_cli.core.text import printable
+MAX_CODE = 64
+"""Characters of an error code; the longest documented one has 31."""
+
+MAX_ID = 128
+"""Characters of a ``request_id`` (47 in the document's samples) or an ``image_id`` (24)."""
+
+MAX_MESSAGE = 200
+"""Characters of any other text of a server."""
+
+
+def printable(text: str, most: int = MAX_MESSAGE) -> str:
+    """Text of any language with unprintable characters replaced by ``?`` and ``...`` after
+    ``most``."""
+    shown = "".join(char if char.isprintable() else "?" for char in text[:most])
+    return shown + "..." if len(text) > most else shown
+
+
+def ascii_only(text: str, most: int) -> str:
+    """Printable ASCII, at most ``most`` characters; everything else becomes ``?``."""
+    return "".join(char if " " <= char <= "~" else "?" for char in text[:most])
+
 
 MAX_PORT = 65535
 
