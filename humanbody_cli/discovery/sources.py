@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from humanbody_cli.api.requests import request_size
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import PhotoError
+from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import Credentials
-from humanbody_cli.discovery.walk import Kind, Photo
 from humanbody_cli.imaging import pictures
 from humanbody_cli.imaging.decoding import unsupported
 from humanbody_cli.imaging.pictures import Picture

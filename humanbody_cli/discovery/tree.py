@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from humanbody_cli.core.paths import absolute
+from humanbody_cli.storage.layout import RECOMPOSED_MARK, RESULTS, STATE
 from humanbody_cli.storage.names import folder_aliases
 
 PICTURE_SUFFIXES = frozenset(
@@ -19,15 +20,6 @@ PICTURE_SUFFIXES = frozenset(
 
 _USUAL = (".jpg", ".JPG", ".jpeg", ".png")
 """What nearly all end in: looked at first, for a walk asks it of every file."""
-
-STATE = ".hbseg"
-"""The folder in an output tree where its state lives."""
-
-RESULTS = ("masks", "cutouts", "recomposed")
-"""The folders of an output tree that hold what was made."""
-
-RECOMPOSED_MARK = ".hbseg-recomposed"
-"""An empty file in each folder that holds recomposed cutouts, wherever `hbseg recompose` put it."""
 
 
 @dataclass

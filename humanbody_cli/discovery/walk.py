@@ -12,12 +12,11 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.paths import NO_TIME, absolute, mtime_of, to_bytes, to_text
+from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import InputSettings, Shard
 from humanbody_cli.discovery import lists
 from humanbody_cli.discovery.inputs import (
@@ -34,9 +33,8 @@ from humanbody_cli.discovery.inputs import (
     place_below,
     relative,
 )
-from humanbody_cli.discovery.lists import listed as listed  # noqa: PLC0414 - part of what this offers
-from humanbody_cli.discovery.tree import RECOMPOSED_MARK, RESULTS, Folder, Listing, OwnOutput
-from humanbody_cli.discovery.tree import STATE as STATE  # noqa: PLC0414 - likewise
+from humanbody_cli.discovery.tree import Folder, Listing, OwnOutput
+from humanbody_cli.storage.layout import RECOMPOSED_MARK, RESULTS
 from humanbody_cli.storage.names import SUFFIX, Claims, beside, folded, namer, plain_name, shortened
 
 STDIN_BYTES = 256 * 1024 * 1024 + 1
@@ -45,46 +43,6 @@ STDIN_BYTES = 256 * 1024 * 1024 + 1
 _STDIN_KEY = "-:"
 _IS_STDIN_KEY = re.compile(_STDIN_KEY + "[0-9a-f]{64}").fullmatch
 _MOST_NOTES = 20
-
-
-class Kind(Enum):
-    """Where a photo's bytes come from."""
-
-    FILE = "file"
-    URL = "url"
-    STDIN = "stdin"
-    TROUBLE = "trouble"  # something that may hold photos and cannot be read
-
-
-class Photo(NamedTuple):
-    """A photo that was found and not yet opened.
-
-    ``source`` is how the user would name it. ``key`` is what it is known by: a file's absolute
-    path, an address, ``-:`` and the sha256 of what came through stdin; only a file's begins with a
-    slash. ``name`` is its output name; with ``keeps_name`` one that an earlier run gave it stands.
-    ``size`` (bytes) and ``mtime`` (ns) are what a look at the file showed: -1 before that, and
-    where there is no file. ``data`` are the bytes of a photo from stdin.
-    """
-
-    source: str
-    key: str
-    name: str
-    size: int
-    mtime: int
-    kind: Kind = Kind.FILE
-    trouble: str = ""
-    keeps_name: bool = False
-    data: bytes = b""
-
-    def seen(self) -> Photo:
-        """The same photo once its file was looked at. The walk leaves that to those who need it."""
-        if self.kind is not Kind.FILE:
-            return self
-        try:
-            status = os.stat(self.source)
-        except OSError:  # a dangling link: reading it will say so
-            return self
-        return self._replace(size=status.st_size, mtime=mtime_of(status))
 
 
 @dataclass

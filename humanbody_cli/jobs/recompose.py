@@ -20,18 +20,20 @@ from humanbody_cli.core import console
 from humanbody_cli.core.console import Progress
 from humanbody_cli.core.errors import OutputError, PhotoError, UsageError, output_error
 from humanbody_cli.core.outcomes import Outcome, Status, Tally, json_line
+from humanbody_cli.core.photo import Kind
 from humanbody_cli.core.settings import Edges
 from humanbody_cli.discovery import sources
-from humanbody_cli.discovery.tree import RECOMPOSED_MARK, is_picture
-from humanbody_cli.discovery.walk import Kind, single
+from humanbody_cli.discovery.tree import is_picture
+from humanbody_cli.discovery.walk import single
 from humanbody_cli.imaging import compose, pictures, png, proof
 from humanbody_cli.imaging.compose import Mask
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.pipeline import results
 from humanbody_cli.storage import ownership
 from humanbody_cli.storage.journal import Journal
+from humanbody_cli.storage.layout import CUTOUTS, MASKS, RECOMPOSED_MARK
 from humanbody_cli.storage.names import SUFFIX
-from humanbody_cli.storage.publishing import CUTOUTS, MASKS, Publisher, always
+from humanbody_cli.storage.publishing import Publisher, always
 
 RECOMPOSED = "recomposed"
 MASK_GONE = "MASK_GONE"

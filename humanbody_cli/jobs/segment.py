@@ -24,7 +24,7 @@ from humanbody_cli.core.errors import (
 from humanbody_cli.core.outcomes import Outcome, Tally, json_line
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import Stop, interruptible
-from humanbody_cli.discovery.walk import STATE, Walk, check_inputs, find, is_piped, walk_order
+from humanbody_cli.discovery.walk import Walk, check_inputs, find, is_piped, walk_order
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
 from humanbody_cli.pipeline.fingerprint import (
@@ -37,13 +37,12 @@ from humanbody_cli.pipeline.fingerprint import (
 )
 from humanbody_cli.storage import answer_spool
 from humanbody_cli.storage.journal import CHUNK, Due, Journal, chunked
+from humanbody_cli.storage.layout import LOCK, STATE
 from humanbody_cli.storage.lock import OutputLock
 from humanbody_cli.storage.publishing import Disk, Publisher
 
 if TYPE_CHECKING:
     from humanbody_cli.api.gate import Gate
-
-LOCK = "lock"
 
 
 def segment(settings: RunSettings, disk: Disk | None = None) -> int:

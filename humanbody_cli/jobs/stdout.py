@@ -11,11 +11,12 @@ from itertools import islice
 from humanbody_cli.core import console
 from humanbody_cli.core.console import Progress
 from humanbody_cli.core.errors import PhotoError, Stopped, UsageError
+from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import Stop
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.discovery.walk import Kind, Photo, Walk, find
+from humanbody_cli.discovery.walk import Walk, find
 from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.jobs.assembly import api_engine, local_engine

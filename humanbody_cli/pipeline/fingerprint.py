@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from humanbody_cli.core.api_spec import OFFICIAL_HOSTS
 from humanbody_cli.core.errors import FatalError, no_engine, no_soft_edges
 from humanbody_cli.core.paths import to_bytes
+from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import (
     Edges,
     EngineChoice,
@@ -23,11 +24,10 @@ from humanbody_cli.core.settings import (
     RunSettings,
     Wanted,
 )
-from humanbody_cli.discovery.walk import Kind, Photo
 from humanbody_cli.pipeline.stat_check import OwnLooks
 from humanbody_cli.storage.journal import PROOFLESS, Done, Known
+from humanbody_cli.storage.layout import CUTOUTS, MASKS
 from humanbody_cli.storage.names import digest, marked
-from humanbody_cli.storage.publishing import CUTOUTS, MASKS
 
 _FILE = Kind.FILE
 

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from humanbody_cli.core.paths import to_bytes
-from humanbody_cli.discovery.walk import Photo
+from humanbody_cli.core.photo import Photo, key_of
 from humanbody_cli.pipeline.fingerprint import Selection
 from humanbody_cli.pipeline.stat_check import Lookout, Looks
-from humanbody_cli.storage.journal import Done, Due, Files, Journal, Known, Order, key_of
+from humanbody_cli.storage.journal import Done, Due, Files, Journal, Known, Order
 
 Passed = Callable[[str, list[bytes]], None]
 """Told of photos that are passed by: their settled status and their keys."""

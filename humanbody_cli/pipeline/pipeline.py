@@ -15,10 +15,10 @@ from typing import ParamSpec, TypeVar
 
 from humanbody_cli.core.errors import FatalError, HbsegError, PhotoError, Stopped
 from humanbody_cli.core.outcomes import Outcome, Status
+from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.stop import started_pool
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.discovery.walk import Kind, Photo
 from humanbody_cli.imaging import proof, uploads
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.imaging.proof import Proof
@@ -29,14 +29,8 @@ from humanbody_cli.pipeline.results import Results
 from humanbody_cli.pipeline.reuse import Reuse
 from humanbody_cli.storage.answer_spool import Receipt, Receipts, room_for
 from humanbody_cli.storage.journal import PROOFLESS, Due, Finished, Journal, Known
-from humanbody_cli.storage.publishing import (
-    CUTOUTS,
-    MASKS,
-    MayReplace,
-    Publisher,
-    Reservation,
-    published,
-)
+from humanbody_cli.storage.layout import CUTOUTS, MASKS
+from humanbody_cli.storage.publishing import MayReplace, Publisher, Reservation, published
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -15,17 +15,18 @@ from functools import cached_property
 
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.paths import to_text
+from humanbody_cli.core.photo import Photo, key_of
 from humanbody_cli.core.settings import Edges, Wanted
-from humanbody_cli.discovery.walk import Photo
 from humanbody_cli.imaging import proof
 from humanbody_cli.imaging.compose import Mask
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.pipeline import results
 from humanbody_cli.pipeline.fingerprint import Shape, engine_of
 from humanbody_cli.pipeline.results import Results
-from humanbody_cli.storage.journal import Journal, Known, Twin, key_of
+from humanbody_cli.storage.journal import Journal, Known, Twin
+from humanbody_cli.storage.layout import CUTOUTS, MASKS
 from humanbody_cli.storage.names import marked
-from humanbody_cli.storage.publishing import CUTOUTS, MASKS, Publisher
+from humanbody_cli.storage.publishing import Publisher
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from humanbody_cli.core.errors import OutputError, output_error
-from humanbody_cli.discovery.walk import STATE
+from humanbody_cli.storage.layout import STATE
 from humanbody_cli.storage.publishing import Disk, RealDisk, write_all
 
 FOLDER = "answers"

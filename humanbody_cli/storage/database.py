@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from humanbody_cli.core.errors import OUTPUT_REASONS, JournalError, OutputError
 from humanbody_cli.core.paths import to_text
-from humanbody_cli.discovery.walk import STATE
+from humanbody_cli.storage.layout import STATE
 from humanbody_cli.storage.names import folded
 
 FILE = "journal.sqlite3"

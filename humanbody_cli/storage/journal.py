@@ -22,22 +22,18 @@ from typing import Any, NamedTuple, Protocol
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.paths import to_bytes, to_text
-from humanbody_cli.discovery.walk import Photo
+from humanbody_cli.core.photo import Photo, key_of
 from humanbody_cli.storage import database
 from humanbody_cli.storage.database import folded_name
+from humanbody_cli.storage.layout import CUTOUTS, MASKS
 from humanbody_cli.storage.names import SUFFIX, marked
-from humanbody_cli.storage.publishing import CUTOUTS, MASKS, MayReplace, published
+from humanbody_cli.storage.publishing import MayReplace, published
 
 _LARGE = 700
 """Pages of a journal of about 5,000 photos."""
 
 CHUNK = 500
 """Photos looked up in one query."""
-
-
-def key_of(photo: Photo) -> bytes:
-    """What a photo is known by in the journal: its path's own bytes, whether text or not."""
-    return to_bytes(photo.key)
 
 
 PROOFLESS = ";proofless"

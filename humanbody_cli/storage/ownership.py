@@ -10,9 +10,8 @@ import os
 import stat
 
 from humanbody_cli.core.errors import OutputError, output_error
-from humanbody_cli.discovery.walk import STATE
 from humanbody_cli.imaging import proof
-from humanbody_cli.storage.publishing import CUTOUTS, MASKS
+from humanbody_cli.storage.layout import CUTOUTS, MASKS, STATE
 
 _LARGEST = 1 << 30
 """Bytes. No file that is written with a seal comes near it, so larger ones are not read."""

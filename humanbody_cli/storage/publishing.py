@@ -21,17 +21,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from humanbody_cli.core.errors import OutputError, PhotoError, output_error
-from humanbody_cli.discovery.walk import STATE
+from humanbody_cli.storage.layout import ASIDE, CUTOUTS, MASKS, STATE
 from humanbody_cli.storage.names import digest
 
 if TYPE_CHECKING:
     from humanbody_cli.imaging import proof
-
-MASKS = "masks"
-CUTOUTS = "cutouts"
-
-ASIDE = "replaced"
-"""The folder, in the state folder, of results that wait for the photo they were made of."""
 
 _FOR_THE_JOURNAL = 1 << 20
 """Bytes that stay free for the journal."""

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from humanbody_cli.core.paths import absolute
+from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import InputSettings
 from humanbody_cli.discovery.inputs import arranged
 from humanbody_cli.discovery.tree import is_picture
-from humanbody_cli.discovery.walk import Kind, Photo, Walk, find, walk_order
+from humanbody_cli.discovery.walk import Walk, find, walk_order
 from humanbody_cli.storage.names import folded
 
 

@@ -16,6 +16,7 @@ import pytest
 from conftest import ROOT, Hbseg, photo
 
 from humanbody_cli.core.errors import UsageError
+from humanbody_cli.core.photo import Kind
 from humanbody_cli.core.settings import InputSettings, Shard
 from humanbody_cli.discovery.lists import (
     Ahead,
@@ -27,7 +28,7 @@ from humanbody_cli.discovery.lists import (
     is_stdin,
     listed,
 )
-from humanbody_cli.discovery.walk import Kind, Walk, find
+from humanbody_cli.discovery.walk import Walk, find
 
 
 @dataclass

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from test_photos import common_user, fill, found
 
 from humanbody_cli.core.paths import NO_TIME, mtime_of, to_bytes, to_text
-from humanbody_cli.discovery.walk import Kind, Walk, single
+from humanbody_cli.core.photo import Kind
+from humanbody_cli.discovery.walk import Walk, single
 from humanbody_cli.pipeline.stat_check import OwnLooks
 
 FIRST, LAST = -(2**63), 2**63 - 1

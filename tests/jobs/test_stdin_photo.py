@@ -12,9 +12,10 @@ from conftest import Hbseg, files, photo
 from fake_api import FakeApi
 
 from humanbody_cli.core.errors import PhotoError
+from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import InputSettings
 from humanbody_cli.discovery.sources import Rules, examine
-from humanbody_cli.discovery.walk import Kind, Photo, Walk, find, single
+from humanbody_cli.discovery.walk import Walk, find, single
 
 
 def through(

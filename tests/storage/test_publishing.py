@@ -20,7 +20,8 @@ from humanbody_cli.core.errors import OutputError, PhotoError
 from humanbody_cli.imaging import proof
 from humanbody_cli.imaging.proof import Proof
 from humanbody_cli.storage import publishing
-from humanbody_cli.storage.publishing import CUTOUTS, MASKS, Publisher, RealDisk, published
+from humanbody_cli.storage.layout import CUTOUTS, MASKS
+from humanbody_cli.storage.publishing import Publisher, RealDisk, published
 
 SHA = "5" * 64
 PLAIN = png(noise((16, 16)))
