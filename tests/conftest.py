@@ -15,6 +15,7 @@ import pytest
 from fake_api import Behaviour, FakeApi
 from PIL import Image, ImageDraw
 
+from humanbody_cli.api.requests import request_size
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.settings import (
     ApiSettings,
@@ -139,7 +140,7 @@ def checked(tmp_path: Path) -> Callable[..., Picture | str]:
         path = tmp_path / "photo.jpg"
         path.write_bytes(data)
         try:
-            return examine(single(str(path)), rules or Rules())
+            return examine(single(str(path)), rules or Rules(overhead=request_size(0)))
         except PhotoError as error:
             return error.code if error.rejected and not error.attempts else "not rejected"
 

@@ -1,42 +1,23 @@
-"""The floors: imports point down only."""
+"""The folders of the package: imports point down only, and the page about them is true."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "humanbody_cli"
 
-FLOORS: list[set[str]] = [
-    {"__main__"},
-    {"cli"},
-    {"commands"},
-    {"options", "server.serve"},
-    {"single", "plan", "report", "recompose", "server"},
-    {"run", "check", "status"},
-    {"assembly", "drive"},
-    {"batch", "progress", "intake"},
-    {"pipeline", "tally"},
-    {"reuse", "engines"},
-    {"selection", "results"},
-    {"lookout"},
-    {"engines.base"},
-    {"journal", "compose", "reading", "uploads", "lock", "receipts", "ownership"},
-    {"publish", "pictures", "mattes", "database", "download"},
-    {"proof", "seals"},
-    {"photos", "quota", "png", "jpeg", "decoding"},
-    {"inputs", "tree"},
-    {"names", "outcomes", "stopping", "streams", "lists"},
-    {"settings", "paths", "digests", "faults", "threads"},
-    {"protocol"},
-    {"errors", "deadlines"},
-    {"models"},
-]
-"""From the top down. A module may import those of floors below its own, and of its own package."""
+FOLDERS = "cli jobs server api embedded pipeline discovery storage imaging core".split()
+"""From the top down. A module may import those of its own folder and of folders below it."""
+
+MOST_ENTRIES = 9
+"""Modules and data folders in one folder: more are not taken in at a glance."""
 
 
 def modules() -> list[str]:
@@ -50,13 +31,9 @@ def modules() -> list[str]:
     return sorted(names)
 
 
-def floor(name: str) -> int:
-    """The floor of a module: its own entry, else its package's."""
-    for candidate in (name, name.split(".", maxsplit=1)[0]):
-        for number, floor_names in enumerate(FLOORS):
-            if candidate in floor_names:
-                return number
-    raise AssertionError(f"{name} stands on no floor")
+def folder(name: str) -> str:
+    """The folder that a module lies in; empty for what stands above all of them."""
+    return name.split(".", maxsplit=1)[0] if name.split(".", maxsplit=1)[0] in FOLDERS else ""
 
 
 def imported(name: str) -> set[str]:
@@ -81,11 +58,43 @@ def imported(name: str) -> set[str]:
 
 @pytest.mark.parametrize("name", modules())
 def test_imports_point_down_only(name: str) -> None:
-    """No module imports one of a higher floor, or of its own floor in another package."""
-    package = name.split(".", maxsplit=1)[0]
+    """No module imports one of a higher folder."""
+    if not folder(name):
+        return
     for other in imported(name):
-        same_package = other.split(".", maxsplit=1)[0] == package
-        assert same_package or floor(other) > floor(name), f"{name} imports {other}"
+        assert folder(other), f"{name} imports {other}, which stands above all folders"
+        is_below = FOLDERS.index(folder(other)) >= FOLDERS.index(folder(name))
+        assert is_below, f"{name} imports {other}"
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    """The modules of a folder can be read in an order in which none needs a later one."""
+    order = TopologicalSorter({name: imported(name) - {name} for name in modules()})
+    order.prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_is_taken_in_at_a_glance(name: str) -> None:
+    """No folder holds more than nine entries."""
+    entries = {path.name for path in (PACKAGE / name).iterdir()} - {"__init__.py", "__pycache__"}
+    assert len(entries) <= MOST_ENTRIES, sorted(entries)
+
+
+def test_the_package_holds_its_folders_alone() -> None:
+    """Beside the folders there is only what Python asks for."""
+    entries = {path.name for path in PACKAGE.iterdir()} - {"__pycache__"}
+    assert entries == {*FOLDERS, "__init__.py", "__main__.py", "py.typed"}
+
+
+def test_the_page_about_the_architecture_names_every_folder_in_order() -> None:
+    """ARCHITECTURE.md's table has the folders from the top down, each with its modules."""
+    text = (PACKAGE.parent / "ARCHITECTURE.md").read_text()
+    rows = re.findall(r"^\| `(\w+)/` \| (.*?) \|", text, re.MULTILINE)
+    assert [row[0] for row in rows] == FOLDERS
+    for name, listed in rows:
+        entries = {path.name for path in (PACKAGE / name).iterdir()} - {"__pycache__"}
+        expected = {entry.removesuffix(".py") for entry in entries if entry != "__init__.py"}
+        assert set(re.findall(r"`(\w+)/?`", listed)) == expected, name
 
 
 def test_help_imports_nothing_heavy() -> None:

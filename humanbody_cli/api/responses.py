@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from humanbody_cli.api import responses
 from humanbody_cli.core import api_spec, network
 from humanbody_cli.imaging import png
 from humanbody_cli.imaging.compose import Mask
@@ -249,20 +248,18 @@ def kept(body: bytes, upload: Upload, ask: Ask) -> Segmentation | None:
     return answer if isinstance(answer, Segmentation) else None
 
 
-def understood(
-    status: int, body: bytes, upload: Upload, ask: Ask
-) -> Segmentation | responses.Refusal:
+def understood(status: int, body: bytes, upload: Upload, ask: Ask) -> Segmentation | Refusal:
     """A sound answer's images, or what is to be done about one that is not."""
-    answer = responses.parse(status, body)
-    if isinstance(answer, responses.Refusal):
+    answer = parse(status, body)
+    if isinstance(answer, Refusal):
         return answer
     try:
         return _segmentation(answer, upload, ask)
     except ValueError as error:
-        return responses.unsound(status, str(error))
+        return unsound(status, str(error))
 
 
-def _segmentation(answer: responses.Success, upload: Upload, ask: Ask) -> Segmentation:
+def _segmentation(answer: Success, upload: Upload, ask: Ask) -> Segmentation:
     """A sound answer's images, proved to be what the document promises.
 
     Raises:

@@ -18,7 +18,8 @@ def command(inputs: InputSettings, fit: bool, json: bool, verbosity: int) -> int
 
     Exit code 0 where every photo would be sent, 3 where some would be rejected.
     """
+    from humanbody_cli.api.requests import request_size
     from humanbody_cli.discovery.sources import Rules
     from humanbody_cli.jobs.check import check
 
-    return check(inputs, Rules(fit=fit), json=json, verbosity=verbosity)
+    return check(inputs, Rules(fit=fit, overhead=request_size(0)), json=json, verbosity=verbosity)

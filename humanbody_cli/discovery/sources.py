@@ -8,11 +8,9 @@ import os
 import stat
 from dataclasses import dataclass
 
-from humanbody_cli.api.requests import request_size
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.photo import Kind, Photo
-from humanbody_cli.core.settings import Credentials
 from humanbody_cli.imaging import pictures
 from humanbody_cli.imaging.decoding import unsupported
 from humanbody_cli.imaging.pictures import Picture
@@ -32,11 +30,12 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Rules:
-    """How photos are checked: ``keep_pixels`` where the engine needs them decoded anyway."""
+    """How photos are checked: ``keep_pixels`` where the engine needs them decoded anyway;
+    ``overhead`` are the bytes of a request beside the photo, which count for the API's limit."""
 
     fit: bool = False
     keep_pixels: bool = False
-    credentials: Credentials | None = None
+    overhead: int = 0
 
     @property
     def most_bytes(self) -> int:
@@ -65,7 +64,7 @@ def check(data: bytes, size: int, rules: Rules) -> Picture:
         pictures.check_fit_size(size)
         pictures.check_pixels(picture)
     else:
-        pictures.check_limits(picture, size, request_size(size, rules.credentials))
+        pictures.check_limits(picture, size, size + rules.overhead)
     pictures.check_sound(picture, keep_pixels=rules.keep_pixels)
     return picture
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from humanbody_cli.api.adaptive_rate import MAX_IN_FLIGHT, Learner
 from humanbody_cli.api.gate import Gate
+from humanbody_cli.api.requests import request_size
 from humanbody_cli.api.slots import slots_for
 from humanbody_cli.core.errors import FatalError
 from humanbody_cli.core.settings import ApiSettings, LocalSettings, RunSettings
@@ -62,7 +63,7 @@ def assemble(
         rules=Rules(
             fit=settings.wanted.fit,
             keep_pixels=gate is None,
-            credentials=settings.api.credentials,
+            overhead=request_size(0, settings.api.credentials),
         ),
         checked=selection.checked,
         receipts=Receipts(publisher.root, disk, forget=output.force) if gate is not None else None,

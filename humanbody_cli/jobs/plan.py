@@ -1,7 +1,8 @@
 """What a run would do: its calls, rejects, bytes and time. No call is made, nothing is written.
 
-The decisions are the run's own: `incremental.unsettled` says which photos are to be done, `Reuse.find`
-which of them need no call, `responses.kept` which are answered by what an earlier run was sent.
+The decisions are the run's own: `incremental.unsettled` says which photos are to be done,
+`Reuse.find` which of them need no call, and `responses.kept` which are answered by what an earlier
+run was sent.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from humanbody_cli.api import responses
 from humanbody_cli.api.adaptive_rate import EDGE
+from humanbody_cli.api.requests import request_size
 from humanbody_cli.core import console
 from humanbody_cli.core.console import Progress, duration
 from humanbody_cli.core.errors import PhotoError
@@ -110,7 +112,7 @@ class _Planner:
         self._journal = journal
         self._shape = shape = shape_of(settings, journal.engines())
         self._selection: Selection = selection_for(settings, shape)
-        self._rules = Rules(settings.wanted.fit, credentials=settings.api.credentials)
+        self._rules = Rules(settings.wanted.fit, overhead=request_size(0, settings.api.credentials))
         self._publisher = Publisher(root, durable=False)
         self._reuse = Reuse(
             journal,

@@ -8,6 +8,7 @@ import os
 import stat
 from itertools import islice
 
+from humanbody_cli.api.requests import request_size
 from humanbody_cli.core import console
 from humanbody_cli.core.console import Progress
 from humanbody_cli.core.errors import PhotoError, Stopped, UsageError
@@ -68,7 +69,8 @@ async def _made(settings: RunSettings, photo: Photo, stop: Stop) -> bytes:
         if local
         else api_engine(settings.api, stop, 1)[0]
     )
-    rules = Rules(settings.wanted.fit, keep_pixels=local, credentials=settings.api.credentials)
+    overhead = request_size(0, settings.api.credentials)
+    rules = Rules(settings.wanted.fit, keep_pixels=local, overhead=overhead)
     try:
         picture = sources.examine(photo, rules)
         upload = uploads.prepare(picture, fit=settings.wanted.fit)

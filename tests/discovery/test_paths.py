@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT, Hbseg
 from hypothesis import given
 from hypothesis import strategies as st
-from test_photos import common_user, fill, found
+from test_walk import common_user, fill, found
 
 from humanbody_cli.core.paths import NO_TIME, mtime_of, to_bytes, to_text
 from humanbody_cli.core.photo import Kind

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import InputSettings, Shard, Wanted
-from humanbody_cli.discovery.walk import Walk, find, listed, single
+from humanbody_cli.discovery.lists import listed
+from humanbody_cli.discovery.walk import Walk, find, single
 from humanbody_cli.pipeline import incremental
 from humanbody_cli.pipeline.fingerprint import Selection, Shape
 from humanbody_cli.storage.journal import Journal

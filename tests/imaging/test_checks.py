@@ -123,7 +123,7 @@ def test_a_large_file_with_a_late_header_is_too_large(checked):
 def test_the_configured_keys_length_counts(checked):
     """A key longer than usual leaves less room for the photo."""
     most = TWO_MB - request_size(0)
-    long_key = Rules(credentials=Credentials("k" * 40, "s" * 32))
+    long_key = Rules(overhead=request_size(0, Credentials("k" * 40, "s" * 32)))
     assert checked(jpeg_of_bytes(most), long_key) == BYTES
     assert isinstance(checked(jpeg_of_bytes(most - 8), long_key), Picture)
 

@@ -7,9 +7,9 @@ import zlib
 from dataclasses import dataclass, field
 
 import pytest
+from jpegs import EOI, progressive
 from making import interlaced_png, jpeg, noise, png, raw_png
 from PIL import Image
-from test_jpeg import EOI, progressive
 
 from humanbody_cli.core.errors import PhotoError, UsageError
 from humanbody_cli.imaging import pictures

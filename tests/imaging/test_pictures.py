@@ -403,7 +403,7 @@ for head in ({HEIC_HEAD!r}, {AVIF_HEAD!r}):
 def test_a_missing_reader_is_named_with_the_way_to_it():
     """Without its reader a HEIC or AVIF is told how to install it, from a clone too; who uses --fit
     already is not told to."""
-    root = Path(pictures.__file__).parents[1]
+    root = Path(pictures.__file__).parents[2]
     run = subprocess.run(
         [sys.executable, "-c", WITHOUT_READERS],
         capture_output=True,
@@ -438,7 +438,7 @@ def test_the_readers_are_named():
     """``readers`` names what is installed, in one order, and loads none of it."""
     script = "import sys; from humanbody_cli.imaging.decoding import readers; r = readers()\n"
     script += "assert not {'PIL.Image', 'pillow_heif'} & set(sys.modules); print(r)"
-    root = Path(pictures.__file__).parents[1]
+    root = Path(pictures.__file__).parents[2]
     pytest.importorskip("pillow_heif")
     run = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=True

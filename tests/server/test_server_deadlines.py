@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from jpegs import EOI, progressive
 from PIL import Image
 from server_fixture import (
     PATH,
@@ -23,7 +24,6 @@ from server_fixture import (
     script,
     wait_for,
 )
-from test_jpeg import EOI, progressive
 
 STUCK = picture((99, 90))
 """A photo at which the engine of `slow` waits until a file is there."""

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from conftest import Hbseg, files
+from failing_disk import FailingDisk
 from fake_api import FakeApi
 from making import chunk, noise, png
-from test_faults import FailingDisk
 
 from humanbody_cli.core.errors import OutputError, PhotoError
 from humanbody_cli.imaging import proof

@@ -1,6 +1,7 @@
 """Kills the command again and again, and holds what is left against what was promised.
 
-``python tests/support/crash_harness.py --kills 50 --seed 1`` runs it alone; `test_crash.py` is the test.
+``python tests/support/crash_harness.py --kills 50 --seed 1`` runs it alone; `test_crash.py`
+is the test.
 
 The fake API counts the calls. A call is in flight at a kill while the fake has not answered it, and
 while its answer is on its way: sent within `ON_ITS_WAY` seconds before the kill, and neither kept

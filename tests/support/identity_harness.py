@@ -1,6 +1,7 @@
 """Random trees, inputs, options and kills: whose picture is at each name afterwards?
 
-``python tests/support/identity_harness.py --seeds 50`` runs it alone; `test_identity.py` is the test.
+``python tests/support/identity_harness.py --seeds 50`` runs it alone; `test_identity.py`
+is the test.
 
 Every content of a photo has a size of its own, and the fake API answers in that size: so a mask or
 cutout tells by its size which bytes it was made of. Two fakes with different colours tell which
