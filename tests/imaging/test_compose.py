@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from making import BLUE, GOLD, RED, jpeg, noise, opened, png, quarters, raw_png, saved
 from PIL import Image, ImageChops, ImageFilter
 
-import humanbody_cli
+from humanbody_cli import imaging
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.imaging import compose, pictures
 from humanbody_cli.imaging import png as structure
@@ -250,7 +250,7 @@ def test_without_numpy_the_error_says_what_to_install(monkeypatch):
     """Soft edges need numpy; who has none is told how to get it."""
     for name in ("numpy", "humanbody_cli.imaging.mattes"):  # as if neither had been loaded before
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delattr(humanbody_cli, "mattes", raising=False)
+    monkeypatch.delattr(imaging, "mattes", raising=False)
     with pytest.raises(UsageError, match="pip install numpy"):
         soft_cutout(Image.new("RGB", (4, 4)), Image.new("L", (4, 4)))
 

@@ -387,7 +387,7 @@ AVIF_HEAD = b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf"
 WITHOUT_READERS = f"""
 import sys
 sys.modules["pillow_heif"] = sys.modules["PIL._avif"] = None
-from humanbody_cli import decoding, pictures
+from humanbody_cli.imaging import decoding, pictures
 from humanbody_cli.core.errors import PhotoError
 pictures.configure_pillow()
 print(decoding.readers())

@@ -1,7 +1,8 @@
 """Ends a run at its Nth call to the disk, for every N, and lets the next one go on.
 
 ``python tests/support/kill_steps.py URL PHOTOS FOLDER`` prints one line of JSON for each N:
-what the run after the kill made and left. A process of its own, so that each run is a fork of one that has
+what the run after the kill made and left. A process of its own, so that each run is a fork of one
+that has
 everything imported: a kill then costs a tenth of a second. `test_kill_steps.py` is the test.
 """
 
