@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EVAL ?= eval
+# Tests at once. Most of a test's time is a command's waiting: two for each of two processors.
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint types check fuzz bench bench-quota bench-memory bench-rerun bench-quality bench-server clean
@@ -27,7 +29,7 @@ run: $(VENV)/.local ## Cut the people out of sample_images/ into out/
 	@$(BIN)/hbseg report out
 
 test: $(VENV)/.dev ## Run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 lint: $(VENV)/.dev ## Check style
 	$(BIN)/ruff check .

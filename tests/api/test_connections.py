@@ -6,30 +6,33 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import KEY, ROOT, SECRET, Hbseg, photo
+from conftest import KEY, SECRET, Hbseg, photo
+from fake_api import Behaviour, FakeApi
 from odd_servers import over_tls, request, serving
 
 
-def closed_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+@pytest.fixture
+def refusing() -> Iterator[socket.socket]:
+    """A port that refuses connections: bound, so that no other test's server gets it meanwhile, and
+    not listening."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved
 
 
 @pytest.mark.parametrize("endpoint", ["http://user:hush@127.0.0.1:{}", "http://no.such.invalid"])
 def test_an_endpoint_that_cannot_be_reached_ends_the_run_soon(
-    paid: Hbseg, photos: Path, endpoint: str
+    paid: Hbseg, photos: Path, refusing: socket.socket, endpoint: str
 ) -> None:
     """Exit 4 after three connections; one sentence with the endpoint, without its password; the
     photos stay pending and no call is counted."""
-    endpoint = endpoint.format(closed_port())
+    endpoint = endpoint.format(refusing.getsockname()[1])
     began = time.monotonic()
     ended = paid("segment", photos, "-o", "out", "--endpoint", endpoint)
     assert time.monotonic() - began < 20  # 38 s and 17 calls without this rule
@@ -99,26 +102,16 @@ def test_a_server_that_has_answered_is_not_taken_for_one_with_tls(
 
 
 def test_a_server_that_comes_up_a_moment_later_is_found(
-    paid: Hbseg, photos: Path, tmp_path: Path
+    paid: Hbseg, photos: Path, tmp_path: Path, refusing: socket.socket
 ) -> None:
     """As at boot: the first connection is refused, the second is not, and the run is whole."""
-    port = closed_port()
+    endpoint = f"http://127.0.0.1:{refusing.getsockname()[1]}"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with socket.socket() as reserved:
-        # Bound and not listening: connections are refused, and the port stays ours.
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.bind(("127.0.0.1", port))
-        arguments = ("segment", photos, "-o", "out", "--endpoint", f"http://127.0.0.1:{port}")
-        with paid.start(*arguments, "--qps", 100, **pipes) as command:
-            time.sleep(0.9)
-            reserved.close()
-            script = str(ROOT / "tests" / "support" / "fake_api.py")
-            server = subprocess.Popen([sys.executable, script, "--port", str(port)])
-            try:
-                _, err = command.communicate(timeout=30)
-            finally:
-                server.terminate()
-                server.wait()
+    arguments = ("segment", photos, "-o", "out", "--endpoint", endpoint, "--qps", 100)
+    with paid.start(*arguments, **pipes) as command:
+        time.sleep(1.2)
+        with FakeApi.in_thread(Behaviour(), listener=refusing):
+            _, err = command.communicate(timeout=30)
     assert command.returncode == 0, err.decode()
     assert len(list((tmp_path / "out/cutouts").rglob("*.png"))) == 4
 

@@ -104,7 +104,9 @@ def test_the_quota_is_a_sliding_window_of_one_second() -> None:
         calls = api.stats.calls
     times = [one.arrived for one in calls if one.accepted]
     assert all(late - early >= 1.0 for early, late in zip(times, times[quota:], strict=False))
-    assert len(times) >= 2.5 * quota - 3
+    for refused in (one.arrived for one in calls if not one.accepted):
+        assert sum(refused - 1.0 < time <= refused for time in times) == quota
+    assert len(times) > quota
     assert api.stats.refused == api.stats.kinds["CONCURRENCY_LIMIT_EXCEEDED"] > 50
 
 

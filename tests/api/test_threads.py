@@ -18,6 +18,11 @@ from humanbody_cli.core.stop import started_pool
 from humanbody_cli.pipeline.engine import Ask, Segmentation
 
 
+def _running() -> int:
+    """How many threads of a pool made here run: another test's may be ending meanwhile."""
+    return sum(thread.name.startswith("pool-here") for thread in threading.enumerate())
+
+
 @pytest.fixture
 def route() -> Iterator[respx.Route]:
     """The API's address, answered by respx."""
@@ -27,15 +32,14 @@ def route() -> Iterator[respx.Route]:
 
 def test_all_threads_of_a_pool_run_at_once() -> None:
     """None is left to be started later."""
-    before = threading.active_count()
-    pool = started_pool(5, "test")
+    pool = started_pool(5, "pool-here")
     try:
-        assert threading.active_count() == before + 5
+        assert _running() == 5
         assert pool.submit(lambda: "work").result(5) == "work"
-        assert threading.active_count() == before + 5
+        assert _running() == 5
     finally:
         pool.shutdown()
-    assert threading.active_count() == before
+    assert _running() == 0
 
 
 @pytest.mark.parametrize("allowed", [0, 1])
@@ -43,7 +47,6 @@ def test_threads_that_cannot_be_started_end_the_run(
     monkeypatch: pytest.MonkeyPatch, allowed: int
 ) -> None:
     """One sentence that names the limits; those that did start do not stay."""
-    before = threading.active_count()
     left = [allowed]
     start = threading.Thread.start
 
@@ -55,12 +58,12 @@ def test_threads_that_cannot_be_started_end_the_run(
 
     monkeypatch.setattr(threading.Thread, "start", refused)
     with pytest.raises(FatalError, match=r"ulimit -v.*ulimit -u") as caught:
-        started_pool(2, "test")
+        started_pool(2, "pool-here")
     assert caught.value.exit_code == 4
     for thread in threading.enumerate():
-        if thread.name.startswith("test"):
+        if thread.name.startswith("pool-here"):
             thread.join(5)
-    assert threading.active_count() == before
+    assert _running() == 0
 
 
 @pytest.mark.parametrize("failing", ["start", "submit"])

@@ -31,10 +31,10 @@ sys.path.insert(0, {str(ROOT)!r})
 import humanbody_cli
 from PIL import Image
 Image.init()  # everything is imported while it may be read
-for module in pkgutil.iter_modules(humanbody_cli.__path__, "humanbody_cli."):
+for module in pkgutil.walk_packages(humanbody_cli.__path__, "humanbody_cli."):
     if module.name != "humanbody_cli.__main__":
         importlib.import_module(module.name)
-from humanbody_cli import cli
+from humanbody_cli.cli import main as cli
 for name in cli.COMMANDS:
     cli.hbseg.get_command(None, name)
 os.setgroups([])

@@ -187,7 +187,7 @@ def test_a_worker_that_cannot_be_started_is_one_sentence() -> None:
     )
     ended = subprocess.run(
         [
-            *(sys.executable, "-c", f"{refuse}from humanbody_cli import cli; cli.main()"),
+            *(sys.executable, "-c", f"{refuse}from humanbody_cli.cli import main; main.main()"),
             *("serve", "--port", "0", "--workers", "2"),
         ],
         capture_output=True,

@@ -95,9 +95,9 @@ def test_trickling_headers_are_cut_off(server: Server) -> None:
     with connect(server) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\n")
         started = time.monotonic()
-        lines = [b"X-%d: 1\r\n" % number for number in range(60)]
+        lines = [b"X-%d: 1\r\n" % number for number in range(400)]  # 20 seconds of them
         assert not sends(connection, lines, pause=0.05)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 8
 
 
 def test_trickling_body_is_cut_off(server: Server) -> None:
@@ -120,7 +120,7 @@ def test_endless_body_gets_413_and_a_closed_door(server: Server) -> None:
         chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
         started = time.monotonic()
         assert not sends(connection, [chunk] * 100_000)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
     assert_serves(server)
 
 

@@ -185,8 +185,15 @@ def _html(status: int) -> bytes:
 class FakeApi:
     """The server: what is accepted, when, and what is answered. ``stats`` says what happened."""
 
-    def __init__(self, behaviour: Behaviour | None = None, *, port: int = 0) -> None:
+    def __init__(
+        self,
+        behaviour: Behaviour | None = None,
+        *,
+        port: int = 0,
+        listener: socket.socket | None = None,
+    ) -> None:
         self._port = port
+        self._listener = listener
         self.connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
         self.reset(behaviour or Behaviour())
@@ -211,8 +218,10 @@ class FakeApi:
 
     async def __aenter__(self) -> FakeApi:
         loop = asyncio.get_running_loop()
+        if self._listener is None:
+            self._listener = socket.create_server(("127.0.0.1", self._port))
         server = await loop.create_server(
-            lambda: _Connection(self), "127.0.0.1", self._port, backlog=1024
+            lambda: _Connection(self), sock=self._listener, backlog=1024
         )
         self._server = server
         self._port = server.sockets[0].getsockname()[1]
@@ -232,9 +241,12 @@ class FakeApi:
 
     @classmethod
     @contextlib.contextmanager
-    def in_thread(cls, behaviour: Behaviour | None = None) -> Iterator[FakeApi]:
-        """The fake in a thread of its own; ``stats`` may be read from any thread."""
-        api = cls(behaviour)
+    def in_thread(
+        cls, behaviour: Behaviour | None = None, *, listener: socket.socket | None = None
+    ) -> Iterator[FakeApi]:
+        """The fake in a thread of its own; ``stats`` may be read from any thread. A ``listener``
+        that is bound and refuses connections until now accepts them from here on."""
+        api = cls(behaviour, listener=listener)
         loop = asyncio.new_event_loop()
         loop.run_until_complete(api.__aenter__())
         thread = threading.Thread(target=loop.run_forever, name="fake-api", daemon=True)

@@ -52,6 +52,7 @@ def serving(handler: Handler) -> Iterator[Odd]:
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         odd = Odd(listener.getsockname()[1])
         alive: list[socket.socket] = []
+        answering: list[threading.Thread] = []
 
         def answer(connection: socket.socket) -> None:
             with connection, contextlib.suppress(OSError):
@@ -63,7 +64,10 @@ def serving(handler: Handler) -> Iterator[Odd]:
                     connection, _ = listener.accept()
                     odd.connections += 1
                     alive.append(connection)
-                    threading.Thread(target=answer, args=(connection,), daemon=True).start()
+                    answering.append(
+                        threading.Thread(target=answer, args=(connection,), daemon=True)
+                    )
+                    answering[-1].start()
 
         thread = threading.Thread(target=accept, daemon=True)
         thread.start()
@@ -75,6 +79,8 @@ def serving(handler: Handler) -> Iterator[Odd]:
             for connection in alive:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
+            for thread in answering:  # none is left to end in the middle of another test
+                thread.join(10)
 
 
 def over_tls(folder: Path) -> tuple[Handler, Path]:
