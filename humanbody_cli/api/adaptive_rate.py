@@ -57,7 +57,7 @@ class Call:
     fate: Fate = Fate.OPEN
 
 
-class Learner:
+class RateController:
     """Rate and in-flight cap, learnt from how calls end.
 
     ``qps`` ``None`` searches for the quota: it doubles each second until first refused.

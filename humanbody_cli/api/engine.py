@@ -39,7 +39,7 @@ from humanbody_cli.core.errors import AccountError, FatalError, HbsegError, Phot
 from humanbody_cli.core.settings import ApiSettings
 from humanbody_cli.core.stop import Stop, started_pool
 from humanbody_cli.imaging.uploads import Upload
-from humanbody_cli.pipeline.engine import Ask, Receipt, Segmentation
+from humanbody_cli.pipeline.engine import Ask, Segmentation, SpooledAnswer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -97,17 +97,17 @@ class ApiEngine:
         return self.gate.capacity()
 
     async def segment(
-        self, upload: Upload, ask: Ask, receipt: Receipt | None = None
+        self, upload: Upload, ask: Ask, spooled: SpooledAnswer | None = None
     ) -> Segmentation:
         """One photo's call, tried again where that may help; see `base.Engine`.
 
         An answer that an earlier run had paid for is taken instead, and counts as its one attempt.
         """
-        if receipt is not None and receipt.is_there:
-            earlier = await self._parsed(self._take_up, receipt, upload, ask)
+        if spooled is not None and spooled.is_there:
+            earlier = await self._parsed(self._take_up, spooled, upload, ask)
             if earlier is not None:
                 return replace(earlier, attempts=1)
-        way = _Way(upload, ask, receipt)
+        way = _Way(upload, ask, spooled)
         try:
             # Calling the object copies it: one shared between tasks would mix their state up.
             found: Segmentation = await self._retrying(self._attempt, way)
@@ -141,8 +141,8 @@ class ApiEngine:
         # Room for the answer is held until it is understood.
         with self._memory.room() as room:
             answer = await self._answer(call, way, room)
-        if way.receipt is not None and way.receipt.failure is not None:
-            self._stop.set(way.receipt.failure)  # what is paid for from here on would be lost too
+        if way.spooled is not None and way.spooled.failure is not None:
+            self._stop.set(way.spooled.failure)  # what is paid for from here on would be lost too
         if isinstance(answer, Segmentation):
             self.gate.succeeded(call)
             return answer
@@ -165,8 +165,8 @@ class ApiEngine:
         room.received()
         # Refusals are small and parsed at once: the stop flag is set before any other task runs.
         if len(body) <= _SMALL:
-            return self._take(status, body, way.upload, way.ask, way.receipt)
-        return await self._parsed(self._take, status, body, way.upload, way.ask, way.receipt)
+            return self._take(status, body, way.upload, way.ask, way.spooled)
+        return await self._parsed(self._take, status, body, way.upload, way.ask, way.spooled)
 
     async def _parsed(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What ``function`` makes of an answer, in a thread, or here where none takes it: the
@@ -203,25 +203,25 @@ class ApiEngine:
         return error
 
     @staticmethod
-    def _take_up(receipt: Receipt, upload: Upload, ask: Ask) -> Segmentation | None:
-        found = kept(receipt.body(), upload, ask)
+    def _take_up(spooled: SpooledAnswer, upload: Upload, ask: Ask) -> Segmentation | None:
+        found = kept(spooled.body(), upload, ask)
         if found is None:
-            receipt.discard()
+            spooled.discard()
         return found
 
     @staticmethod
     def _take(
-        status: int, body: bytes, upload: Upload, ask: Ask, receipt: Receipt | None
+        status: int, body: bytes, upload: Upload, ask: Ask, spooled: SpooledAnswer | None
     ) -> Segmentation | responses.Refusal:
-        if responses.is_success(status) and receipt is not None:
-            receipt.keep(body)  # before anything else: from here on a kill costs nothing
+        if responses.is_success(status) and spooled is not None:
+            spooled.keep(body)  # before anything else: from here on a kill costs nothing
         answer = understood(status, body, upload, ask)
         if (
             responses.is_success(status)
-            and receipt is not None
+            and spooled is not None
             and not isinstance(answer, Segmentation)
         ):
-            receipt.discard()
+            spooled.discard()
         return answer
 
     def _treat(self, call: Call, refusal: responses.Refusal, way: _Way) -> Exception:
@@ -264,7 +264,7 @@ class _Way:
 
     upload: Upload
     ask: Ask
-    receipt: Receipt | None
+    spooled: SpooledAnswer | None
     attempts: int = 0
     _met: set[str] = field(default_factory=set)
 

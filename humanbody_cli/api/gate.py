@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from humanbody_cli.api.adaptive_rate import Call, Fate, Learner
+from humanbody_cli.api.adaptive_rate import Call, Fate, RateController
 from humanbody_cli.api.circuit_breaker import Breaker, FirstContact
 from humanbody_cli.api.slots import Slots
 from humanbody_cli.core.errors import CallLimitReached, FatalError
@@ -37,7 +37,7 @@ class Gate:
 
     def __init__(
         self,
-        learner: Learner,
+        controller: RateController,
         slots: Slots,
         stop: Stop,
         *,
@@ -46,7 +46,7 @@ class Gate:
         most_photos: int | None = None,
         notice: str | None = None,
     ) -> None:
-        self.learner = learner
+        self.controller = controller
         self.notice = notice
         self._most_photos = most_photos
         self.calls = 0
@@ -68,7 +68,7 @@ class Gate:
 
     def cap(self) -> int:
         """Calls that may be in flight now."""
-        return 1 if self._alone else self.learner.cap(self._clock())
+        return 1 if self._alone else self.controller.cap(self._clock())
 
     def capacity(self) -> int:
         """Photos worth having under way: in flight, resting before a retry, or being made ready."""
@@ -101,7 +101,7 @@ class Gate:
         finally:
             self.in_flight -= 1
             if call.fate is Fate.OPEN:
-                self.learner.lost(call)
+                self.controller.lost(call)
             if self._room is not None and not self._room.done():
                 self._room.set_result(None)
 
@@ -116,7 +116,7 @@ class Gate:
                 await self._wait_for_slot()
             self._count()
             self.in_flight += 1
-            return self.learner.started(self._clock(), self.in_flight)
+            return self.controller.started(self._clock(), self.in_flight)
 
     async def _wait_for_room(self) -> None:
         """Wait until one more may be in flight; with time too, as hung calls stop counting."""
@@ -131,14 +131,14 @@ class Gate:
         while True:
             self._stop.check()
             now = self._clock()
-            earliest = max(now - _LATE, self.learner.not_before)
-            start = self._slots.reserve(earliest, 1 / self.learner.rate)
+            earliest = max(now - _LATE, self.controller.not_before)
+            start = self._slots.reserve(earliest, 1 / self.controller.rate)
             if start is not None:
                 break
             await self._stop.sleep(0.001)
         await self._stop.sleep(start - now)
         # A refusal or the breaker may have asked for a pause meanwhile, and again for another.
-        while (pause := self.learner.not_before - self._clock()) > 0:
+        while (pause := self.controller.not_before - self._clock()) > 0:
             await self._stop.sleep(pause)
 
     def succeeded(self, call: Call) -> None:
@@ -146,13 +146,13 @@ class Gate:
         self.connected = True
         self._alone = False
         self._breaker.success()
-        self.learner.accepted(call, self._clock())
+        self.controller.accepted(call, self._clock())
 
     def was_refused(self, call: Call) -> None:
         """CONCURRENCY_LIMIT_EXCEEDED."""
         self.connected = True
         self.refused += 1
-        self.learner.refused(call, self._clock())
+        self.controller.refused(call, self._clock())
         why = "the quota stays used up; is another program calling with the same key?"
         self._failure(call, why)
 
@@ -160,23 +160,23 @@ class Gate:
         """A failure worth a retry. ``answered``: the quota let the call through at least."""
         self.connected = True
         if answered:
-            self.learner.accepted(call, self._clock())
+            self.controller.accepted(call, self._clock())
         else:
-            self.learner.lost(call)
+            self.controller.lost(call)
         self._failure(call, why)
 
     def unconnected(self, call: Call, why: str) -> bool:
         """No connection came about: nothing was sent. Whether the server must be given up as one
         that cannot be reached; that is so only where none has ever come about in this run."""
         self.calls -= 1
-        self.learner.lost(call)
+        self.controller.lost(call)
         if self.connected:
             self._failure(call, why)
             return False
         now = self._clock()
         pause = self._first_contact.failure(call.start, now)
         if pause is not None:
-            self.learner.not_before = max(self.learner.not_before, now + pause)
+            self.controller.not_before = max(self.controller.not_before, now + pause)
         return pause is None
 
     def _failure(self, call: Call, why: str) -> None:
@@ -189,7 +189,7 @@ class Gate:
             self._alone = True
             self._closings += 1
             self._closed_at = self._clock()
-            self.learner.not_before = max(self.learner.not_before, self._clock() + pause)
+            self.controller.not_before = max(self.controller.not_before, self._clock() + pause)
 
     def _count(self) -> None:
         self._stop.check()

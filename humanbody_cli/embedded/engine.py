@@ -13,7 +13,7 @@ from humanbody_cli.core.errors import engine_not_loaded, no_engine
 from humanbody_cli.core.settings import LocalSettings
 from humanbody_cli.imaging.compose import Mask
 from humanbody_cli.imaging.uploads import Upload
-from humanbody_cli.pipeline.engine import Ask, Receipt, Segmentation
+from humanbody_cli.pipeline.engine import Ask, Segmentation, SpooledAnswer
 
 Segmenter = Callable[[Image.Image], tuple[Image.Image, float | None]]
 """Upright RGB pixels -> mask (L, same size) and doubt. Runs in any thread."""
@@ -54,7 +54,7 @@ class LocalEngine:
         return self._threads + 1
 
     async def segment(
-        self, upload: Upload, ask: Ask, receipt: Receipt | None = None
+        self, upload: Upload, ask: Ask, spooled: SpooledAnswer | None = None
     ) -> Segmentation:
         """Find the people. The cutout is left to be composed from the photo's own pixels."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._look, upload)

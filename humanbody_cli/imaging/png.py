@@ -224,7 +224,7 @@ class _Pixels:
                 return
 
 
-def with_looks(data: bytes, *, profile: bytes | None = None, exif: bytes | None = None) -> bytes:
+def with_metadata(data: bytes, *, profile: bytes | None = None, exif: bytes | None = None) -> bytes:
     """The same PNG with an ICC profile and Exif; every other chunk stays untouched.
 
     A PNG that already states its colours (iCCP or sRGB) keeps them.

@@ -6,7 +6,7 @@ import os
 import resource
 from dataclasses import dataclass
 
-from humanbody_cli.api.adaptive_rate import MAX_IN_FLIGHT, Learner
+from humanbody_cli.api.adaptive_rate import MAX_IN_FLIGHT, RateController
 from humanbody_cli.api.gate import Gate
 from humanbody_cli.api.requests import request_size
 from humanbody_cli.api.slots import slots_for
@@ -20,7 +20,7 @@ from humanbody_cli.pipeline.engine import Engine
 from humanbody_cli.pipeline.fingerprint import Selection, engine_name, uses_api
 from humanbody_cli.pipeline.pipeline import Pipeline
 from humanbody_cli.pipeline.reuse import Reuse
-from humanbody_cli.storage.answer_spool import Receipts
+from humanbody_cli.storage.answer_spool import AnswerSpool
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.publishing import Disk, Publisher
 
@@ -39,7 +39,7 @@ def assemble(
         FatalError: the engine is not installed or not configured.
     """
     configure_pillow()
-    shape, output = selection.shape, settings.output
+    fingerprint, output = selection.fingerprint, settings.output
     engine: Engine
     gate: Gate | None = None
     if uses_api(settings):
@@ -53,20 +53,20 @@ def assemble(
         reuse=Reuse(
             journal,
             publisher,
-            shape,
+            fingerprint,
             run=journal.run,
             force=output.force,
             retry_failed=output.retry_failed,
             by_proof=journal.was_lost,
         ),
-        shape=shape,
+        fingerprint=fingerprint,
         rules=Rules(
             fit=settings.wanted.fit,
             keep_pixels=gate is None,
             overhead=request_size(0, settings.api.credentials),
         ),
         checked=selection.checked,
-        receipts=Receipts(publisher.root, disk, forget=output.force) if gate is not None else None,
+        spool=AnswerSpool(publisher.root, disk, forget=output.force) if gate is not None else None,
         threads=settings.local.threads,
     )
     return gate, pipeline
@@ -84,7 +84,7 @@ def api_engine(settings: ApiSettings, stop: Stop, threads: int) -> tuple[Engine,
 
     allowed = allowance(settings.concurrency, MAX_IN_FLIGHT, threads)
     gate = Gate(
-        Learner(settings.qps, allowed.calls),
+        RateController(settings.qps, allowed.calls),
         slots_for(settings.endpoint, settings.credentials.api_key),
         stop,
         max_calls=settings.max_calls,

@@ -31,10 +31,10 @@ from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.jobs.check import each
 from humanbody_cli.jobs.segment import selection_for
 from humanbody_cli.pipeline import incremental, results
-from humanbody_cli.pipeline.fingerprint import Selection, check_installed, shape_of, uses_api
+from humanbody_cli.pipeline.fingerprint import Selection, check_installed, fingerprint_of, uses_api
 from humanbody_cli.pipeline.reuse import Found, Reuse
 from humanbody_cli.storage import database
-from humanbody_cli.storage.answer_spool import Kept
+from humanbody_cli.storage.answer_spool import KeptAnswers
 from humanbody_cli.storage.journal import Due, Journal, chunked
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
 from humanbody_cli.storage.publishing import Publisher, published
@@ -110,25 +110,25 @@ class _Planner:
         self._settings = settings
         self._root = root = str(settings.output.folder)
         self._journal = journal
-        self._shape = shape = shape_of(settings, journal.engines())
-        self._selection: Selection = selection_for(settings, shape)
+        self._fingerprint = fingerprint = fingerprint_of(settings, journal.engines())
+        self._selection: Selection = selection_for(settings, fingerprint)
         self._rules = Rules(settings.wanted.fit, overhead=request_size(0, settings.api.credentials))
         self._publisher = Publisher(root, durable=False)
         self._reuse = Reuse(
             journal,
             self._publisher,
-            shape,
+            fingerprint,
             run=journal.next_run(),
             force=settings.output.force,
             retry_failed=settings.output.retry_failed,
             by_proof=journal.was_lost,
         )
         keeps = uses_api(settings) and not settings.output.force
-        self._kept = Kept(root if keeps else None)
+        self._kept = KeptAnswers(root if keeps else None)
         self._seen: set[bytes] = set()
         self._guard = threading.Lock()
         self._progress = Progress(verbosity=settings.verbosity, terminal=False)
-        self._plan = Plan(shape.engine.split(";")[0], paid=uses_api(settings))
+        self._plan = Plan(fingerprint.engine.split(";")[0], paid=uses_api(settings))
 
     def planned(self) -> Plan:
         """The plan, once every photo was looked at."""
@@ -179,7 +179,7 @@ class _Planner:
     def _check_places(self, due: Due, in_place: frozenset[str]) -> None:
         photo, known = due
         for kind in (MASKS, CUTOUTS):
-            if self._shape.wants(kind) and kind not in in_place:
+            if self._fingerprint.wants(kind) and kind not in in_place:
                 ours = known.published(kind) if known is not None else published(None)
                 self._publisher.check_place(kind, photo.name, may_replace=ours)
 
@@ -202,8 +202,8 @@ class _Planner:
 
     def _is_answered(self, picture: Picture, upload: uploads.Upload) -> bool:
         """Whether a kept answer to what would be sent will do."""
-        body = self._kept.body(self._shape.answer_name(sources.digest(upload.picture)))
-        ask = results.ask_for(self._shape.wanted, picture, upload)
+        body = self._kept.body(self._fingerprint.answer_name(sources.digest(upload.picture)))
+        ask = results.ask_for(self._fingerprint.wanted, picture, upload)
         return responses.kept(body, upload, ask) is not None
 
     def _count(self, outcome: Outcome) -> None:

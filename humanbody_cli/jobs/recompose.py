@@ -148,7 +148,7 @@ def encoded(image: Image.Image, recipe: Recipe, profile: bytes | None) -> bytes:
         xmp = proof.in_xmp(SEAL)
         image.save(buffer, "WEBP", quality=_QUALITY, method=4, xmp=xmp, **options)
     elif image.mode == "RGBA":
-        buffer.write(proof.in_png(png.with_looks(png.encode(image), profile=profile), SEAL))
+        buffer.write(proof.in_png(png.with_metadata(png.encode(image), profile=profile), SEAL))
     else:
         image.save(buffer, "PNG", compress_level=3, **options)
         buffer = io.BytesIO(proof.in_png(buffer.getvalue(), SEAL))

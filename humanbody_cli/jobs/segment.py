@@ -28,11 +28,11 @@ from humanbody_cli.discovery.walk import Walk, check_inputs, find, is_piped, wal
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
 from humanbody_cli.pipeline.fingerprint import (
+    Fingerprint,
     Selection,
-    Shape,
     check_installed,
     engine_line,
-    shape_of,
+    fingerprint_of,
     uses_api,
 )
 from humanbody_cli.storage import answer_spool
@@ -86,8 +86,8 @@ class _Run:
     def __post_init__(self) -> None:
         settings, output = self.settings, self.settings.output
         self.root = str(output.folder)
-        self.shape = shape_of(settings, self.journal.engines())
-        self.selection = selection_for(settings, self.shape)
+        self.fingerprint = fingerprint_of(settings, self.journal.engines())
+        self.selection = selection_for(settings, self.fingerprint)
         self.publisher = Publisher(
             self.root,
             durable=uses_api(settings) if output.durable is None else output.durable,
@@ -166,7 +166,7 @@ class _Run:
         from humanbody_cli.jobs.assembly import assemble
         from humanbody_cli.pipeline import scheduler
 
-        self.journal.begin_run(self.shape.engine)
+        self.journal.begin_run(self.fingerprint.engine)
         self.gate, pipeline = assemble(
             self.settings, self.selection, self.journal, self.publisher, self.stop, self.disk
         )
@@ -229,7 +229,9 @@ class _Run:
             line += f"; {counted(self.walk.skipped, 'other file')} passed over"
         self.progress.say(line)
         if self.gate is not None and self.settings.api.qps is None and calls:
-            self.progress.say(f"the quota found is about {self.gate.learner.found():.1f} calls/s")
+            self.progress.say(
+                f"the quota found is about {self.gate.controller.found():.1f} calls/s"
+            )
         if self.tally.doubtful:
             self.progress.say(
                 f"doubtful: {counted(self.tally.doubtful, 'mask')}, worth a look with "
@@ -243,11 +245,11 @@ class _Run:
             )
 
 
-def selection_for(settings: RunSettings, shape: Shape) -> Selection:
+def selection_for(settings: RunSettings, fingerprint: Fingerprint) -> Selection:
     """What decides which photos of a run are to be done."""
     return Selection(
         str(settings.output.folder),
-        shape,
+        fingerprint,
         checked=rules_text(settings),
         force=settings.output.force,
         retry_failed=settings.output.retry_failed,

@@ -36,7 +36,7 @@ class Ask:
     cutout: bool = True
 
 
-class Receipt(Protocol):
+class SpooledAnswer(Protocol):
     """Where an engine that is paid puts an answer as soon as it has it, until it is published."""
 
     @property
@@ -72,7 +72,7 @@ class Engine(Protocol):
         """How many photos are worth having under way now; it may grow as the run learns."""
 
     async def segment(
-        self, upload: Upload, ask: Ask, receipt: Receipt | None = None
+        self, upload: Upload, ask: Ask, spooled: SpooledAnswer | None = None
     ) -> Segmentation:
         """Find the people in one photo.
 

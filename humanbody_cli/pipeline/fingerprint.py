@@ -33,7 +33,7 @@ _FILE = Kind.FILE
 
 
 @dataclass(frozen=True)
-class Shape:
+class Fingerprint:
     """The options that shape a result, and their text in the journal.
 
     ``engine`` says what makes the masks: the engine's name in records, then all that tells its
@@ -129,7 +129,7 @@ def _made(kind: str, looks: str, engine: str) -> str:
 
 
 def engine_of(known: Known) -> str:
-    """The engine of a row's results, as `Shape.engine` names it."""
+    """The engine of a row's results, as `Fingerprint.engine` names it."""
     return (known.shape or "").partition(";engine=")[2]
 
 
@@ -141,7 +141,7 @@ class Selection:
     """
 
     root: str
-    shape: Shape
+    fingerprint: Fingerprint
     checked: str = ""
     force: bool = False
     retry_failed: bool = False
@@ -156,9 +156,9 @@ class Selection:
             checked = (known.checked or "").removesuffix(PROOFLESS)
             return "rejected" if checked == self.checked else None
         if known.status == "failed":
-            again = self.retry_failed or known.shape not in self.shape.same_call
+            again = self.retry_failed or known.shape not in self.fingerprint.same_call
             return None if again else "failed"
-        if known.status != "done" or known.shape not in self.shape.accepted:
+        if known.status != "done" or known.shape not in self.fingerprint.accepted:
             return None
         row = (
             *(known.key, known.name, known.size, known.mtime),
@@ -179,7 +179,7 @@ class Selection:
     @cached_property
     def looks(self) -> OwnLooks:
         """Looks at the files that are wanted."""
-        wanted = self.shape.wanted
+        wanted = self.fingerprint.wanted
         masks, cutouts = (to_bytes(os.path.join(self.root, kind, "")) for kind in (MASKS, CUTOUTS))
         return OwnLooks(masks if wanted.mask else None, cutouts if wanted.cutout else None)
 
@@ -251,7 +251,7 @@ def _file_digest(path: Path) -> str:
         return ""  # loading the model says what is wrong with it
 
 
-def shape_of(settings: RunSettings, engines_met: Iterable[str] = ()) -> Shape:
+def fingerprint_of(settings: RunSettings, engines_met: Iterable[str] = ()) -> Fingerprint:
     """The options that shape this run's results; ``engines_met`` have made some in OUT before.
 
     Results of the API itself are not replaced by those of another server, unless ``--force`` asks
@@ -263,7 +263,7 @@ def shape_of(settings: RunSettings, engines_met: Iterable[str] = ()) -> Shape:
         also = {API}
     elif settings.engine is EngineChoice.AUTO and not uses_api(settings):
         also = {API, *(met for met in engines_met if met.split(";")[0] == API)}
-    return Shape(engine, settings.wanted, also=tuple(sorted(also)))
+    return Fingerprint(engine, settings.wanted, also=tuple(sorted(also)))
 
 
 def check_installed(settings: RunSettings) -> None:

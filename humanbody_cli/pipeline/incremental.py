@@ -70,7 +70,7 @@ def _not_done(
     asked: deque[tuple[list[Photo], list[Done | None]]] = deque()
     for chunk in chunks:
         keys = [to_bytes(photo.key) for photo in chunk]
-        done = journal.done(keys, selection.shape.accepted)
+        done = journal.done(keys, selection.fingerprint.accepted)
         rows = [
             row if (row := done.get(key)) and selection.may_stand(photo, row) else None
             for photo, key in zip(chunk, keys, strict=True)

@@ -24,10 +24,10 @@ from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.imaging.proof import Proof
 from humanbody_cli.pipeline import results
 from humanbody_cli.pipeline.engine import Engine
-from humanbody_cli.pipeline.fingerprint import Shape
+from humanbody_cli.pipeline.fingerprint import Fingerprint
 from humanbody_cli.pipeline.results import Results
 from humanbody_cli.pipeline.reuse import Reuse
-from humanbody_cli.storage.answer_spool import Receipt, Receipts, room_for
+from humanbody_cli.storage.answer_spool import AnswerSpool, SpooledAnswer, room_for
 from humanbody_cli.storage.journal import PROOFLESS, Due, Finished, Journal, Known
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
 from humanbody_cli.storage.publishing import MayReplace, Publisher, Reservation, published
@@ -53,10 +53,10 @@ class Pipeline:
     journal: Journal
     publisher: Publisher
     reuse: Reuse
-    shape: Shape
+    fingerprint: Fingerprint
     rules: Rules
     checked: str = ""
-    receipts: Receipts | None = None  # for an engine that is paid
+    spool: AnswerSpool | None = None  # for an engine that is paid
     threads: int = os.cpu_count() or 1
     _work: ThreadPoolExecutor = field(init=False)
     _disk: ThreadPoolExecutor = field(init=False)
@@ -121,14 +121,14 @@ class Pipeline:
         kept until the run ends: it may belong to another photo whose file was renamed."""
         known, name, ours = way.known, way.photo.name, way.ours(kind)
         if known is not None and known.sha256 and known.engine == "api":
-            made = self.shape.made_in(kind, known)
+            made = self.fingerprint.made_in(kind, known)
             self.publisher.set_aside(kind, name, known.sha256, may_replace=ours, made=made)
         else:
             self.publisher.withdraw(kind, name, may_replace=ours)
 
     async def _make(self, way: _Way, picture: Picture) -> Outcome:
         """What was paid for already, or a call."""
-        wanted = self.shape.wanted
+        wanted = self.fingerprint.wanted
         ready = await self._in(self._work, self._prepare, way, picture)
         if isinstance(ready, Results):
             return await self._in(self._disk, self._publish, way, ready)
@@ -136,8 +136,8 @@ class Pipeline:
         while not await self._in(self._work, self._take_room, way, picture, ready):  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_AGAIN)
         ask = results.ask_for(wanted, picture, ready)
-        found = await self.engine.segment(ready, ask, way.receipt)
-        make = partial(results.make, wanted, picture, ready, found, self.shape.engine)
+        found = await self.engine.segment(ready, ask, way.spooled)
+        make = partial(results.make, wanted, picture, ready, found, self.fingerprint.engine)
         try:
             if found.cutout is not None:  # nothing to compose: it goes straight to the disk
                 return await self._in(self._disk, lambda: self._publish(way, make()))
@@ -148,36 +148,36 @@ class Pipeline:
 
     def _prepare(self, way: _Way, picture: Picture) -> Results | uploads.Upload:
         """Results that need no call, or what is to be sent."""
-        if self.receipts is not None:
-            way.receipt = self.receipts.of(self.shape.answer_name(way.digest))
+        if self.spool is not None:
+            way.spooled = self.spool.of(self.fingerprint.answer_name(way.digest))
         found = self.reuse.find(way.photo, picture, way.digest)
         if found is not None:
-            return found.made(self.shape.wanted, picture)
+            return found.made(self.fingerprint.wanted, picture)
         # Whatever keeps a result from being written is found before money is spent on it.
         for kind in (MASKS, CUTOUTS):
-            if self.shape.wants(kind):
+            if self.fingerprint.wants(kind):
                 self.publisher.make_ready(kind, way.photo.name, may_replace=way.ours(kind))
-        upload = uploads.prepare(picture, fit=self.shape.wanted.fit)
-        if self.receipts is not None:
-            assert way.receipt is not None
+        upload = uploads.prepare(picture, fit=self.fingerprint.wanted.fit)
+        if self.spool is not None:
+            assert way.spooled is not None
             if upload.picture is not picture:
-                way.receipt.release()
+                way.spooled.release()
                 sha256 = sources.digest(upload.picture)
-                way.receipt = self.receipts.of(self.shape.answer_name(sha256))
+                way.spooled = self.spool.of(self.fingerprint.answer_name(sha256))
         if not self.rules.keep_pixels:
             picture.forget_pixels()
         return upload
 
     def _take_room(self, way: _Way, picture: Picture, upload: uploads.Upload) -> bool:
         """Room for the answer and the results; whether photos under way leave any."""
-        answer = room_for(upload.size) if way.receipt is not None else 0
-        if way.receipt is not None and way.receipt.is_there:
+        answer = room_for(upload.size) if way.spooled is not None else 0
+        if way.spooled is not None and way.spooled.is_there:
             answer = 0
         way.room = self.publisher.reserve(picture.size, at_once=answer)
         if way.room is None:
             return False
-        if way.receipt is not None:
-            way.receipt.reserve(room_for(upload.size))
+        if way.spooled is not None:
+            way.spooled.reserve(room_for(upload.size))
         return True
 
     def _publish(self, way: _Way, made: Results) -> Outcome:
@@ -197,20 +197,20 @@ class Pipeline:
             Finished(
                 way.photo,
                 outcome,
-                shape=self.shape.text(made.engine),
+                shape=self.fingerprint.text(made.engine),
                 checked=way.checked(self.checked, keeps_files=keeps_files),
                 mask_size=mask,
                 cutout_size=cutout,
             )
         )
-        if way.receipt is not None:
-            way.receipt.drop()
+        if way.spooled is not None:
+            way.spooled.drop()
         way.release()
         return outcome
 
     def _put(self, way: _Way, kind: str, data: bytes | None, made: Results) -> int | None:
         """Publish one file; the bytes that stand at its name for the row, ``None`` for none."""
-        how = self.shape.made(kind, made.engine)
+        how = self.fingerprint.made(kind, made.engine)
         if data is None:
             kept = self._kept(way, kind, how)
             if kept is None:
@@ -225,7 +225,11 @@ class Pipeline:
         """The bytes of an earlier file that still is this photo's: the same bytes, made the same
         way, and there."""
         known = way.known
-        if known is None or known.sha256 != way.sha256 or self.shape.made_in(kind, known) != how:
+        if (
+            known is None
+            or known.sha256 != way.sha256
+            or self.fingerprint.made_in(kind, known) != how
+        ):
             return None
         size = known.size_of(kind)
         path = self.publisher.path(kind, way.photo.name)
@@ -238,20 +242,20 @@ class Pipeline:
         """A photo without results of its own. Those that it had before stay, unless they were made
         of other bytes, or another engine has now refused the photo for good."""
         known = way.known
-        serves = known is not None and known.shape in self.shape.accepted
+        serves = known is not None and known.shape in self.fingerprint.accepted
         has_results = known is not None and known.has_results and not way.is_retired
         may_be_same = way.sha256 is not None or error.transient  # else it is no file any more
         keeps = has_results and may_be_same and (error.rejected or error.transient or serves)
         if has_results and not keeps:
             self._retire_all(way)
         outcome = way.refused(error, self.engine.name)
-        if way.receipt is not None and not error.transient:
-            way.receipt.drop()  # else an answer that was paid for waits for the next run
+        if way.spooled is not None and not error.transient:
+            way.spooled.drop()  # else an answer that was paid for waits for the next run
         self.journal.finish(
             Finished(
                 way.photo,
                 outcome,
-                shape=str(self.shape),
+                shape=str(self.fingerprint),
                 checked=way.checked(self.checked, keeps_files=keeps),
                 keeps_results=keeps,
             )
@@ -287,9 +291,9 @@ class Pipeline:
         """Let go of the threads."""
         self._work.shutdown(wait=False)
         self._disk.shutdown(wait=False)
-        if self.receipts is not None:
+        if self.spool is not None:
             with contextlib.suppress(HbsegError):
-                self.receipts.close(self.journal.is_settled)
+                self.spool.close(self.journal.is_settled)
 
 
 @dataclass
@@ -308,7 +312,7 @@ class _Way:
     started: float
     picture: Picture | None = None
     sha256: str | None = None
-    receipt: Receipt | None = None
+    spooled: SpooledAnswer | None = None
     room: Reservation | None = None
     is_retired: bool = False
 
@@ -330,8 +334,8 @@ class _Way:
 
     def release(self) -> None:
         """Give back what was taken for this photo: it is published, or will not be now."""
-        if self.receipt is not None:
-            self.receipt.release()
+        if self.spooled is not None:
+            self.spooled.release()
         if self.room is not None:
             self.room.release()
 

@@ -24,7 +24,8 @@ NOT_COMPOSED = "NOT_COMPOSED"
 class Results:
     """PNG bytes, ``None`` where none is wanted. ``coverage`` and ``doubt`` go from 0 to 1.
 
-    ``engine`` is `Shape.engine` of whatever made the mask. ``in_place`` names the kinds of files
+    ``engine`` is `Fingerprint.engine` of whatever made the mask. ``in_place`` names the kinds of
+    files
     that already are where they belong, byte for byte.
     """
 
@@ -137,7 +138,7 @@ def cutout_of(wanted: Wanted, picture: Picture, mask: Mask) -> bytes:
 
 def _with_looks(cutout: bytes, picture: Picture, wanted: Wanted) -> bytes:
     exif = pictures.upright_exif(picture) if wanted.metadata is Metadata.KEEP else None
-    return png.with_looks(cutout, profile=pictures.rgb_profile(picture), exif=exif)
+    return png.with_metadata(cutout, profile=pictures.rgb_profile(picture), exif=exif)
 
 
 def _figures(

@@ -21,7 +21,7 @@ from humanbody_cli.imaging import proof
 from humanbody_cli.imaging.compose import Mask
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.pipeline import results
-from humanbody_cli.pipeline.fingerprint import Shape, engine_of
+from humanbody_cli.pipeline.fingerprint import Fingerprint, engine_of
 from humanbody_cli.pipeline.results import Results
 from humanbody_cli.storage.journal import Journal, Known, Twin
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
@@ -62,7 +62,7 @@ class Reuse:
 
     journal: Journal
     publisher: Publisher
-    shape: Shape
+    fingerprint: Fingerprint
     run: int
     force: bool = False
     retry_failed: bool = False
@@ -85,14 +85,14 @@ class Reuse:
 
     def _from_rows(self, photo: Photo, picture: Picture, sha256: str) -> Found | None:
         since = self.run if self.force else 0
-        twins = self.journal.results_of(sha256, self.shape.masks_from, since=since)
+        twins = self.journal.results_of(sha256, self.fingerprint.masks_from, since=since)
         found = (self._from_row(twin, photo, picture, sha256) for twin in twins)
         return next(filter(None, found), None)
 
     def _fail_like_before(self, photo: Photo, sha256: str) -> None:
         """One photo's bytes fail once a run; failures for good stand until they are to be tried
         again."""
-        for failed, twin in self.journal.failures_of(sha256, self.shape.same_call):
+        for failed, twin in self.journal.failures_of(sha256, self.fingerprint.same_call):
             in_this_run = failed.run == self.run
             stands = not (failed.transient or self.retry_failed or self.force)
             if in_this_run or stands:
@@ -105,10 +105,10 @@ class Reuse:
 
     def _from_row(self, twin: Twin, photo: Photo, picture: Picture, sha256: str) -> Found | None:
         """The results of a photo with the same bytes, as they are or with a cutout to compose."""
-        wanted, (known, record) = self.shape.wanted, twin
+        wanted, (known, record) = self.fingerprint.wanted, twin
         mask = self._recorded(MASKS, known, sha256)
         cutout = None
-        if known.shape in self.shape.cutouts_from:
+        if known.shape in self.fingerprint.cutouts_from:
             cutout = self._recorded(CUTOUTS, known, sha256)
         composes = wanted.cutout and cutout is None
         if (wanted.mask or composes) and mask is None:
@@ -149,18 +149,20 @@ class Reuse:
         data = _content(path) if _size(path) == size else None
         if data is not None and not proof.is_present(data):
             return _Proved(data, None, in_place=True)
-        made = str(self.shape.made_in(kind, known))
+        made = str(self.fingerprint.made_in(kind, known))
         aside = self.publisher.find_aside(kind, sha256)
         return _whole(path, True, sha256, made) or _whole(aside, False, sha256, made)
 
     def _adopted(self, photo: Photo, picture: Picture, sha256: str) -> Found | None:
         """Files that no row tells of, but that prove what they were made of: published just before
         the end came, renamed, set aside, or left by a journal that was lost."""
-        wanted = self.shape.wanted
-        for engine in self.shape.engines:
+        wanted = self.fingerprint.wanted
+        for engine in self.fingerprint.engines:
             with self.publisher.aside_guard:
-                mask = self._proved(MASKS, photo, sha256, self.shape.made(MASKS, engine))
-                cutout = self._proved(CUTOUTS, photo, sha256, self.shape.made(CUTOUTS, engine))
+                mask = self._proved(MASKS, photo, sha256, self.fingerprint.made(MASKS, engine))
+                cutout = self._proved(
+                    CUTOUTS, photo, sha256, self.fingerprint.made(CUTOUTS, engine)
+                )
             composes = wanted.cutout and cutout is None
             if (wanted.mask or composes) and mask is None:
                 continue
@@ -176,9 +178,9 @@ class Reuse:
         gone is asked for again: its colours are the API's own. A mask that is set aside had a row,
         and serves as it did by that row."""
         had_row = not self.by_proof and self.publisher.find_aside(MASKS, sha256) is not None
-        if self.shape.wanted.edges is Edges.SOFT or had_row:
+        if self.fingerprint.wanted.edges is Edges.SOFT or had_row:
             return True
-        wanted = self.shape.made(CUTOUTS, engine)
+        wanted = self.fingerprint.made(CUTOUTS, engine)
         proofs = (proof.peek(path) for path, _ in self._places(CUTOUTS, photo, sha256))
         return any(
             inside is not None and inside.sha256 == sha256 and inside.made != wanted

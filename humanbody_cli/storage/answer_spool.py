@@ -58,17 +58,17 @@ class _Slot:
         return self.file is None
 
 
-class Receipt:
+class SpooledAnswer:
     """The place of one photo's answer. Whether what lies there is whole, its reader finds out.
 
     From any thread. ``failure`` says why an answer that was paid for could not be kept: the run
     has to end, and this photo's way goes on without.
     """
 
-    def __init__(self, name: str, receipts: Receipts, slot: _Slot | None) -> None:
+    def __init__(self, name: str, spool: AnswerSpool, slot: _Slot | None) -> None:
         self.failure: OutputError | None = None
         self._name = name
-        self._receipts = receipts
+        self._receipts = spool
         self._slot = slot
         self._room = 0
         # A photo that is given up on meanwhile must not close a file that is being written.
@@ -144,7 +144,7 @@ class Receipt:
             self._receipts.free(slot)
 
 
-class Kept:
+class KeptAnswers:
     """The answers that lie ready in an output folder, each for one who asks. From any thread.
     Writes nothing: a plan asks the same as a run.
 
@@ -190,7 +190,7 @@ class Kept:
             return self._paths.pop(name, [])
 
 
-class Receipts:
+class AnswerSpool:
     """The answers kept in an output folder, for one process at a time: the one that holds its lock.
 
     ``forget``, as with ``--force``, answers no photo with what was kept before this run.
@@ -202,18 +202,18 @@ class Receipts:
         self._guard = threading.Lock()
         with contextlib.suppress(OSError):  # `take` says why
             os.makedirs(self._folder, exist_ok=True)
-        self._kept, self._old = Kept(root), Kept()
+        self._kept, self._old = KeptAnswers(root), KeptAnswers()
         self._free = self._kept.free
         if forget:
             self._old, self._kept = self._kept, self._old
         highest = max(map(int, _files(self._folder)), default=-1)
         self._numbers = itertools.count(highest + 1)
 
-    def of(self, sha256: str) -> Receipt:
+    def of(self, sha256: str) -> SpooledAnswer:
         """The place for the answer to an upload of these bytes. No two photos share one; it has to
         be dropped or released."""
         path = self._kept.take(sha256)
-        return Receipt(sha256, self, None if path is None else _Slot(path))
+        return SpooledAnswer(sha256, self, None if path is None else _Slot(path))
 
     def take(self, room: int) -> _Slot:
         """An empty file with so many bytes of room, open.
@@ -300,9 +300,9 @@ class Receipts:
 
 
 def sweep(root: str, is_settled: Callable[[], bool]) -> None:
-    """What `Receipts.close` does, for a run in which no photo was due."""
+    """What `AnswerSpool.close` does, for a run in which no photo was due."""
     if _files(os.path.join(root, STATE, FOLDER)):
-        Receipts(root).close(is_settled)
+        AnswerSpool(root).close(is_settled)
 
 
 def _files(folder: str) -> list[str]:

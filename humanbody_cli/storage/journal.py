@@ -259,7 +259,7 @@ class Journal:
             return {row[0]: row for row in rows}
 
     def engines(self) -> list[str]:
-        """Every engine that a run on this folder has used, as `Shape.engine` names it."""
+        """Every engine that a run on this folder has used, as `Fingerprint.engine` names it."""
         with self._guard, database.translated(self.path):
             rows = self._db.execute("SELECT DISTINCT engine FROM runs WHERE engine IS NOT NULL")
             return [str(row[0]) for row in rows]

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from virtual_loop import clock
 
-from humanbody_cli.api.adaptive_rate import AUTO_CEILING, EDGE, FLOOR, Call, Fate, Learner
+from humanbody_cli.api.adaptive_rate import AUTO_CEILING, EDGE, FLOOR, Call, Fate, RateController
 from humanbody_cli.api.gate import Gate
 from humanbody_cli.api.slots import OwnSlots
 from humanbody_cli.core.errors import Interrupted, Stopped
@@ -76,7 +76,9 @@ class Run:
     async def whole(self) -> Run:
         """Photos until the time is over; then what is under way lands."""
         self.stop = Stop()
-        self.gate = Gate(Learner(self.qps, self.concurrency), OwnSlots(), self.stop, clock=clock)
+        self.gate = Gate(
+            RateController(self.qps, self.concurrency), OwnSlots(), self.stop, clock=clock
+        )
         self.began, self._random = clock(), random.Random(2)
         active: set[asyncio.Task[None]] = set()
         while clock() < self.began + self.seconds and not self.stop.is_set:
@@ -160,7 +162,7 @@ def test_a_quota_that_was_told_wrong_is_learnt(told, quota):
     """Told far more than is allowed a run soon fills what there is, at few refusals."""
     run = ran(Server(quota), told)
     assert run.rate(after=8) > 0.88 * quota
-    assert run.gate.learner.found() == pytest.approx(quota, rel=0.12)
+    assert run.gate.controller.found() == pytest.approx(quota, rel=0.12)
     assert run.refused() < 24
     assert run.refused(after=10) < 8
     assert run.reason is None
@@ -172,7 +174,7 @@ def test_an_unknown_quota_is_found(quota):
     run = ran(Server(quota), None)
     assert run.rate(after=10) > 0.85 * quota
     assert run.refused() < 25
-    assert run.gate.learner.found() == pytest.approx(quota, rel=0.12)
+    assert run.gate.controller.found() == pytest.approx(quota, rel=0.12)
 
 
 @pytest.mark.parametrize("told", [50, None])
@@ -225,68 +227,68 @@ def test_far_too_many_calls_do_not_end_the_run():
     assert ran(Server(3), 500).reason is None
 
 
-# The learner alone
+# The controller alone
 
 
 def test_the_beginning():
     """A known quota is begun just below; an unknown one at two calls a second."""
-    assert Learner(20, None).rate == pytest.approx(19.64)
-    assert Learner(None, None).rate == 2
-    assert Learner(20, None).found() == pytest.approx(20)
-    assert Learner(20, 5).cap(0) == 5
-    assert Learner(3, None).cap(0) == 3
+    assert RateController(20, None).rate == pytest.approx(19.64)
+    assert RateController(None, None).rate == 2
+    assert RateController(20, None).found() == pytest.approx(20)
+    assert RateController(20, 5).cap(0) == 5
+    assert RateController(3, None).cap(0) == 3
 
 
 def test_the_cap_follows_littles_law():
     """Half as many again as rate times latency may be under way."""
-    learner = Learner(20, None)
+    controller = RateController(20, None)
     for n in range(40):
-        learner.accepted(learner.started(n / 20, 1), n / 20 + 2.0)
-    assert learner.cap(100) == pytest.approx(20 * 2.0 * 1.5, rel=0.05)
+        controller.accepted(controller.started(n / 20, 1), n / 20 + 2.0)
+    assert controller.cap(100) == pytest.approx(20 * 2.0 * 1.5, rel=0.05)
 
 
 def test_instant_answers_bound_the_cap():
     """Where answers are instant no more than 16 are worth having under way."""
-    learner = Learner(400, None)
+    controller = RateController(400, None)
     for n in range(40):
-        learner.accepted(learner.started(n / 400, 1), n / 400 + 0.05)
-    assert learner.cap(1) == 16
+        controller.accepted(controller.started(n / 400, 1), n / 400 + 0.05)
+    assert controller.cap(1) == 16
 
 
 def test_hung_calls_do_not_hold_the_run_up():
     """A call that hangs keeps its own slot only: the cap grows by it until it ends."""
-    learner = Learner(20, None)
+    controller = RateController(20, None)
     for n in range(40):
-        learner.accepted(learner.started(n / 20, 1), n / 20 + 0.5)
-    before = learner.cap(2.0)
-    hung = [learner.started(2.0, 1) for _ in range(5)]
-    assert learner.cap(2.5) == before
-    assert learner.cap(20.0) == before + 5
-    learner.lost(hung[0])
-    assert learner.cap(20.0) == before + 4
+        controller.accepted(controller.started(n / 20, 1), n / 20 + 0.5)
+    before = controller.cap(2.0)
+    hung = [controller.started(2.0, 1) for _ in range(5)]
+    assert controller.cap(2.5) == before
+    assert controller.cap(20.0) == before + 5
+    controller.lost(hung[0])
+    assert controller.cap(20.0) == before + 4
 
 
 def test_a_lost_call_says_nothing():
     """A call without an answer changes neither rate nor cap."""
-    learner = Learner(20, None)
-    rate, cap = learner.rate, learner.cap(0)
-    call = learner.started(0, 1)
-    learner.lost(call)
-    assert (learner.rate, learner.cap(1), call.fate) == (rate, cap, Fate.LOST)
+    controller = RateController(20, None)
+    rate, cap = controller.rate, controller.cap(0)
+    call = controller.started(0, 1)
+    controller.lost(call)
+    assert (controller.rate, controller.cap(1), call.fate) == (rate, cap, Fate.LOST)
 
 
 def test_one_volley_of_refusals_slows_once():
     """All refusals of one second are one lesson."""
-    learner = Learner(50, None)
-    calls = [learner.started(n / 50, n + 1) for n in range(50)]
+    controller = RateController(50, None)
+    calls = [controller.started(n / 50, n + 1) for n in range(50)]
     for call in calls[:10]:
-        learner.accepted(call, call.start + 0.1)
-    learner.refused(calls[10], 0.3)
-    rate = learner.rate
+        controller.accepted(call, call.start + 0.1)
+    controller.refused(calls[10], 0.3)
+    rate = controller.rate
     assert rate < 0.75 * 50
     for call in calls[11:]:
-        learner.refused(call, 0.9)
-    assert learner.rate == rate
+        controller.refused(call, 0.9)
+    assert controller.rate == rate
 
 
 @given(
@@ -295,18 +297,18 @@ def test_one_volley_of_refusals_slows_once():
 )
 def test_the_rate_stays_within_reason(qps, events):
     """Whatever happens the rate stays above the floor and below what the user said."""
-    learner, now = Learner(qps, None), 0.0
+    controller, now = RateController(qps, None), 0.0
     for kind, wait in events:
-        call: Call = learner.started(now, 1)
+        call: Call = controller.started(now, 1)
         now += wait
         if kind == "a":
-            learner.accepted(call, now)
+            controller.accepted(call, now)
         elif kind == "l":
-            learner.lost(call)
+            controller.lost(call)
         else:
-            learner.refused(call, now)
-        assert FLOOR <= learner.rate <= (EDGE * qps if qps else AUTO_CEILING) + 1e-9
-        assert 1 <= learner.cap(now) <= 256
+            controller.refused(call, now)
+        assert FLOOR <= controller.rate <= (EDGE * qps if qps else AUTO_CEILING) + 1e-9
+        assert 1 <= controller.cap(now) <= 256
 
 
 def test_the_cap_costs_the_same_after_many_calls():
@@ -314,12 +316,12 @@ def test_the_cap_costs_the_same_after_many_calls():
     import time
 
     def cost(calls: int) -> float:
-        learner = Learner(100, None)
+        controller = RateController(100, None)
         for n in range(calls):
-            learner.accepted(learner.started(n / 100, 1), n / 100 + 0.5)
+            controller.accepted(controller.started(n / 100, 1), n / 100 + 0.5)
         began = time.process_time()
         for _ in range(100):
-            learner.cap(calls / 100)
+            controller.cap(calls / 100)
         return time.process_time() - began
 
     assert min(cost(8000) for _ in range(3)) < 5 * min(cost(100) for _ in range(3)) + 0.001

@@ -17,7 +17,7 @@ import respx
 from making import jpeg, noise, opened, png, quarters
 from PIL import Image
 
-from humanbody_cli.api.adaptive_rate import Learner
+from humanbody_cli.api.adaptive_rate import RateController
 from humanbody_cli.api.answer_budget import Budget
 from humanbody_cli.api.engine import ApiEngine
 from humanbody_cli.api.gate import Gate
@@ -88,7 +88,7 @@ class Api:
         self.clock = Hours()
         self.stop = QuickStop(self.clock)
         self.gate = Gate(
-            Learner(100, None), OwnSlots(), self.stop, max_calls=max_calls, clock=self.clock
+            RateController(100, None), OwnSlots(), self.stop, max_calls=max_calls, clock=self.clock
         )
         settings = ApiSettings(
             credentials=Credentials("key" * 9, "SECRET" * 5), endpoint=endpoint, retries=retries
@@ -754,7 +754,7 @@ def test_without_credentials_there_is_no_engine():
     """An engine without a key is a programming error."""
     stop = Stop()
     with pytest.raises(ValueError, match="credentials"):
-        ApiEngine(ApiSettings(), Gate(Learner(1, None), OwnSlots(), stop), stop)
+        ApiEngine(ApiSettings(), Gate(RateController(1, None), OwnSlots(), stop), stop)
 
 
 def test_tls_certificates_are_checked():

@@ -22,7 +22,7 @@ from humanbody_cli.core.settings import InputSettings, Shard, Wanted
 from humanbody_cli.discovery.lists import listed
 from humanbody_cli.discovery.walk import Walk, find, single
 from humanbody_cli.pipeline import incremental
-from humanbody_cli.pipeline.fingerprint import Selection, Shape
+from humanbody_cli.pipeline.fingerprint import Fingerprint, Selection
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.publishing import Publisher
 
@@ -469,7 +469,7 @@ def test_names_from_a_pipe_do_not_wait_for_the_next(tmp_path, monkeypatch):
             asked.append(name)
             yield [Photo(name, f"/{name}", f"{name}.png", 1, 1)]
 
-    selection = Selection(str(tmp_path), Shape("api", Wanted()))
+    selection = Selection(str(tmp_path), Fingerprint("api", Wanted()))
     due = incremental.due(
         *(one_by_one(), journal, selection, lambda status, keys: None),
         *(Publisher(str(tmp_path), durable=False), lambda key: None),

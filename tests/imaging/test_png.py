@@ -36,7 +36,7 @@ from humanbody_cli.imaging.png import (
     header,
     is_gray8,
     verify,
-    with_looks,
+    with_metadata,
 )
 
 MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"]
@@ -367,7 +367,7 @@ EXIF = exif(gps=True).tobytes().removeprefix(b"Exif\0\0")
 def test_looks_are_added_and_nothing_else_is_touched():
     """Profile and Exif go right behind the header; every other chunk stays as it was."""
     data = png(picture("RGBA", (30, 20)), compress_level=1)
-    looks = with_looks(data, profile=other_profile(), exif=EXIF)
+    looks = with_metadata(data, profile=other_profile(), exif=EXIF)
     added = (b"iCCP", b"eXIf")
     assert [one for one in chunks_of(looks) if one[0] not in added] == chunks_of(data)
     assert [kind for kind, _ in chunks_of(looks)][:4] == [b"IHDR", b"iCCP", b"eXIf", b"IDAT"]
@@ -382,25 +382,25 @@ def test_looks_are_added_and_nothing_else_is_touched():
 def test_bytes_behind_the_end_stay_too(tail):
     """Even what stands behind IEND stays."""
     data = png(picture("L", (9, 9))) + tail
-    assert with_looks(data, exif=EXIF).endswith(data[33:])
+    assert with_metadata(data, exif=EXIF).endswith(data[33:])
 
 
 def test_no_looks_leave_the_bytes_alone():
     """Without profile and Exif the very same object comes back."""
     data = png(picture("L", (9, 9)))
-    assert with_looks(data) is data
-    assert with_looks(data, profile=b"", exif=b"") is data
+    assert with_metadata(data) is data
+    assert with_metadata(data, profile=b"", exif=b"") is data
 
 
 def test_colours_that_are_stated_stay():
     """A PNG that has a profile, or says it is sRGB, keeps that; Exif that is there stays too."""
     own = png(picture("RGB", (9, 9)), icc_profile=srgb_profile())
-    assert with_looks(own, profile=other_profile()) == own
+    assert with_metadata(own, profile=other_profile()) == own
     head, *rest = chunks_of(png(picture("RGB", (9, 9))))
     stated = png_from([head, (b"sRGB", b"\0"), *rest])
-    assert with_looks(stated, profile=other_profile()) == stated
+    assert with_metadata(stated, profile=other_profile()) == stated
     with_exif = png(picture("RGB", (9, 9)), exif=exif(gps=True))
-    assert with_looks(with_exif, exif=b"other") == with_exif
+    assert with_metadata(with_exif, exif=b"other") == with_exif
 
 
 def test_chunks_stop_at_the_first_fault():

@@ -23,7 +23,7 @@ def test_a_kill_at_every_call_to_the_disk(tmp_path: Path, api: FakeApi) -> None:
     turned = jpeg(noise((80, 60)), orientation=6)
     (tmp_path / "photos" / "deeper" / "a.jpg").write_bytes(turned)
     ended = subprocess.run(
-        [sys.executable, ROOT / "tests" / "kill_steps.py", api.url, "photos", "outs"],
+        [sys.executable, ROOT / "tests" / "support" / "kill_steps.py", api.url, "photos", "outs"],
         cwd=tmp_path,
         env={
             **os.environ,

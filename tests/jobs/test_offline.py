@@ -16,7 +16,7 @@ from PIL import Image
 from server_fixture import PORTRAIT, command, running
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFINED = [sys.executable, str(ROOT / "tests" / "no_network.py")]
+CONFINED = [sys.executable, str(ROOT / "tests" / "support" / "no_network.py")]
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_a_library_that_uses_the_engine_is_as_quiet(hbseg: Hbseg, empty_home: Pa
     path = photo(hbseg.cwd / "a.png")
     script = (
         "from PIL import Image\n"
-        "from humanbody_cli.engines import onnx_model\n"
+        "from humanbody_cli.embedded import onnx_model\n"
         "from humanbody_cli.core.settings import LocalSettings\n"
         f"onnx_model.segmenter(LocalSettings())(Image.open({str(path)!r}).convert('RGB'))\n"
     )

@@ -138,7 +138,7 @@ class Hidden:
         if name.split(".")[0] in {names!r}:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Hidden())
-from humanbody_cli.cli import main
+from humanbody_cli.cli.main import main
 main()
 """
 

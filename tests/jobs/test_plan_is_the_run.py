@@ -27,8 +27,8 @@ from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.discovery.sources import Rules, digest, examine
 from humanbody_cli.discovery.walk import single
 from humanbody_cli.imaging import uploads
-from humanbody_cli.pipeline.fingerprint import shape_of
-from humanbody_cli.storage.answer_spool import Receipts
+from humanbody_cli.pipeline.fingerprint import fingerprint_of
+from humanbody_cli.storage.answer_spool import AnswerSpool
 
 SEEDS = 6
 STEPS = 6
@@ -72,7 +72,7 @@ class World:
         self._contents = _contents()
         self._answers = Answers(Style())
         self._photos, self._out = self.folder / "photos", self.folder / "out"
-        self._shape = shape_of(run_settings(self._photos, self._out, self.api.url))
+        self._fingerprint = fingerprint_of(run_settings(self._photos, self._out, self.api.url))
         (self.folder / "key").write_text(f"api_key={KEY}\napi_secret={SECRET}\n")
         (self.folder / "key").chmod(0o600)
         self._photos.mkdir()
@@ -150,8 +150,8 @@ class World:
         upload = uploads.prepare(picture, fit=self._random.random() < 0.5)
         body = self._damaged(self._answers.images(upload.data))
         self._out.mkdir(exist_ok=True)
-        name = self._shape.answer_name(digest(upload.picture))
-        Receipts(str(self._out), forget=True).of(name).keep(body)
+        name = self._fingerprint.answer_name(digest(upload.picture))
+        AnswerSpool(str(self._out), forget=True).of(name).keep(body)
 
     def _damaged(self, images: Images) -> bytes:
         """The body of an answer: whole, without one of the images, or cut short."""

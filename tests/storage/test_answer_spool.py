@@ -18,7 +18,7 @@ from fake_api import Behaviour, FakeApi
 
 from humanbody_cli.core.errors import OutputError
 from humanbody_cli.jobs import segment
-from humanbody_cli.storage.answer_spool import FOLDER, Kept, Receipts
+from humanbody_cli.storage.answer_spool import FOLDER, AnswerSpool, KeptAnswers
 from humanbody_cli.storage.publishing import RealDisk
 
 PHOTOS = 4  # as many as the fixture makes
@@ -219,12 +219,12 @@ def test_a_full_disk_keeps_no_part_of_an_answer(tmp_path: Path) -> None:
             super().write(file, data[:10])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    receipts = Receipts(str(tmp_path), Full())
-    receipt = receipts.of("a")
-    receipt.keep(b"answer" * 100)
-    assert not receipt.is_there
+    spool = AnswerSpool(str(tmp_path), Full())
+    spooled = spool.of("a")
+    spooled.keep(b"answer" * 100)
+    assert not spooled.is_there
     assert [path.stat().st_size for path in _files(tmp_path)] == [0]
-    receipts.close()
+    spool.close()
     assert _files(tmp_path) == []
 
 
@@ -238,47 +238,47 @@ def test_nothing_is_kept_of_a_run_that_publishes(paid: Hbseg, api: FakeApi, phot
 def test_an_answer_that_nobody_asks_for_is_let_go(tmp_path: Path) -> None:
     """Once no photo of the output folder waits for one; until then it stays, however old: a clock
     that is far ahead costs nothing."""
-    receipts = Receipts(str(tmp_path))
+    spool = AnswerSpool(str(tmp_path))
     for name in ("01d", "a5", "e3"):
-        receipts.of(name).keep(name.encode())
+        spool.of(name).keep(name.encode())
     for path in _files(tmp_path):
         os.utime(path, (0, 0))
-    receipts = Receipts(str(tmp_path))
-    receipts.of("a5").drop()
-    receipts.close(lambda: False)
-    assert Kept(str(tmp_path)).names == {"01d", "e3"}
+    spool = AnswerSpool(str(tmp_path))
+    spool.of("a5").drop()
+    spool.close(lambda: False)
+    assert KeptAnswers(str(tmp_path)).names == {"01d", "e3"}
     assert len(_files(tmp_path)) == 2
-    Receipts(str(tmp_path)).close(lambda: True)
+    AnswerSpool(str(tmp_path)).close(lambda: True)
     assert _files(tmp_path) == []
 
 
 def test_files_are_used_again(tmp_path: Path) -> None:
     """As many files as answers under way at once; what a kill left is not touched."""
-    Receipts(str(tmp_path)).of("abc").keep(b"answer")
-    receipts = Receipts(str(tmp_path))
+    AnswerSpool(str(tmp_path)).of("abc").keep(b"answer")
+    spool = AnswerSpool(str(tmp_path))
     for number in range(20):
-        one, two = (receipts.of(f"{number}{place}") for place in "ab")
+        one, two = (spool.of(f"{number}{place}") for place in "ab")
         one.keep(b"one")
         two.keep(b"two")
         assert (one.body(), two.body()) == (b"one", b"two")
         one.drop()
         two.drop()
     assert [path.name for path in _files(tmp_path)] == ["0", "1", "2"]
-    receipts.close()
+    spool.close()
     assert [path.name for path in _files(tmp_path)] == ["0"]
-    assert Receipts(str(tmp_path)).of("abc").body() == b"answer"
-    assert not Receipts(str(tmp_path), forget=True).of("abc").is_there
+    assert AnswerSpool(str(tmp_path)).of("abc").body() == b"answer"
+    assert not AnswerSpool(str(tmp_path), forget=True).of("abc").is_there
 
 
 def test_where_nothing_can_be_kept_the_run_goes_on(tmp_path: Path) -> None:
     """Keeping is a help: a file in the folder's place is no error."""
     (tmp_path / ".hbseg").write_bytes(b"")
-    receipts = Receipts(str(tmp_path))
-    receipt = receipts.of("a")
-    receipt.keep(b"answer")
-    assert receipt.body() == b""
-    receipt.drop()
-    receipts.close()
+    spool = AnswerSpool(str(tmp_path))
+    spooled = spool.of("a")
+    spooled.keep(b"answer")
+    assert spooled.body() == b""
+    spooled.drop()
+    spool.close()
 
 
 def _files(root: Path) -> list[Path]:
@@ -288,12 +288,12 @@ def _files(root: Path) -> list[Path]:
 def test_an_answer_is_never_another_photos(tmp_path: Path) -> None:
     """Two photos may have one upload: each answer has one owner at a time, and a file that was
     used again meanwhile holds no answer of the first."""
-    Receipts(str(tmp_path)).of("abc").keep(b"answer of abc")
-    receipts = Receipts(str(tmp_path))
-    one, two = receipts.of("abc"), receipts.of("abc")
+    AnswerSpool(str(tmp_path)).of("abc").keep(b"answer of abc")
+    spool = AnswerSpool(str(tmp_path))
+    one, two = spool.of("abc"), spool.of("abc")
     assert (one.is_there, two.is_there) == (True, False)
     one.release()
-    one, two = two, receipts.of("abc")
+    one, two = two, spool.of("abc")
     assert (one.is_there, two.is_there) == (False, True)
     path = _files(tmp_path)[0]
     path.write_bytes(b"def\nanswer of def")
@@ -302,33 +302,33 @@ def test_an_answer_is_never_another_photos(tmp_path: Path) -> None:
 
 def test_two_answers_to_one_upload_are_both_let_go(tmp_path: Path) -> None:
     """Two photos that differ in their Exif alone are one upload once they are turned upright."""
-    receipts = Receipts(str(tmp_path))
-    one, two = receipts.of("abc"), receipts.of("abc")
-    for receipt in (one, two):
-        receipt.reserve(1000)
-        receipt.keep(b"answer")
+    spool = AnswerSpool(str(tmp_path))
+    one, two = spool.of("abc"), spool.of("abc")
+    for spooled in (one, two):
+        spooled.reserve(1000)
+        spooled.keep(b"answer")
     one.drop()
     assert two.body() == b"answer"
     two.drop()
-    receipts.close()
+    spool.close()
     assert _files(tmp_path) == []
 
 
 def test_fresh_results_let_the_earlier_answer_go(tmp_path: Path) -> None:
     """With ``--force`` it answers nothing, stays until there is a better one, and then goes."""
-    Receipts(str(tmp_path)).of("abc").keep(b"earlier")
-    receipts = Receipts(str(tmp_path), forget=True)
-    receipt = receipts.of("abc")
-    receipt.reserve(1000)
-    receipt.release()
-    assert Kept(str(tmp_path)).names == {"abc"}
-    receipt = receipts.of("abc")
-    receipt.keep(b"fresh")
-    receipt.release()
-    copy = receipts.of("abc")
+    AnswerSpool(str(tmp_path)).of("abc").keep(b"earlier")
+    spool = AnswerSpool(str(tmp_path), forget=True)
+    spooled = spool.of("abc")
+    spooled.reserve(1000)
+    spooled.release()
+    assert KeptAnswers(str(tmp_path)).names == {"abc"}
+    spooled = spool.of("abc")
+    spooled.keep(b"fresh")
+    spooled.release()
+    copy = spool.of("abc")
     assert copy.body() == b"fresh", "a copy in the same run takes it"
     copy.drop()
-    receipts.close()
+    spool.close()
     assert _files(tmp_path) == []
 
 
@@ -340,32 +340,32 @@ def _taken(path: Path) -> int:
 def test_the_room_is_real_and_given_back(tmp_path: Path) -> None:
     """Taken on the disk before the answer is there, with no byte in the file that could be taken
     for one; what an answer that stays did not need is given back."""
-    receipts = Receipts(str(tmp_path))
-    receipt = receipts.of("abc")
-    receipt.reserve(1 << 20)
+    spool = AnswerSpool(str(tmp_path))
+    spooled = spool.of("abc")
+    spooled.reserve(1 << 20)
     (path,) = _files(tmp_path)
     if not _taken(path):
         pytest.skip("this file system cannot promise room")
     assert (_taken(path) >= 1 << 20, path.stat().st_size) == (True, 0)
-    assert Kept(str(tmp_path)).names == set()
-    receipt.keep(b"answer")
+    assert KeptAnswers(str(tmp_path)).names == set()
+    spooled.keep(b"answer")
     assert path.read_bytes() == b"abc\nanswer"
-    receipt.release()
+    spooled.release()
     assert _taken(path) <= 8192
-    receipt = receipts.of("abc")
-    assert receipt.body() == b"answer"
-    receipt.reserve(1 << 20)
+    spooled = spool.of("abc")
+    assert spooled.body() == b"answer"
+    spooled.reserve(1 << 20)
     assert _taken(path) <= 8192
-    receipt.discard()
+    spooled.discard()
     assert (_taken(path) >= 1 << 20, path.stat().st_size) == (True, 0)
-    assert not receipt.is_there
-    receipt.drop()
+    assert not spooled.is_there
+    spooled.drop()
     assert _taken(path) == 0
-    receipt = receipts.of("abc")
-    receipt.reserve(1 << 20)
-    receipt.release()
+    spooled = spool.of("abc")
+    spooled.reserve(1 << 20)
+    spooled.release()
     assert _taken(path) == 0
-    receipts.close()
+    spool.close()
     assert _files(tmp_path) == []
 
 
@@ -381,16 +381,16 @@ def _open_below(folder: Path) -> list[str]:
 
 def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     """Whatever became of the photos."""
-    receipts = Receipts(str(tmp_path))
+    spool = AnswerSpool(str(tmp_path))
     for number, act in enumerate(("drop", "release", "keep", "discard")):
-        receipt = receipts.of(f"{number}")
-        receipt.reserve(100)
+        spooled = spool.of(f"{number}")
+        spooled.reserve(100)
         assert len(_open_below(tmp_path)) == 1
         if act == "keep":
-            receipt.keep(b"answer")
+            spooled.keep(b"answer")
         else:
-            getattr(receipt, act)()
-        receipt.release()
+            getattr(spooled, act)()
+        spooled.release()
     assert _open_below(tmp_path) == []
 
 
@@ -480,18 +480,18 @@ def test_a_quota_that_stays_used_up_costs_no_answer(
 
 
 def test_an_answer_that_cannot_be_kept_stops_the_run(tmp_path: Path) -> None:
-    """The receipt says why, names the file, and what was written of it is gone."""
-    receipts = Receipts(str(tmp_path), Broken(3))
-    receipt = receipts.of("abc")
-    receipt.reserve(100)
-    receipt.keep(b"answer")
-    assert not receipt.is_there
-    assert "disk quota" in str(receipt.failure)
-    assert str(tmp_path) in str(receipt.failure)
-    assert Kept(str(tmp_path)).names == set()
-    receipt = receipts.of("def")
+    """The spooled says why, names the file, and what was written of it is gone."""
+    spool = AnswerSpool(str(tmp_path), Broken(3))
+    spooled = spool.of("abc")
+    spooled.reserve(100)
+    spooled.keep(b"answer")
+    assert not spooled.is_there
+    assert "disk quota" in str(spooled.failure)
+    assert str(tmp_path) in str(spooled.failure)
+    assert KeptAnswers(str(tmp_path)).names == set()
+    spooled = spool.of("def")
     with pytest.raises(OutputError, match="disk quota"):
-        receipt.reserve(100)
+        spooled.reserve(100)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="tmpfs")

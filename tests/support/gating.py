@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from virtual_loop import clock
 
-from humanbody_cli.api.adaptive_rate import Learner
+from humanbody_cli.api.adaptive_rate import RateController
 from humanbody_cli.api.gate import Gate
 from humanbody_cli.api.slots import OwnSlots, Slots
 from humanbody_cli.core.errors import Stopped
@@ -22,7 +22,11 @@ class Client:
     ) -> None:
         self.stop = Stop()
         self.gate = Gate(
-            Learner(qps, None), slots or OwnSlots(), self.stop, max_calls=max_calls, clock=clock
+            RateController(qps, None),
+            slots or OwnSlots(),
+            self.stop,
+            max_calls=max_calls,
+            clock=clock,
         )
         self.sent: list[float] = []
 

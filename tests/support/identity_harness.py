@@ -29,7 +29,8 @@ from fake_answers import Style
 from fake_api import Behaviour, FakeApi
 from PIL import Image
 
-TESTS = Path(__file__).resolve().parent
+SUPPORT = Path(__file__).resolve().parent
+ROOT = SUPPORT.parents[1]
 FOLDERS = ("", "sub", "sub/deep", "photos", "A", "a")
 NAMES = ("a.jpg", "a.png", "b.jpg", "B.jpg", "b.JPG", "e\u0301.jpg", "\u00e9.jpg", "a.jpg.jpg")
 CONTENTS = 14
@@ -192,7 +193,7 @@ class World:
 
     def run(self, invocation: Invocation, apis: list[FakeApi], dies: int = 0) -> int:
         """The command in a process; its exit code. ``dies``: at this call to the disk."""
-        program = [str(TESTS / "dying_run.py"), str(dies)] if dies else ["-m", "humanbody_cli"]
+        program = [str(SUPPORT / "dying_run.py"), str(dies)] if dies else ["-m", "humanbody_cli"]
         ended = subprocess.run(
             [
                 *(sys.executable, *program, "segment", *invocation.inputs, "-o", "out"),
@@ -204,7 +205,7 @@ class World:
                 **{key: value for key, value in os.environ.items() if not key.startswith("HBSEG_")},
                 "HBSEG_API_KEY": "key",
                 "HBSEG_API_SECRET": "secret",
-                "PYTHONPATH": str(TESTS.parent),
+                "PYTHONPATH": str(ROOT),
                 "XDG_STATE_HOME": str(self.folder / "state"),
             },
             input=invocation.stdin,
@@ -241,7 +242,7 @@ class World:
     def _records(self) -> list[dict[str, Any]]:
         ended = subprocess.run(
             [sys.executable, "-m", "humanbody_cli", "status", str(self.out), "--json"],
-            env={**os.environ, "PYTHONPATH": str(TESTS.parent)},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             check=True,
         )
