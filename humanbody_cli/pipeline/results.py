@@ -25,8 +25,7 @@ class Results:
     """PNG bytes, ``None`` where none is wanted. ``coverage`` and ``doubt`` go from 0 to 1.
 
     ``engine`` is `Fingerprint.engine` of whatever made the mask. ``in_place`` names the kinds of
-    files
-    that already are where they belong, byte for byte.
+    files that already are where they belong, byte for byte.
     """
 
     mask: bytes | None = field(repr=False)

@@ -25,6 +25,7 @@ from server_fixture import (
     picture,
     running,
     site,
+    wait_for,
 )
 
 LIMIT = 2 * 1024 * 1024
@@ -546,8 +547,10 @@ def test_health_and_metrics(server: Server) -> None:
 def test_one_log_line_a_request(server: Server) -> None:
     """Request id, status, code, the key's first 4 characters, bytes and time; never the secret."""
     answer = server.post(image=PORTRAIT, api_secret="secret")
-    lines = server.log.read_text().splitlines()
-    (line,) = [line for line in lines if answer.json()["request_id"] in line]
+    request_id = answer.json()["request_id"]
+    # The line follows the answer's last byte.
+    assert wait_for(lambda: request_id in server.log.read_text())
+    (line,) = [line for line in server.log.read_text().splitlines() if request_id in line]
     assert " 200 ok key=good in=" in line
     assert f" out={len(answer.content)} ms=" in line
     assert "secret" not in server.log.read_text()

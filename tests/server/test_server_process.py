@@ -92,11 +92,14 @@ def test_workers_share_quotas_and_figures(tmp_path: Path) -> None:
     keys.write_text("key secret qps=5\n")
     with running("--workers", "2", "--keys", str(keys)) as server:
         server.key, server.secret = "key", "secret"
+        began = time.monotonic()
         with ThreadPoolExecutor(20) as pool:
             answers = list(pool.map(lambda _: server.form().status_code, range(20)))
-        assert sorted(answers) == [400] * 5 + [403] * 15
+        seconds = 1 + int(time.monotonic() - began)  # one, but on a machine that is very busy
+        assert set(answers) == {400, 403}
+        assert 5 <= answers.count(400) <= 5 * seconds
         refused = 'hbseg_requests_total{code="CONCURRENCY_LIMIT_EXCEEDED",status="403"}'
-        assert wait_for(lambda: server.metric(refused) == 15)
+        assert wait_for(lambda: server.metric(refused) == answers.count(403))
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
         first, second = (int(pid) for pid in children.read_text().split())
         os.kill(first, signal.SIGKILL)
@@ -220,9 +223,13 @@ def read_only(*arguments: str) -> list[str]:
 
 def test_one_process_serves_from_a_read_only_root() -> None:
     """No folder can be written, not even a temporary one: quotas hold, figures are told."""
-    with running(arguments=read_only(*command("--qps", "1"))) as server:
+    with (
+        running(arguments=read_only(*command("--qps", "1"))) as server,
+        ThreadPoolExecutor(8) as pool,
+    ):
         assert server.post(image=PORTRAIT).status_code == 200
-        assert message(server.form()) == "CONCURRENCY_LIMIT_EXCEEDED"
+        answers = [message(one) for one in pool.map(lambda _: server.form(), range(8))]
+        assert "CONCURRENCY_LIMIT_EXCEEDED" in answers
         assert server.metric('hbseg_requests_total{code="ok",status="200"}') == 1
         assert server.stop() == 0
 
