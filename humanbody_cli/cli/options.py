@@ -10,7 +10,6 @@ import functools
 import json
 import math
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +31,7 @@ from humanbody_cli.core.settings import (
     Shard,
     Timeouts,
     Wanted,
+    readable_by_others,
     without_password,
 )
 from humanbody_cli.discovery.lists import is_stdin
@@ -239,14 +239,14 @@ def key_pair(api_key: str | None, path: str | None) -> Credentials | None:
 def _from_file(path: Path) -> Credentials:
     try:
         text = path.read_text("utf-8")
-        open_to_all = path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
+        open_to_others = readable_by_others(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise UsageError(
             f"--credentials {path}: cannot be read: {reason}; check the path and its permissions, "
             "and that it is a text file with api_key=... and api_secret=..."
         ) from None
-    if open_to_all:
+    if open_to_others:
         click.echo(f"hbseg: {path} can be read by others; chmod 600 {path}", err=True)
     try:
         fields = json.loads(text) if text.lstrip().startswith("{") else _pairs(text)

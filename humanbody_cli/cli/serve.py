@@ -15,7 +15,7 @@ from humanbody_cli.core.errors import FatalError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_NEEDED = ("starlette", "uvicorn", "python_multipart", "prometheus_client", "onnxruntime", "numpy")
+_NEEDED = ("starlette", "uvicorn", "multipart", "prometheus_client", "onnxruntime", "numpy")
 """What the extra ``serve`` brings."""
 
 
@@ -109,8 +109,14 @@ def command(
         raise UsageError(f"--qps {qps:g} is no rate: give calls a second above 0")
     _check_extra()
     from humanbody_cli.core.settings import LocalSettings
-    from humanbody_cli.server.config import Capacity, Patience, ServeSettings
-    from humanbody_cli.server.faults import Mood, parse_latency, parse_rates
+    from humanbody_cli.server.config import (
+        Capacity,
+        FaultPlan,
+        ServerTimeouts,
+        ServeSettings,
+        parse_latency,
+        parse_rates,
+    )
     from humanbody_cli.server.main import serve as run
 
     settings = ServeSettings(
@@ -120,8 +126,8 @@ def command(
         qps=qps,
         workers=workers,
         allow_private_urls=allow_private_urls,
-        mood=Mood(parse_latency(latency), parse_rates(inject), seed),
-        patience=Patience(fetch=fetch_timeout),
+        faults=FaultPlan(parse_latency(latency), parse_rates(inject), seed),
+        timeouts=ServerTimeouts(fetch=fetch_timeout),
         capacity=Capacity(queue=queue),
         local=LocalSettings(threads=threads or max(1, (os.cpu_count() or 1) // workers)),
     )

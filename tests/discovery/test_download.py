@@ -47,6 +47,22 @@ def test_a_redirect_is_followed() -> None:
         assert download(server.url(), MOST) == (b"ok", 2)
 
 
+def test_the_body_of_a_redirect_is_not_read_to_its_end() -> None:
+    """A redirect that sends on and on is left for the address that it names."""
+
+    def handler(connection: socket.socket) -> None:
+        if b"/there" in request(connection):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            return
+        connection.sendall(b"HTTP/1.1 302 X\r\nLocation: /there\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(bytes(1 << 16))
+
+    with serving(handler) as server:
+        assert download(server.url(), MOST) == (b"ok", 2)
+
+
 def endless(head: bytes) -> Handler:
     """A server whose answer has no end."""
 
