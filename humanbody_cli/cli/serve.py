@@ -109,26 +109,19 @@ def command(
         raise UsageError(f"--qps {qps:g} is no rate: give calls a second above 0")
     _check_extra()
     from humanbody_cli.core.settings import LocalSettings
-    from humanbody_cli.server.config import (
-        Capacity,
-        FaultPlan,
-        ServerTimeouts,
-        ServeSettings,
-        parse_latency,
-        parse_rates,
-    )
+    from humanbody_cli.server import config
     from humanbody_cli.server.main import serve as run
 
-    settings = ServeSettings(
+    settings = config.ServeSettings(
         host=host,
         port=port,
         keys=keys,
         qps=qps,
         workers=workers,
         allow_private_urls=allow_private_urls,
-        faults=FaultPlan(parse_latency(latency), parse_rates(inject), seed),
-        timeouts=ServerTimeouts(fetch=fetch_timeout),
-        capacity=Capacity(queue=queue),
+        faults=config.FaultPlan(config.parse_latency(latency), config.parse_rates(inject), seed),
+        timeouts=config.ServerTimeouts(fetch=fetch_timeout),
+        capacity=config.Capacity(queue=queue),
         local=LocalSettings(threads=threads or max(1, (os.cpu_count() or 1) // workers)),
     )
     run(settings, click.echo)

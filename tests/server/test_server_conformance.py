@@ -22,16 +22,12 @@ from server_fixture import (
     decoded,
     is_bare,
     message,
-    noise,
     padded,
     picture,
     serving_keys,
     site,
     wait_for,
 )
-
-LIMIT = 2 * 1024 * 1024
-MEGABYTES = noise((1700, 1500))  # more than 2 MB
 
 
 @pytest.fixture(scope="module")

@@ -53,12 +53,12 @@ def gate(tmp_path: Path) -> Path:
     return tmp_path / "gate"
 
 
-def slow(gate: Path, patience: str = "", *, queue: int = 8, before: str = "") -> str:
+def slow(gate: Path, timeouts: str = "", *, queue: int = 8, before: str = "") -> str:
     """A server of one thread whose engine waits at some photos, as C code waits: no exception
     reaches it."""
     engine = ENGINE.replace("GATE", repr(str(gate)))
     settings = (
-        f"timeouts=ServerTimeouts({patience}), capacity=Capacity(queue={queue}), "
+        f"timeouts=ServerTimeouts({timeouts}), capacity=Capacity(queue={queue}), "
         "local=LocalSettings(threads=1)"
     )
     return script(settings, before=engine + before)

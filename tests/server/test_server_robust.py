@@ -29,7 +29,7 @@ from server_fixture import (
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """Little patience and little room, so that each limit is met soon."""
+    """Short timeouts and little room, so that each limit is met soon."""
     with running(
         script=script(
             "timeouts=ServerTimeouts("
