@@ -197,17 +197,6 @@ class NameList:
             )
 
 
-def listed(path: str, *, nul: bool) -> Iterator[str]:
-    """The inputs of a list, one a line or NUL-separated, read as they come.
-
-    Raises:
-        UsageError: the list cannot be read.
-    """
-    with opened(path) as source:
-        names = NameList(source, path, nul)
-        yield from (entry.name for entry in names.entries() if entry is not None)
-
-
 class Spool:
     """The names of a list that were read ahead. Many of them wait in a temporary file."""
 

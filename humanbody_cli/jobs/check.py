@@ -17,8 +17,9 @@ from humanbody_cli.core.photo import Photo
 from humanbody_cli.core.settings import InputSettings
 from humanbody_cli.core.stop import Stop
 from humanbody_cli.discovery import sources
+from humanbody_cli.discovery.find import check_inputs, find, is_piped
 from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.discovery.walk import Walk, check_inputs, find, is_piped
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.pipeline import scheduler
 

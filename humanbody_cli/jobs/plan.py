@@ -24,8 +24,9 @@ from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.outcomes import PHOTOS_LEFT_OUT, Outcome, Status, json_line
 from humanbody_cli.core.settings import Edges, RunSettings
 from humanbody_cli.discovery import sources
+from humanbody_cli.discovery.find import find
 from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.discovery.walk import Walk, find
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.jobs.check import each

@@ -23,8 +23,8 @@ from humanbody_cli.core.outcomes import Outcome, Status, Tally, json_line
 from humanbody_cli.core.photo import Kind
 from humanbody_cli.core.settings import Edges
 from humanbody_cli.discovery import sources
+from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.tree import is_picture
-from humanbody_cli.discovery.walk import single
 from humanbody_cli.imaging import compose, pictures, png, proof
 from humanbody_cli.imaging.compose import Mask
 from humanbody_cli.imaging.pictures import Picture

@@ -24,7 +24,8 @@ from humanbody_cli.core.errors import (
 from humanbody_cli.core.outcomes import Outcome, Tally, json_line
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import Stop, interruptible
-from humanbody_cli.discovery.walk import Walk, check_inputs, find, is_piped, walk_order
+from humanbody_cli.discovery.find import check_inputs, find, is_piped, walk_order
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
 from humanbody_cli.pipeline.fingerprint import (

@@ -16,8 +16,9 @@ from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import Stop
 from humanbody_cli.discovery import sources
+from humanbody_cli.discovery.find import find
 from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.discovery.walk import Walk, find
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.jobs.assembly import api_engine, local_engine

@@ -119,7 +119,10 @@ def test_a_part_of_very_many_digits(hbseg: Hbseg, photos: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("check", "--from-file", "gone"), "--from-file gone: file not found; check the path"),
+        (
+            ("check", "--from-file", "gone"),
+            "--from-file gone: there is no such file; check the path",
+        ),
         (("check", "photos", "-0"), "-0 is only for names from a list; give --from-file"),
         (
             ("segment", "photos", "-o", "out", "--credentials", "gone"),

@@ -17,7 +17,7 @@ from conftest import Hbseg, photo
 
 from humanbody_cli.core import console
 from humanbody_cli.core.outcomes import Outcome, Status
-from humanbody_cli.discovery.walk import single
+from humanbody_cli.discovery.single import single
 from humanbody_cli.storage.journal import Finished, Journal
 
 WRITERS = [

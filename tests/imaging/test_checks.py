@@ -29,8 +29,8 @@ from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import Credentials
 from humanbody_cli.discovery import sources
+from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.sources import Rules, examine
-from humanbody_cli.discovery.walk import single
 from humanbody_cli.imaging import pictures
 from humanbody_cli.imaging.pictures import Picture, check_file_size, read_header
 

@@ -35,7 +35,7 @@ def _inputs(
 
 def _check_list(path: str, inputs: tuple[str, ...]) -> None:
     if path != "-" and not os.path.exists(path):
-        raise UsageError(f"--from-file {path}: file not found; check the path")
+        raise UsageError(f"--from-file {path}: there is no such file; check the path")
     if "-" in inputs and is_stdin(path):
         raise UsageError("stdin cannot be both the list (--from-file -) and a photo (-)")
 
@@ -46,7 +46,7 @@ def _check_base(settings: InputSettings) -> None:
     if settings.from_file is None:
         raise UsageError("--base is only for names from a list; give --from-file LIST too")
     if not os.path.isdir(settings.base):
-        raise UsageError(f"--base {settings.base}: folder not found; check the path")
+        raise UsageError(f"--base {settings.base}: there is no such folder; check the path")
 
 
 def _check_name(settings: InputSettings) -> None:
