@@ -40,9 +40,9 @@ STDIN_BYTES = 256 * 1024 * 1024 + 1
 
 
 def find(settings: InputSettings, walk: Walk, *, stdin_bytes: int = STDIN_BYTES) -> Iterator[Photo]:
-    """Every photo that the user named, lazily, in a fixed order, each once.
+    """Every photo of the inputs, lazily, in a fixed order, each once.
 
-    A photo on stdin is read here, up to ``stdin_bytes``.
+    ``walk`` receives notes for the user. A photo on stdin is read here, up to ``stdin_bytes``.
 
     Raises:
         UsageError: an input named on the command line does not exist, a list cannot be read.
@@ -54,15 +54,15 @@ def find(settings: InputSettings, walk: Walk, *, stdin_bytes: int = STDIN_BYTES)
 
 
 def _in_shard(photo: Photo, shard: Shard) -> bool:
-    # By name, so that the parts are the same on every machine, wherever the photos lie there.
+    # By output name: the parts are the same on every machine, wherever the photos are stored.
     return zlib.crc32(to_bytes(photo.name)) % shard.count == shard.index - 1
 
 
 def check_inputs(settings: InputSettings) -> None:
-    """See to it that what was named on the command line is there, before anything is made.
+    """Check that every input on the command line exists, before anything is made.
 
     Raises:
-        UsageError: something is not, or the current folder is gone.
+        UsageError: one does not, or the current folder is gone.
     """
     for name in settings.inputs:
         if is_path(name) and not os.path.lexists(name):
@@ -72,15 +72,15 @@ def check_inputs(settings: InputSettings) -> None:
 
 
 def is_piped(settings: InputSettings) -> bool:
-    """Whether names come through a pipe: then each is done as it comes."""
+    """Whether names come through a pipe: then each is processed as it arrives."""
     return settings.from_file is not None and lists.is_pipe(settings.from_file)
 
 
 def walk_order(settings: InputSettings) -> Callable[[str], tuple[object, ...] | None]:
-    """Tells a key's place in the order in which the folders of the command line are walked.
+    """A function from a photo's key to its position in the walk of the command line's folders.
 
-    Two places compare as the walk comes to their photos: a folder's own by name, then those of its
-    folders by name. ``None`` where no folder's walk comes to the key.
+    Positions compare in the order in which the walk yields the photos: a folder's own by name, then
+    those of its subfolders by name. ``None`` if no folder's walk reaches the key.
     """
     named = arranged(settings.inputs, lambda note: None)
     roots = {one.key: index for index, one in enumerate(named.roots)}
@@ -138,7 +138,7 @@ class _Finder:
         return self._claimed(self.walk.folder(one.name, one.prefix, self.met))
 
     def _claimed(self, photos: Iterator[Photo], *, keep: bool = False) -> Iterator[Photo]:
-        """Photos of a walk. Only where a list may name anything are their names written down."""
+        """Photos of a walk, with their output names claimed if a list may claim the same ones."""
         if self.settings.from_file is None:
             return photos
         return (
@@ -147,15 +147,15 @@ class _Finder:
         )
 
     def _file(self, one: Input, taken: set[str]) -> Iterator[Photo]:
-        """What is no folder. It steps aside of the names that belong to a folder's photos."""
+        """A photo that was named by itself; names of a folder's photos take precedence over its."""
         if is_path(one.name) and self.walk.is_own(os.path.dirname(one.key)):
             self.walk.note_own(one.name)
             return
         for photo in self._photo(one.name):
-            if one.nested:  # and its folder's walk has left it out
+            if one.nested:  # its folder's walk has skipped it
                 taken = self._taken_beside(os.path.dirname(one.key))
             wanted = one.base if one.base and photo.kind is Kind.FILE else photo.name
-            folder, base = os.path.split(wanted)  # stdin's name may have a folder
+            folder, base = os.path.split(wanted)  # the name given for stdin may contain a folder
             base = base if folder else beside(taken, base, photo.key)
             yield self._called(photo, one.prefix + os.path.join(folder, base))
 
@@ -168,7 +168,7 @@ class _Finder:
         return photo._replace(name=self.claims.claim(name, photo.key))
 
     def _photo(self, name: str) -> Iterator[Photo]:
-        """One photo by its own name, unless it was met."""
+        """The photo with this name, unless it was met before."""
         if name != STDIN:
             photo = single(name)._replace(keeps_name=True)
         elif not self.took_stdin:
@@ -196,20 +196,20 @@ class _Finder:
                 else:
                     yield from self._path(entry.name, bases)
         if entry is None:
-            # A `find` without a match is a usual night for a job; a file is written on purpose.
+            # A `find` without a match is normal in a job; a list in a file is written on purpose.
             quiet = is_piped(self.settings)
-            self.walk.note(f"--from-file {path}: it names nothing", quiet=quiet)
+            self.walk.note(f"--from-file {path}: the list is empty", quiet=quiet)
 
     def _based(
         self, names: lists.NameList, spool: lists.Spool
     ) -> tuple[list[str], Iterator[lists.Entry]]:
-        """The folder, in its forms, below which a list's names keep their path; and the names."""
+        """The folder below which a list's names keep their path, by all its names; the names."""
         settings = self.settings
         if settings.base is not None:
             entries = (entry for entry in names.entries() if entry is not None)
-            # A shell's $PWD may lead through links where the system's current folder does not.
+            # A shell's $PWD may contain links that the system's current folder does not.
             return [absolute(settings.base), os.path.realpath(settings.base)], entries
-        # Parts on several machines need the same names there: these cannot depend on the time.
+        # Shards on several machines need the same names: these must not depend on timing.
         hurried = is_piped(settings) and settings.shard.count == 1
         common = Common()
         ahead = lists.Ahead(names, lists.Limits() if hurried else None, spool, common.add)
@@ -235,22 +235,22 @@ class _Finder:
             yield from self._claimed(self.walk.folder(name, prefix, self.met), keep=True)
 
     def _is_result(self, folder: str) -> bool:
-        """Whether what a list names in a folder was made by hbseg. What `find` lists is not named
-        on purpose, so recomposed cutouts are passed by here too."""
-        if self.results[0] != folder:  # once for the files of a folder, which a list has together
+        """Whether hbseg made the files of a folder that a list names. What `find` lists was not
+        chosen one by one, so recomposed cutouts are skipped here too."""
+        if self.results[0] != folder:  # once per folder: a list has its files together
             marked = os.path.lexists(os.path.join(folder, RECOMPOSED_MARK))
             self.results = (folder, marked or self.walk.is_own(folder or os.curdir))
         return self.results[1]
 
 
 def _taken_at_root(named: Named) -> set[str]:
-    """Names (folded) at the output's root that belong to the photos of a single folder."""
+    """Output names (folded) at the root that belong to the only folder's photos."""
     apart = any(not one.is_folder and not one.nested for one in named.inputs)
     return _taken_in(named.roots[0].name) if apart and len(named.roots) == 1 else set()
 
 
 def _taken_in(path: str) -> set[str]:
-    """Output names (folded) of what a folder's walk finds in it."""
+    """Output names (folded) of what a walk finds directly in a folder."""
     try:
         listing = Folder(path, path, "").listing()
     except OSError:

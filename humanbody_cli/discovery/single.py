@@ -17,14 +17,17 @@ _IS_STDIN_KEY = re.compile(_STDIN_KEY + "[0-9a-f]{64}").fullmatch
 
 
 def trouble(source: str, key: str, prefix: str, error: OSError) -> Photo:
-    """Something that cannot be read: it becomes a rejected record, not a silence."""
+    """A photo that stands for something unreadable: it is reported as rejected, not skipped."""
     reason = error.strerror or str(error)
     name = shortened(prefix.rstrip("/").rsplit("/", 1)[-1] + SUFFIX)
     return Photo(source, key, name, -1, NO_TIME, Kind.TROUBLE, f"cannot be read: {reason}")
 
 
 def from_stdin(name: str | None, most: int) -> Photo:
-    """The photo on standard input, read: only its bytes tell it from the next one."""
+    """The photo on standard input, read in: its key is the digest of its bytes.
+
+    Reads at most ``most`` bytes; ``name`` is its output name if the user gave one.
+    """
     import hashlib  # takes 3 ms to load
 
     try:
@@ -42,13 +45,13 @@ def from_stdin(name: str | None, most: int) -> Photo:
 def stdin_in_list(number: int) -> Photo:
     return Photo(
         *(STDIN, f"{_STDIN_KEY}line {number}", "stdin" + SUFFIX, -1, NO_TIME, Kind.TROUBLE),
-        f"line {number} of the list asks for a photo on stdin, which is the list itself; "
-        "name the photo's file, or write ./- for a file of that name",
+        f"line {number} of the list asks for a photo on stdin, but stdin is the list itself; "
+        "name the photo's file, or write ./- for a file called -",
     )
 
 
 def single(name: str) -> Photo:
-    """One photo by its own name: a file, an address, or ``-`` (or the key of what came by it)."""
+    """The photo with this name: a file, an address, or ``-`` (or the key of an earlier one)."""
     if name == STDIN or _IS_STDIN_KEY(name):
         return Photo(STDIN, name, "stdin" + SUFFIX, -1, NO_TIME, Kind.STDIN)
     if is_url(name):
@@ -57,7 +60,7 @@ def single(name: str) -> Photo:
     try:
         status = os.stat(name)
     except OSError as error:
-        # x.jpg/ is not the photo x.jpg, and not to be taken for it.
+        # x.jpg/ must not be mistaken for the photo x.jpg.
         key += os.sep if name.endswith(("/", "/.")) and key != os.sep else ""
         return trouble(name, key, os.path.basename(key.rstrip(os.sep)), error)
     return Photo(name, key, _plain(os.path.basename(key)), status.st_size, mtime_of(status))
@@ -67,9 +70,9 @@ def _at_address(url: str) -> Photo:
     try:
         path = urlsplit(url).path
     except ValueError as error:
-        reason = f"no address: {error}"
+        reason = f"not a valid address: {error}"
         return Photo(url, url, "photo" + SUFFIX, -1, NO_TIME, Kind.TROUBLE, reason)
-    # Through bytes: which characters a name may have depends on the file system's encoding.
+    # Through bytes: the file system's encoding decides which characters a name may have.
     text = to_text(unquote_to_bytes(to_bytes(path)))
     base = text.rstrip("/").rsplit("/", 1)[-1].replace("\0", "").lstrip(".") or "photo"
     return Photo(url, url, _plain(base), -1, NO_TIME, Kind.URL)

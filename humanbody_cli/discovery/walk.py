@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from humanbody_cli.core.console import counted
 from humanbody_cli.core.paths import absolute
 from humanbody_cli.core.photo import Photo
 from humanbody_cli.discovery.inputs import Met
@@ -20,9 +21,11 @@ _MOST_NOTES = 20
 
 @dataclass
 class Walk:
-    """What a walk passed over, for the summary. ``notes`` are sentences that the user should see
-    even with ``-q``: folders without photos, names that were left out. ``quiet_notes`` are those
-    that ``-q`` may keep back."""
+    """Walks folders, and keeps what the summary says about them.
+
+    ``skipped`` counts files that are not photos. ``notes`` are sentences that the user sees even
+    with ``-q``, such as folders without photos; ``-q`` suppresses ``quiet_notes``.
+    """
 
     skipped: int = 0
     notes: list[str] = field(default_factory=list)
@@ -30,39 +33,39 @@ class Walk:
     _own: OwnOutput | None = field(default=None, repr=False)
 
     def avoid(self, folder: str) -> None:
-        """Leave the run's own output folder out, wherever the walk meets it."""
+        """Skip the run's own output folder wherever the walk finds it."""
         with contextlib.suppress(OSError):
             self._own = OwnOutput.of(folder)
 
     def is_own(self, folder: str) -> bool:
-        """Whether what lies in a folder is the run's own results, or its state."""
+        """Whether a folder holds results of this run, or its state."""
         return self._own is not None and self._own.holds(folder)
 
     def note(self, text: str, *, quiet: bool = False) -> None:
-        """Keep a sentence for the user; of very many only the first."""
+        """Keep a sentence for the user, unless there are very many."""
         notes = self.quiet_notes if quiet else self.notes
         if len(notes) == _MOST_NOTES:
-            notes.append("more notes like these are left out")
+            notes.append("further notes like these are not shown")
         elif len(notes) < _MOST_NOTES:
             notes.append(text)
 
     def note_own(self, path: str) -> None:
-        """Say that results were named as photos of the run that makes them."""
-        self.note(f"{path}: results of this output folder are not photos; nothing is done with it")
+        """Note that the run's own results were given as photos."""
+        self.note(f"{path}: results in this output folder are not photos, so it is skipped")
 
     def folder(self, path: str, prefix: str, met: Met | None = None) -> Iterator[Photo]:
-        """Every picture below a folder, by name, depth first.
+        """Every picture below a folder: sorted by name, a folder's own before its subfolders'.
 
-        Hidden entries and output trees are left out, and so are recomposed cutouts where ``path``
-        holds none itself; links are followed, but not back into a folder that is being walked.
-        Photos and folders that were ``met`` before are passed by.
+        Hidden entries and output trees are skipped, and so are recomposed cutouts unless ``path``
+        itself contains some. Links are followed, but not into a folder that is being walked.
+        Photos and folders that were ``met`` before are skipped too.
         """
         found, skipped, takes_recomposed = 0, self.skipped, False
         waiting = [Folder(path, absolute(path), prefix)]
-        while waiting:  # a stack of our own: trees may be deeper than Python's
+        while waiting:  # no recursion: trees may be deeper than Python's stack
             folder = waiting.pop()
             if met is not None and met.has_walked(folder.absolute):
-                found += 1  # what is in it was found before
+                found += 1  # its contents were found before
                 continue
             try:
                 listing = folder.listing()
@@ -77,7 +80,7 @@ class Walk:
             if listing.identity in folder.above:
                 continue
             if self._leaves_out(listing, folder, met):
-                found += not folder.above  # it was named, and a note says what it is
+                found += not folder.above  # the user named it, and a note says what it is
                 continue
             self.skipped += listing.others
             found += len(listing.pictures) + len(listing.broken)
@@ -87,8 +90,10 @@ class Walk:
             self.note_empty(path, self.skipped - skipped)
 
     def _leaves_out(self, listing: Listing, folder: Folder, met: Met | None) -> bool:
-        """Whether a folder is the run's own output. Of others the results are taken away: they are
-        no photos, unless they were named."""
+        """Whether a folder is the run's own output.
+
+        The result folders of other runs are removed from ``listing`` unless the user named one.
+        """
         own = self._own
         is_out = own is not None and listing.identity == own.identity
         if is_out and folder.above:
@@ -104,17 +109,17 @@ class Walk:
         return False
 
     def _pass_recomposed(self, listing: Listing) -> None:
-        """Take the recomposed cutouts away: they are no photos, unless their folder was named."""
+        """Remove recomposed cutouts: they are not photos unless the user named their folder."""
         self.skipped += len(listing.pictures)
         listing.pictures, listing.passed_by = [], True
 
     def note_empty(self, path: str, others: int = 0) -> None:
-        """Say that a folder that was named holds no photo: its disk may not be there."""
-        why = f"only {others:,} other files" if others else "is it mounted?"
+        """Note that a folder that the user named has no photos: it may not be mounted."""
+        why = f"only {counted(others, 'other file')}" if others else "is it mounted?"
         self.note(f"{path}: no photos found ({why})")
 
     def is_empty(self, path: str) -> bool:
-        """Whether nothing below a folder would be found."""
+        """Whether a walk of a folder would find nothing."""
         other = Walk(_own=self._own)
         return next(other.folder(path, ""), None) is None
 

@@ -1,4 +1,4 @@
-"""One photo has one key and one output name in a run, whatever the ways that lead to it."""
+"""One photo has one key and one output name in a run, however many inputs lead to it."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_lists_are_read_as_they_are_written(tmp_path, data, nul, expected):
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=600))
 def test_long_lists_come_whole(tmp_path_factory, names):
     """A NUL-separated list of any names, however long, gives those names back; but a list may begin
-    with a byte order mark, which is no part of its first name."""
+    with a byte order mark, which is not part of its first name."""
     names = [b"first", *(name.replace(b"\0", b"0") for name in names)] * 3
     path = tmp_path_factory.getbasetemp() / "long-list"
     path.write_bytes(b"\0".join(names))
@@ -105,7 +105,7 @@ def test_a_byte_order_mark_is_not_part_of_the_first_name(nul: bool) -> None:
 @pytest.mark.parametrize(
     ("block", "nul", "said"),
     [
-        (b"x" * 65536, False, r"line 3 has more than 65,536 bytes; check that .* one a line"),
+        (b"x" * 65536, False, r"line 3 has more than 65,536 bytes; check that .* one per line"),
         (b"x" * 65536, True, r"name 3 has more than 65,536 bytes; check that .* NUL-separated"),
         (b"\0" * 65536, False, "give -0 too"),
     ],

@@ -193,7 +193,7 @@ def test_stdin_has_other_names(path: str) -> None:
 
 
 def test_a_dash_in_a_list_from_a_file_is_stdin_s_photo(tmp_path: Path) -> None:
-    """Once, however often it stands there."""
+    """Once, however often it is in the list."""
     path = tmp_path / "list"
     path.write_text("-\n-\n")
     ended = subprocess.run(
@@ -262,18 +262,18 @@ def test_wrong_names_and_bases(
     assert not (tmp_path / "out").exists()
 
 
-# -- what is no list of names ----------------------------------------------------------------------
+# -- what is not a list of names ----------------------------------------------------------------------
 
 
 def test_an_empty_piped_list_is_silent_with_q(hbseg: Hbseg, photos: Path, tmp_path: Path) -> None:
     """A nightly ``find`` without a match says nothing under -q; a folder without photos does."""
     arguments = ("--from-file", "-", "-0", "--base", "photos")
     loud = hbseg("segment", *arguments, "-o", "out")
-    assert (loud.code, "it names nothing" in loud.err) == (0, True)
+    assert (loud.code, "the list is empty" in loud.err) == (0, True)
     for command in (("segment", "-o", "out"), ("check",)):
         ended = hbseg(command[0], *arguments, *command[1:], "-q")
         assert (ended.code, ended.out, ended.err) == (0, "", "")
     (tmp_path / "empty").mkdir()
     (tmp_path / "list").touch()
     assert "is it mounted?" in hbseg("segment", "empty", "-o", "out", "-q").err
-    assert "names nothing" in hbseg("segment", "--from-file", "list", "-o", "out", "-q").err
+    assert "list is empty" in hbseg("segment", "--from-file", "list", "-o", "out", "-q").err

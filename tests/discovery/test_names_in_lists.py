@@ -98,12 +98,12 @@ def test_files_of_several_folders_that_share_a_name(here: Path) -> None:
     """Named one by one they all land in one folder: each has a name of its own there."""
     fill(here, "a/x.jpg", "b/x.jpg", "c/X.jpg", "photos/x.jpg", "photos/sub/y.jpg")
     names = names_in("a/x.jpg", "b/x.jpg", "c/X.jpg", "photos")
-    assert {"x.png", "sub/y.png"} <= set(names)  # these are the folder's, whatever stands first
+    assert {"x.png", "sub/y.png"} <= set(names)  # these are the folder's, in either order
     assert len({folded(name) for name in names}) == 5
 
 
 def test_results_are_not_done_again_by_a_list(here: Path) -> None:
-    """``find .`` with the output inside: what the run itself made is no photo."""
+    """``find .`` with the output inside: what the run itself made is not a photo."""
     fill(here, "a.jpg", "out/cutouts/a.png", "out/masks/a.png", "out/.hbseg/journal.sqlite")
     walk = Walk()
     walk.avoid("out")
@@ -118,4 +118,4 @@ def test_an_empty_list_is_told(here: Path) -> None:
     """A ``find`` that found nothing feeds a list without names."""
     walk = Walk()
     assert found(from_file=written(here / "list"), walk=walk) == []
-    assert walk.notes == [f"--from-file {here}/list: it names nothing"]
+    assert walk.notes == [f"--from-file {here}/list: the list is empty"]

@@ -118,7 +118,7 @@ def test_every_picture_suffix_is_found_in_any_case(tmp_path):
 
 
 def test_a_file_that_is_named_needs_no_suffix(tmp_path):
-    """A file on the command line is a photo whatever it is called."""
+    """A file on the command line is a photo, whatever its name."""
     fill(tmp_path, "scan", "b.dat")
     assert names_in(tmp_path / "scan", tmp_path / "b.dat") == ["scan.png", "b.png"]
 
@@ -160,7 +160,7 @@ def test_dangling_and_circular_links_become_records(tmp_path):
 
 
 def test_a_dangling_link_that_is_named_becomes_a_record(tmp_path):
-    """On the command line too: it is there, so it is no wrong path, but it cannot be read."""
+    """On the command line too: the link exists, so the path is not wrong, but it cannot be read."""
     (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
     (photo,) = found(tmp_path / "gone.jpg")
     assert photo.kind is Kind.TROUBLE

@@ -174,7 +174,7 @@ local = group(
     option(
         "--preset",
         metavar="NAME",
-        help="Preprocessing for --model: u2net, isnet, modnet, birefnet...",
+        help="Preprocessing for --model: u2net, u2netp, isnet, modnet, birefnet or selfie.",
     ),
     option("--mean", metavar="R,G,B", help="Mean to subtract, instead of the preset's."),
     option("--std", metavar="R,G,B", help="Deviation to divide by, instead of the preset's."),
