@@ -35,7 +35,7 @@ def to_stdout(settings: RunSettings) -> int:
     """
     photos = list(islice(find(settings.inputs, Walk()), 2))
     if len(photos) != 1:
-        raise UsageError("-o - takes exactly one photo; give -o FOLDER for several")
+        raise UsageError("-o - takes exactly one photo; use -o FOLDER for several")
     _check_stdout(photos[0])
     configure_pillow()
     progress = Progress(verbosity=settings.verbosity, terminal=False)
@@ -60,7 +60,7 @@ def _check_stdout(photo: Photo) -> None:
         out = os.fstat(1)
         source = os.fstat(0) if photo.kind is Kind.STDIN else os.stat(photo.source)
         if stat.S_ISREG(out.st_mode) and os.path.samestat(out, source):
-            raise UsageError(f"{photo.source} is stdout too; redirect stdout to another file")
+            raise UsageError(f"{photo.source} is also stdout; redirect stdout to another file")
 
 
 async def _made(settings: RunSettings, photo: Photo, stop: Stop) -> bytes:
