@@ -262,7 +262,7 @@ def test_wrong_names_and_bases(
     assert not (tmp_path / "out").exists()
 
 
-# -- what is not a list of names ----------------------------------------------------------------------
+# -- what is not a list of names ------------------------------------------------------------------
 
 
 def test_an_empty_piped_list_is_silent_with_q(hbseg: Hbseg, photos: Path, tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_folders_that_differ_in_case_do_not_mix(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["segment", "plan", "check"])
 @pytest.mark.parametrize("name", [".", "..", "x/../y", "list"])
 def test_a_deleted_working_folder_is_told(hbseg: Hbseg, command: str, name: str) -> None:
-    """Relative names have no meaning there: one sentence and exit 2 for each option."""
+    """Relative names have no meaning there: one sentence and exit 2 for every input."""
     gone = hbseg.cwd / "gone"
     gone.mkdir()
     listed = ["--from-file", "-"] if name == "list" else [name]
