@@ -43,6 +43,7 @@ def from_stdin(name: str | None, most: int) -> Photo:
 
 
 def stdin_in_list(number: int) -> Photo:
+    """Reported as rejected: a list that is read from stdin cannot ask for a photo on stdin."""
     return Photo(
         *(STDIN, f"{_STDIN_KEY}line {number}", "stdin" + SUFFIX, -1, NO_TIME, Kind.TROUBLE),
         f"line {number} of the list asks for a photo on stdin, but stdin is the list itself; "

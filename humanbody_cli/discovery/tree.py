@@ -27,7 +27,7 @@ class Listing:
     """A folder's entries as sorted names (``DirEntry`` objects take 100 MB per 100,000 files).
 
     ``broken`` are entries that may be folders and cannot be read, each with the reason.
-    ``passed_by``: pictures were removed because they are results.
+    ``results_removed``: pictures were left out because they are results.
     """
 
     identity: tuple[int, int]
@@ -37,7 +37,7 @@ class Listing:
     others: int = 0
     is_output: bool = False
     is_recomposed: bool = False
-    passed_by: bool = False
+    results_removed: bool = False
 
     def sort_out(self, entries: Iterable[os.DirEntry[str]]) -> None:
         """Sort entries into pictures, folders and others."""

@@ -76,7 +76,7 @@ class Walk:
             if not folder.above:
                 takes_recomposed = listing.is_recomposed
             if listing.is_recomposed and not takes_recomposed:
-                self._pass_recomposed(listing)
+                self._skip_recomposed(listing)
             if listing.identity in folder.above:
                 continue
             if self._leaves_out(listing, folder, met):
@@ -104,14 +104,14 @@ class Walk:
             return True
         if is_out or (listing.is_output and folder.above):
             listing.folders = [name for name in listing.folders if name not in RESULTS]
-        elif met is not None and not listing.passed_by:
+        elif met is not None and not listing.results_removed:
             met.walks(folder.absolute)
         return False
 
-    def _pass_recomposed(self, listing: Listing) -> None:
+    def _skip_recomposed(self, listing: Listing) -> None:
         """Remove recomposed cutouts: they are not photos unless the user named their folder."""
         self.skipped += len(listing.pictures)
-        listing.pictures, listing.passed_by = [], True
+        listing.pictures, listing.results_removed = [], True
 
     def note_empty(self, path: str, others: int = 0) -> None:
         """Note that a folder that the user named has no photos: it may not be mounted."""
