@@ -23,7 +23,7 @@ _REASONS = {
     errno.EACCES: "you may not read it; change its permissions",
     errno.EPERM: "you may not read it; change its permissions",
     errno.ENOENT: "it is not there (a dangling link, or it has been removed)",
-    errno.ELOOP: "its link leads back to itself",
+    errno.ELOOP: "it is a link that leads back to itself",
     errno.EIO: "the disk reports an input/output error",
 }
 
