@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from humanbody_cli.cli.options.declare import FiniteRange, option, whole_number
+from humanbody_cli.cli.options.declare import FiniteRange, one_of, option, whole_number
 from humanbody_cli.cli.options.output import as_json, verbosity
 from humanbody_cli.core.settings import Edges
 
@@ -35,11 +35,9 @@ class Box(click.ParamType):
 
 @click.command("recompose")
 @click.argument("out", metavar="OUT")
-@option(
+@one_of(
     "--edges",
-    type=click.Choice([edges.value for edges in Edges]),
-    default=Edges.SOFT.value,
-    show_default=True,
+    Edges.SOFT,
     help="soft: the confidence as alpha; hard: cut at 0.5.",
 )
 @option("--crop", is_flag=True, help="Crop to the person.")

@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 import click
@@ -20,6 +21,14 @@ def option(*names: str, prefix: str = "HBSEG_", **attributes: Any) -> Decorator:
     long = next(name for name in names if name.startswith("--")).split("/")[0]
     variable = prefix + long.removeprefix("--").upper().replace("-", "_")
     return click.option(*names, envvar=variable, **attributes)
+
+
+def one_of(name: str, default: Enum, help: str) -> Decorator:  # noqa: A002 - click's own name
+    """An option that takes one of an enum's values, as text."""
+    values = [member.value for member in type(default)]
+    return option(
+        name, type=click.Choice(values), default=default.value, show_default=True, help=help
+    )
 
 
 def group(name: str, build: Callable[..., Any], *options: Decorator) -> Decorator:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import click
 
 from humanbody_cli.cli.options.credentials import key_pair
-from humanbody_cli.cli.options.declare import FiniteRange, Qps, group, option
+from humanbody_cli.cli.options.declare import FiniteRange, Qps, group, one_of, option
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS, SEGMENT_PATH
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
@@ -105,12 +105,10 @@ def engine_choice(engine: str, local: LocalSettings) -> EngineChoice:
     return choice
 
 
-engine = option(
+engine = one_of(
     "--engine",
-    type=click.Choice([choice.value for choice in EngineChoice]),
-    default=EngineChoice.AUTO.value,
-    show_default=True,
-    help="auto: the API if a key is set and --model is not, otherwise the embedded engine.",
+    EngineChoice.AUTO,
+    help="auto: the API if a key is set and --model is not, otherwise a model on this machine.",
 )
 
 api = group(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
-from humanbody_cli.cli.options.declare import FiniteRange, group, option
+from humanbody_cli.cli.options.declare import FiniteRange, group, one_of, option
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import Edges, Metadata, OutputSettings, Wanted
 
@@ -30,11 +28,9 @@ wanted = group(
     _wanted,
     option("--no-mask", is_flag=True, help="Write no masks (the API then answers faster)."),
     option("--no-cutout", is_flag=True, help="Write no cutouts."),
-    option(
+    one_of(
         "--edges",
-        type=click.Choice([edges.value for edges in Edges]),
-        default=Edges.HARD.value,
-        show_default=True,
+        Edges.HARD,
         help="hard: the API's own cutout, cut at 0.5; soft: the confidence as alpha.",
     ),
     option(
@@ -42,11 +38,9 @@ wanted = group(
         is_flag=True,
         help="Shrink or convert photos outside the API's limits instead of rejecting them.",
     ),
-    option(
+    one_of(
         "--metadata",
-        type=click.Choice([metadata.value for metadata in Metadata]),
-        default=Metadata.STRIP.value,
-        show_default=True,
+        Metadata.STRIP,
         help="Keep or strip Exif in the cutouts; it may reveal where a photo was taken.",
     ),
 )
