@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from humanbody_cli.core.errors import HbsegError, PhotoError
 from humanbody_cli.core.outcomes import Outcome, Status, Tally, json_line
 from humanbody_cli.core.photo import Photo
 from humanbody_cli.core.settings import InputSettings
-from humanbody_cli.core.stop import Stop
+from humanbody_cli.core.stop import Stop, in_thread
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.discovery.walk import Walk, check_inputs, find, is_piped
@@ -85,10 +84,8 @@ def each(
     pool = ThreadPoolExecutor(cores, thread_name_prefix="check")
 
     async def work() -> None:
-        loop = asyncio.get_running_loop()
-
         async def process(item: T) -> Outcome:
-            return await loop.run_in_executor(pool, examine, item)
+            return await in_thread(pool, examine, item)
 
         sound = _until_broken(items, broken)
         await scheduler.run(sound, process, lambda: 2 * cores, stop, deliver, ahead=ahead)

@@ -28,7 +28,7 @@ from humanbody_cli.discovery.walk import single
 from humanbody_cli.imaging import compose, pictures, png, proof
 from humanbody_cli.imaging.compose import Mask
 from humanbody_cli.imaging.pictures import Picture
-from humanbody_cli.pipeline import results
+from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.storage import ownership
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.layout import CUTOUTS, MASKS, RECOMPOSED_MARK
@@ -361,7 +361,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 def _recomposed(recipe: Recipe, target: _Target, outcome: Outcome) -> Outcome:
     try:
         picture = _source(outcome)
-        with results.composing():
+        with photo_steps.composing():
             data = _composed(recipe, picture, _mask(outcome, picture))
         path = target.publish(outcome, data)
     except PhotoError as error:

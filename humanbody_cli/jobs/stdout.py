@@ -8,7 +8,6 @@ import os
 import stat
 from itertools import islice
 
-from humanbody_cli.api.requests import request_size
 from humanbody_cli.core import console
 from humanbody_cli.core.console import Progress
 from humanbody_cli.core.errors import PhotoError, Stopped, UsageError
@@ -16,13 +15,12 @@ from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import Stop
 from humanbody_cli.discovery import sources
-from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.discovery.walk import Walk, find
-from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import configure_pillow
-from humanbody_cli.jobs.assembly import api_engine, local_engine
-from humanbody_cli.pipeline import results
+from humanbody_cli.jobs.assembly import engine_for, steps_for
+from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.pipeline.engine import check_installed, engine_line
+from humanbody_cli.pipeline.photo_steps import at_once
 
 
 def to_stdout(settings: RunSettings) -> int:
@@ -63,22 +61,13 @@ def _check_stdout(photo: Photo) -> None:
 
 
 async def _made(settings: RunSettings, photo: Photo, stop: Stop) -> bytes:
-    local = not settings.uses_api
-    engine = (
-        local_engine(settings.local, settings.engine_name)
-        if local
-        else api_engine(settings.api, stop, 1)[0]
-    )
-    overhead = request_size(0, settings.api.credentials)
-    rules = Rules(settings.wanted.fit, keep_pixels=local, overhead=overhead)
+    engine, gate = engine_for(settings, stop, 1)
+    steps = steps_for(settings, settings.engine_name, keep_pixels=gate is None)
     try:
-        picture = sources.examine(photo, rules)
-        upload = uploads.prepare(picture, fit=settings.wanted.fit)
-        ask = results.ask_for(settings.wanted, picture, upload)
-        found = await engine.segment(upload, ask)
-        made = results.make(settings.wanted, picture, upload, found, engine.name)
+        data, size = sources.read(photo, steps.rules.most_bytes)
+        made = await photo_steps.process(steps, data, size, engine, at_once)
     finally:
         await engine.aclose()
-    data = made.cutout if settings.wanted.cutout else made.mask
-    assert data is not None
-    return data
+    result = made.cutout if settings.wanted.cutout else made.mask
+    assert result is not None
+    return result
