@@ -18,7 +18,7 @@ from typing import Any
 from humanbody_cli.api import responses
 from humanbody_cli.api.adaptive_rate import EDGE
 from humanbody_cli.core import console
-from humanbody_cli.core.console import Progress, duration
+from humanbody_cli.core.console import Reporter, duration
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.outcomes import PHOTOS_LEFT_OUT, Outcome, Status, json_line
 from humanbody_cli.core.settings import Edges, RunSettings
@@ -127,16 +127,15 @@ class _Planner:
         self._kept = KeptAnswers(root if keeps else None)
         self._seen: set[bytes] = set()
         self._guard = threading.Lock()
-        self._progress = Progress(verbosity=settings.verbosity, terminal=False)
+        self._reporter = Reporter(verbosity=settings.verbosity, terminal=False)
         self._plan = Plan(name_of(fingerprint.engine), paid=settings.uses_api)
 
     def planned(self) -> Plan:
         """The plan, once every photo was looked at."""
         walk = Walk()
         walk.avoid(self._root)
-        each(self._due(walk), self._examined, self._count)
-        for note in (*walk.notes, *walk.quiet_notes):
-            self._progress.say(note)
+        each(self._due(walk), self._examined, self._count, self._reporter.stop)
+        self._reporter.notes(walk.notes, walk.quiet_notes)
         self._plan.skipped = walk.skipped
         self._plan.seconds = _seconds(self._plan, self._settings)
         return self._plan
@@ -209,7 +208,7 @@ class _Planner:
     def _count(self, outcome: Outcome) -> None:
         if outcome.status is not Status.PENDING:
             self._plan.rejected[str(outcome.code)] += 1
-            self._progress.say(f"{outcome.source}: {outcome.code}: {outcome.message}", level=1)
+            self._reporter.say(f"{outcome.source}: {outcome.code}: {outcome.message}", level=1)
             return
         needs_call = bool(outcome.attempts)
         self._plan.calls += needs_call

@@ -16,10 +16,9 @@ from typing import Any, TypeVar
 
 from PIL import Image, ImageColor, ImageOps
 
-from humanbody_cli.core import console
-from humanbody_cli.core.console import Progress
+from humanbody_cli.core.console import Reporter
 from humanbody_cli.core.errors import OutputError, PhotoError, UsageError, output_error
-from humanbody_cli.core.outcomes import Outcome, Status, Tally, json_line
+from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.photo import Kind
 from humanbody_cli.core.settings import Edges
 from humanbody_cli.discovery import sources
@@ -164,30 +163,28 @@ def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbo
     """
     pictures.configure_pillow()
     target = _Target(journal, into or os.path.join(journal.root, RECOMPOSED), recipe.format)
-    progress = Progress(verbosity=verbosity)
-    tally = Tally()
+    reporter = Reporter(verbosity=verbosity, json=json)
     workers = os.cpu_count() or 1
     try:
         with ThreadPoolExecutor(workers, thread_name_prefix="compose") as pool:
             target.prepare(pool, 2 * workers)
             work = partial(_recomposed, recipe, target)
             for outcome in _in_order(pool, work, target.photos(), 2 * workers):
-                tally.add(outcome)
-                progress.add(outcome, tally)
-                if json:
-                    console.write_line(json_line(outcome.record()))
+                reporter.add(outcome)
+                if reporter.stop.reason is not None:
+                    raise reporter.stop.reason
     finally:
-        progress.close()
-        if tally.total:
-            progress.say(f"{tally.counts()}, in {target.folder}")
+        reporter.close()
+        if reporter.tally.total:
+            reporter.say(f"{reporter.tally.counts()}, in {target.folder}")
         for folder in target.mixed:
-            progress.say(
+            reporter.say(
                 f"{folder}: holds other pictures too, so hbseg segment, run over it, takes these "
                 "cutouts for photos"
             )
-    if not tally.total:
-        progress.say(f"nothing to do: no photo in {journal.root} is done")
-    return tally.exit_code()
+    if not reporter.tally.total:
+        reporter.say(f"nothing to do: no photo in {journal.root} is done")
+    return reporter.exit_code()
 
 
 def _in_order(

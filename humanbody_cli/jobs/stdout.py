@@ -9,7 +9,7 @@ import stat
 from itertools import islice
 
 from humanbody_cli.core import console
-from humanbody_cli.core.console import Progress
+from humanbody_cli.core.console import Reporter
 from humanbody_cli.core.errors import PhotoError, Stopped, UsageError
 from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import RunSettings
@@ -35,18 +35,17 @@ def to_stdout(settings: RunSettings) -> int:
         raise UsageError("-o - takes exactly one photo; give -o FOLDER for several")
     _check_stdout(photos[0])
     configure_pillow()
-    progress = Progress(verbosity=settings.verbosity, terminal=False)
+    reporter = Reporter(verbosity=settings.verbosity, terminal=False)
     check_installed(settings)
-    progress.say(engine_line(settings))
-    stop = Stop()
+    reporter.say(engine_line(settings))
     try:
-        data = asyncio.run(_made(settings, photos[0], stop))
+        data = asyncio.run(_made(settings, photos[0], reporter.stop))
     except PhotoError as error:
         line = f"hbseg: {photos[0].source}: {error.code}: {error.message}"
-        progress.say(line, level=-1)
+        reporter.say(line, level=-1)
         return error.exit_code
     except Stopped as error:
-        raise (stop.reason or error) from None
+        raise (reporter.stop.reason or error) from None
     console.write_data(data)
     return 0
 
