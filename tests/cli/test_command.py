@@ -83,7 +83,7 @@ def test_bad_photos_are_left_out_and_the_exit_code_says_so(
     }
     assert sum(record["status"] == "done" for record in ended.records) == 4
     assert len(api.stats.calls) == 4
-    assert "1 other file passed over" in ended.err
+    assert "1 other file skipped" in ended.err
     assert "Traceback" not in ended.err
 
 
@@ -268,7 +268,7 @@ def test_check_makes_no_call_and_no_output(paid: Hbseg, photos: Path, tmp_path: 
     assert {Path(r["source"]).name for r in ended.records if r["status"] == "rejected"} == {
         "bad.jpg"
     }
-    assert "4 sound, 1 rejected" in ended.err
+    assert "4 accepted, 1 rejected" in ended.err
     assert not (tmp_path / "out").exists()
 
 
@@ -295,7 +295,7 @@ def test_a_list_that_breaks_off_is_told_after_what_it_named(hbseg: Hbseg, photos
         command.stdin.write(b"photos/b.jpg\nphotos/c.png\0photos/a.jpg\n")
         _, err = command.communicate(timeout=30)
     assert command.returncode == 2
-    assert re.fullmatch(r"[12] sound, 0 rejected\nhbseg: --from-file: .* -0 too\n", err.decode())
+    assert re.fullmatch(r"[12] accepted, 0 rejected\nhbseg: --from-file: .* -0 too\n", err.decode())
 
 
 def test_one_photo_through_a_pipe_does_not_wait_for_a_third(hbseg: Hbseg, photos: Path) -> None:
