@@ -86,7 +86,7 @@ async def fetch(make_client: MakeClient, url: str, limits: FetchLimits) -> Fetch
     try:
         return await within(limits.seconds, _fetch(make_client, url, limits))
     except asyncio.TimeoutError:
-        raise FetchTimedOut(f"not here within {limits.seconds:g} s") from None
+        raise FetchTimedOut(f"not downloaded within {limits.seconds:g} s") from None
     except httpx.TimeoutException as error:
         raise FetchTimedOut(explain(error)) from error
     except httpx.TransportError as error:
@@ -127,7 +127,7 @@ async def _fetch(make_client: MakeClient, url: str, limits: FetchLimits) -> Fetc
                 if request is None:
                     return await _read(answer, limits)
                 await _beginning(answer.aiter_raw(), _REDIRECT_BODY)
-    raise FetchFailed(f"it leads on more than {limits.max_redirects} times")
+    raise FetchFailed(f"it redirects more than {limits.max_redirects} times")
 
 
 async def _read(answer: httpx.Response, limits: FetchLimits) -> Fetched:

@@ -11,8 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import anyio
 import httpx
@@ -24,6 +23,7 @@ from humanbody_cli.api import responses
 from humanbody_cli.api.requests import Arguments, Form, Refused, parse_form, read_arguments
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.api_spec import MAX_BYTES, SEGMENT_PATH
+from humanbody_cli.core.stop import in_thread
 from humanbody_cli.discovery.fetch import (
     FetchFailed,
     FetchLimits,
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 log = logging.getLogger("humanbody_cli.server")
-
-T = TypeVar("T")
 
 _MOST_REDIRECTS = 3
 
@@ -132,9 +130,7 @@ class SegmentApi:
         state = {"status": "ok", "version": __version__}
         if inference.stuck:
             state["status"] = "down" if inference.is_down else "degraded"
-            state["reason"] = (
-                f"{inference.stuck} photos are at work beyond their time and do not end"
-            )
+            state["reason"] = f"{inference.stuck} photos past their time limit that do not end"
         return JSONResponse(state, 503 if inference.is_down else 200)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -184,7 +180,7 @@ class SegmentApi:
             raise Refused(fault, config.PARAMETERS.get(fault, ""))
         if fault in (config.RESET, config.HTML502, config.HANG):
             return await self._break(exchange, fault)
-        arguments = await self._in_thread(partial(read_arguments, form))
+        arguments = await in_thread(self.pool, read_arguments, form)
         reply = await self._work(exchange, arguments, fault == config.WRONG_SIZE)
         if fault == config.GARBAGE:
             return _GARBAGE
@@ -193,7 +189,7 @@ class SegmentApi:
     async def _form(self, exchange: Exchange, memory: RequestMemory) -> Form:
         body = await exchange.body(memory)
         kind = exchange.header(b"content-type").decode("latin-1")
-        form = await self._in_thread(partial(parse_form, kind, body))
+        form = await in_thread(self.pool, parse_form, kind, body)
         exchange.api_key = form.get("api_key") or b""
         return form
 
@@ -240,15 +236,12 @@ class SegmentApi:
             if arguments.parameter == "image_url":
                 data = await self.services.downloads.fetch(arguments.url())
             else:
-                data = await self._in_thread(arguments.image)
+                data = await in_thread(self.pool, arguments.image)
             request = InferenceRequest(
                 data, arguments.parameter, Ask(arguments.mask, arguments.cutout), shrunk
             )
             result = await self.services.inference.segment(request)
-        return await self._in_thread(partial(_success, exchange, result))
-
-    async def _in_thread(self, task: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self.pool, task)
+        return await in_thread(self.pool, _success, exchange, result)
 
 
 class Downloads:

@@ -80,7 +80,7 @@ def read_keys(path: Path, qps: float | None) -> tuple[Key, ...]:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise UsageError(
             f"cannot read the keys file {path}: {reason}; check --keys, and that it is a text file "
-            "with 'api_key api_secret' per line, which this user may read"
+            "with one 'api_key api_secret' per line, readable by this user"
         ) from None
     keys: dict[str, Key] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -94,7 +94,7 @@ def read_keys(path: Path, qps: float | None) -> tuple[Key, ...]:
         keys[key.api_key] = key
     if not keys:
         raise UsageError(
-            f"the keys file {path} has no key: write 'api_key api_secret', one pair per line"
+            f"the keys file {path} has no key: write one 'api_key api_secret' per line"
         )
     return tuple(keys.values())
 

@@ -21,9 +21,9 @@ FAULTS: dict[str, str] = {
     RESET: "the connection is reset without an answer",
     HTML502: "a proxy's 502 page in HTML",
     HANG: "no answer at all",
-    HALF: "a sound answer cut short",
+    HALF: "a valid answer cut short",
     GARBAGE: "a 200 that is not JSON",
-    WRONG_SIZE: "images of another size than the photo's",
+    WRONG_SIZE: "images whose size is not the photo's",
 }
 """Faults outside the document's tables: name -> what the client sees."""
 
@@ -180,7 +180,7 @@ def _known(name: str) -> str:
     hint = (
         f"did you mean {names[near[0]]}?"
         if near
-        else f"known are {', '.join(dict.fromkeys(names.values()))}"
+        else f"known faults: {', '.join(dict.fromkeys(names.values()))}"
     )
     raise UsageError(f"--inject does not know {name!r}: {hint}")
 

@@ -20,12 +20,14 @@ from PIL import Image
 from humanbody_cli.api.requests import Refused
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import HbsegError, PhotoError
+from humanbody_cli.core.stop import in_thread
 from humanbody_cli.imaging import png
 from humanbody_cli.imaging.compose import hard_cutout
 from humanbody_cli.imaging.decoding import Deadline
 from humanbody_cli.imaging.pictures import Picture, check_limits, check_sound, read_header
 from humanbody_cli.imaging.uploads import Upload
 from humanbody_cli.pipeline.engine import Ask, Engine, Segmentation
+from humanbody_cli.pipeline.photo_steps import process
 from humanbody_cli.server.config import ServerTimeouts
 from humanbody_cli.server.exchange import NoReply
 from humanbody_cli.server.metrics import Metrics
@@ -129,19 +131,20 @@ class InferencePool:
         self, request: InferenceRequest, answer: asyncio.Future[InferenceResult]
     ) -> InferenceResult:
         try:
-            upload = await self._in_thread(answer, partial(self._open, request.data))
-            found = await self._engine.segment(upload, request.ask)
-            return await self._in_thread(answer, lambda: _results(request, upload, found))
+            return await process(
+                ServerSteps(request, self._timeouts.decode),
+                request.data,
+                len(request.data),
+                self._engine,
+                partial(self._in_thread, answer),
+            )
         except PhotoError as error:
             raise Refused(error.code, request.parameter) from None
-
-    def _open(self, data: bytes) -> Upload:
-        return open_upload(data, self._timeouts.decode)
 
     async def _in_thread(self, answer: asyncio.Future[InferenceResult], task: Callable[[], T]) -> T:
         if answer.done():
             raise NoReply
-        done = await asyncio.get_running_loop().run_in_executor(self._pool, task)
+        done = await in_thread(self._pool, task)
         if answer.done():
             raise NoReply
         return done
@@ -151,7 +154,9 @@ class InferencePool:
         self._overdue.add(answer)
         self._metrics.stuck.set(self.stuck)
         log.warning(
-            "a photo at work for %g s does not end: %d stuck", self._timeouts.photo, self.stuck
+            "a photo has been processed for %g s and does not end: %d stuck",
+            self._timeouts.photo,
+            self.stuck,
         )
         if self.stuck <= self._threads:
             self._turns.release()
@@ -188,30 +193,48 @@ def _hand_over(
     error = work.exception()
     if answer.done():
         if error is not None and not isinstance(error, HbsegError):
-            log.error("a photo that nobody waits for failed", exc_info=error)
+            log.error("a photo whose client has gone failed", exc_info=error)
     elif error is not None:
         answer.set_exception(error)
     else:
         answer.set_result(work.result())
 
 
-def open_upload(data: bytes, seconds: float) -> Upload:
-    """A photo checked by the API's limits and decoded, upright, within ``seconds`` of this thread's
-    time on a processor: on a machine that is busy a sound photo must not be refused for good.
+@dataclass(frozen=True)
+class ServerSteps:
+    """The steps of one photo on the server. Decoding may take ``seconds`` of its thread's time on a
+    processor: on a machine that is busy a sound photo must not be refused for good."""
 
-    Raises:
-        PhotoError: with the API's own error name.
-    """
-    # Only the two decoders that are needed ever see what strangers send.
-    if not data.startswith((_JPEG, png.SIGNATURE)):
-        raise PhotoError(api_spec.UNSUPPORTED_FORMAT, "neither JPG nor PNG", rejected=True)
-    if data.startswith(png.SIGNATURE):
-        _check_png(data)
-    picture = read_header(data, deadline=Deadline.after(seconds, time.thread_time))
-    check_limits(picture, len(data), len(data))
-    check_sound(picture, keep_pixels=True)
-    # Not `uploads.prepare`: turning a photo upright needs no second round of compression here.
-    return Upload(data, picture.format, picture.size, picture)
+    request: InferenceRequest
+    seconds: float
+
+    def examine(self, data: bytes, size: int) -> Picture:
+        """Check a photo by the API's limits and decode it, upright.
+
+        Raises:
+            PhotoError: with the API's own error name.
+        """
+        # Only the two decoders that are needed ever see what strangers send.
+        if not data.startswith((_JPEG, png.SIGNATURE)):
+            raise PhotoError(api_spec.UNSUPPORTED_FORMAT, "neither JPG nor PNG", rejected=True)
+        if data.startswith(png.SIGNATURE):
+            _check_png(data)
+        picture = read_header(data, deadline=Deadline.after(self.seconds, time.thread_time))
+        check_limits(picture, size, size)
+        check_sound(picture, keep_pixels=True)
+        return picture
+
+    def prepare(self, picture: Picture) -> Upload:
+        """The photo as it is: turning it upright needs no second round of compression here."""
+        return Upload(picture.data, picture.format, picture.size, picture)
+
+    def ask(self, picture: Picture, upload: Upload) -> Ask:
+        """What the client asks for."""
+        return self.request.ask
+
+    def make(self, picture: Picture, upload: Upload, segmentation: Segmentation) -> InferenceResult:
+        """Make the PNGs that were asked for."""
+        return _results(self.request, upload, segmentation)
 
 
 def _check_png(data: bytes) -> None:
@@ -225,20 +248,22 @@ def _check_png(data: bytes) -> None:
         raise PhotoError(api_spec.INVALID_SIZE, "too many pixels", rejected=True)
 
 
-def _results(request: InferenceRequest, upload: Upload, found: Segmentation) -> InferenceResult:
-    mask = found.mask.png if found.mask and request.ask.mask else None
+def _results(
+    request: InferenceRequest, upload: Upload, segmentation: Segmentation
+) -> InferenceResult:
+    mask = segmentation.mask.png if segmentation.mask and request.ask.mask else None
     cutout = None
     if request.ask.cutout:
-        cutout = found.cutout or _compose(upload.picture, found)
+        cutout = segmentation.cutout or _compose(upload.picture, segmentation)
     if request.shrunk:
         mask, cutout = _halved(mask), _halved(cutout)
     digest = hashlib.sha256(request.data).digest()[:16]
     return InferenceResult(base64.b64encode(digest).decode(), mask, cutout)
 
 
-def _compose(picture: Picture, found: Segmentation) -> bytes:
-    assert found.mask is not None
-    return hard_cutout(picture.pixels(), found.mask.image).png()
+def _compose(picture: Picture, segmentation: Segmentation) -> bytes:
+    assert segmentation.mask is not None
+    return hard_cutout(picture.pixels(), segmentation.mask.image).png()
 
 
 def _halved(data: bytes | None) -> bytes | None:

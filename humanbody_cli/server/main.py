@@ -73,7 +73,7 @@ def _keys(settings: ServeSettings) -> tuple[Key, ...]:
     if settings.keys is not None:
         keys = read_keys(settings.keys, settings.qps)
         if readable_by_others(settings.keys):
-            log.warning("%s can be read by others; chmod 600 it", settings.keys)
+            log.warning("%s can be read by others; run chmod 600 on it", settings.keys)
         return keys
     if not all(ipaddress.ip_address(each).is_loopback for _, each in _resolve(settings.host)):
         raise UsageError(
@@ -105,7 +105,7 @@ def _listen(settings: ServeSettings) -> socket.socket:
         listener.close()
         raise FatalError(
             f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose "
-            "another --port (0 takes a free one)"
+            "another --port (0 picks a free one)"
         ) from None
     listener.setblocking(False)
     return listener

@@ -31,22 +31,22 @@ class Metrics:
         self.requests = Counter("hbseg_requests_total", "Requests answered.", ("status", "code"))
         self.seconds = Histogram(
             "hbseg_request_seconds",
-            "From a request's first byte to its answer's last.",
+            "Seconds from a request's first byte to the last of its answer.",
             buckets=_BUCKETS,
         )
         self.photos = Histogram(
             "hbseg_photo_seconds",
-            "A photo's way through the engine, queue included.",
+            "Seconds that a photo spends in the engine, including its queue.",
             buckets=_BUCKETS,
         )
         self.received = Counter("hbseg_received_bytes_total", "Bytes of request bodies read.")
-        self.sent = Counter("hbseg_sent_bytes_total", "Bytes of answers' bodies written.")
+        self.sent = Counter("hbseg_sent_bytes_total", "Bytes of response bodies written.")
         self.queued = Gauge(
-            "hbseg_queued_photos", "Photos that wait for the engine.", multiprocess_mode="livesum"
+            "hbseg_queued_photos", "Photos waiting for the engine.", multiprocess_mode="livesum"
         )
         self.stuck = Gauge(
             "hbseg_stuck_photos",
-            "Photos whose thread does not come back.",
+            "Photos whose thread does not return.",
             multiprocess_mode="livesum",
         )
         self.held = Gauge(
