@@ -21,8 +21,9 @@ from humanbody_cli.pipeline.fingerprint import Selection, engine_name, uses_api
 from humanbody_cli.pipeline.pipeline import Pipeline
 from humanbody_cli.pipeline.reuse import Reuse
 from humanbody_cli.storage.answer_spool import AnswerSpool
+from humanbody_cli.storage.disk import Disk
 from humanbody_cli.storage.journal import Journal
-from humanbody_cli.storage.publishing import Disk, Publisher
+from humanbody_cli.storage.publishing import Publisher
 
 
 def assemble(

@@ -37,7 +37,8 @@ from humanbody_cli.storage import database
 from humanbody_cli.storage.answer_spool import KeptAnswers
 from humanbody_cli.storage.journal import Due, Journal, chunked
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
-from humanbody_cli.storage.publishing import Publisher, published
+from humanbody_cli.storage.ownership import published
+from humanbody_cli.storage.publishing import Publisher
 
 _LOOK_SECONDS = 0.07
 """Processor seconds that the embedded engine takes for a photo, whatever its size."""

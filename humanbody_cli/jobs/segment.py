@@ -36,10 +36,10 @@ from humanbody_cli.pipeline.fingerprint import (
     uses_api,
 )
 from humanbody_cli.storage import answer_spool
+from humanbody_cli.storage.disk import Disk
 from humanbody_cli.storage.journal import CHUNK, Due, Journal, chunked
-from humanbody_cli.storage.layout import LOCK, STATE
-from humanbody_cli.storage.lock import OutputLock
-from humanbody_cli.storage.publishing import Disk, Publisher
+from humanbody_cli.storage.layout import LOCK, STATE, OutputLock
+from humanbody_cli.storage.publishing import Publisher
 
 if TYPE_CHECKING:
     from humanbody_cli.api.gate import Gate

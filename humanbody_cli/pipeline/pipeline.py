@@ -28,9 +28,11 @@ from humanbody_cli.pipeline.fingerprint import Fingerprint
 from humanbody_cli.pipeline.results import Results
 from humanbody_cli.pipeline.reuse import Reuse
 from humanbody_cli.storage.answer_spool import AnswerSpool, SpooledAnswer, room_for
+from humanbody_cli.storage.disk import Reservation
 from humanbody_cli.storage.journal import PROOFLESS, Due, Finished, Journal, Known
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
-from humanbody_cli.storage.publishing import MayReplace, Publisher, Reservation, published
+from humanbody_cli.storage.ownership import MayReplace, published
+from humanbody_cli.storage.publishing import Publisher
 
 P = ParamSpec("P")
 T = TypeVar("T")

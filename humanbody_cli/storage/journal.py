@@ -27,7 +27,7 @@ from humanbody_cli.storage import database
 from humanbody_cli.storage.database import folded_name
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
 from humanbody_cli.storage.names import SUFFIX, marked
-from humanbody_cli.storage.publishing import MayReplace, published
+from humanbody_cli.storage.ownership import MayReplace, published
 
 _LARGE = 700
 """Pages of a journal of about 5,000 photos."""

@@ -20,8 +20,10 @@ from humanbody_cli.core.errors import OutputError, PhotoError
 from humanbody_cli.imaging import proof
 from humanbody_cli.imaging.proof import Proof
 from humanbody_cli.storage import publishing
+from humanbody_cli.storage.disk import RealDisk
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
-from humanbody_cli.storage.publishing import Publisher, RealDisk, published
+from humanbody_cli.storage.ownership import published
+from humanbody_cli.storage.publishing import Publisher
 
 SHA = "5" * 64
 PLAIN = png(noise((16, 16)))
