@@ -18,6 +18,10 @@ class EngineChoice(str, Enum):
     LOCAL = "local"
 
 
+API_ENGINE = EngineChoice.API.value
+"""The API's name in records and in the journal."""
+
+
 class Edges(str, Enum):
     """How a cutout ends: the API's own hard edge at 0.5, or the confidence as alpha."""
 
@@ -157,6 +161,25 @@ class RunSettings:
     verbosity: int = 0
     grace: float = 30.0
     ignore_known: bool = False
+
+    @property
+    def uses_api(self) -> bool:
+        """Whether photos are sent to the API, or to a server that speaks like it.
+
+        Where no engine was asked for, it is the API if a key is configured and no model was named:
+        naming a model asks for the engine that runs it, so no photo of such a run is paid for.
+        """
+        if self.engine is not EngineChoice.AUTO:
+            return self.engine is EngineChoice.API
+        return self.api.credentials is not None and self.local.model is None
+
+    @property
+    def engine_name(self) -> str:
+        """The engine's name in records; a model of the user's own adds its file's name."""
+        if self.uses_api:
+            return API_ENGINE
+        local, model = EngineChoice.LOCAL.value, self.local.model
+        return local if model is None else f"{local}:{model.name}"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.embedded.engine import LocalEngine, load_segmenter
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.pipeline.engine import Engine
-from humanbody_cli.pipeline.fingerprint import Selection, engine_name, uses_api
+from humanbody_cli.pipeline.fingerprint import Selection
 from humanbody_cli.pipeline.pipeline import Pipeline
 from humanbody_cli.pipeline.reuse import Reuse
 from humanbody_cli.storage.answer_spool import AnswerSpool
@@ -43,10 +43,10 @@ def assemble(
     fingerprint, output = selection.fingerprint, settings.output
     engine: Engine
     gate: Gate | None = None
-    if uses_api(settings):
+    if settings.uses_api:
         engine, gate = api_engine(settings.api, stop, settings.local.threads)
     else:
-        engine = local_engine(settings.local, engine_name(settings))
+        engine = local_engine(settings.local, settings.engine_name)
     pipeline = Pipeline(
         engine=engine,
         journal=journal,
@@ -80,7 +80,7 @@ def api_engine(settings: ApiSettings, stop: Stop, threads: int) -> tuple[Engine,
         FatalError: the limit on open files allows no call, or the environment's certificates or
             proxy cannot be used.
     """
-    assert settings.credentials is not None, "choice.check_installed comes first"
+    assert settings.credentials is not None, "check_installed comes first"
     from humanbody_cli.api.engine import ApiEngine
 
     allowed = allowance(settings.concurrency, MAX_IN_FLIGHT, threads)

@@ -31,7 +31,8 @@ from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.jobs.check import each
 from humanbody_cli.jobs.segment import selection_for
 from humanbody_cli.pipeline import incremental, results
-from humanbody_cli.pipeline.fingerprint import Selection, check_installed, fingerprint_of, uses_api
+from humanbody_cli.pipeline.engine import check_installed, name_of
+from humanbody_cli.pipeline.fingerprint import Selection, fingerprint_of
 from humanbody_cli.pipeline.reuse import Found, Reuse
 from humanbody_cli.storage import database
 from humanbody_cli.storage.answer_spool import KeptAnswers
@@ -124,12 +125,12 @@ class _Planner:
             retry_failed=settings.output.retry_failed,
             by_proof=journal.was_lost,
         )
-        keeps = uses_api(settings) and not settings.output.force
+        keeps = settings.uses_api and not settings.output.force
         self._kept = KeptAnswers(root if keeps else None)
         self._seen: set[bytes] = set()
         self._guard = threading.Lock()
         self._progress = Progress(verbosity=settings.verbosity, terminal=False)
-        self._plan = Plan(fingerprint.engine.split(";")[0], paid=uses_api(settings))
+        self._plan = Plan(name_of(fingerprint.engine), paid=settings.uses_api)
 
     def planned(self) -> Plan:
         """The plan, once every photo was looked at."""

@@ -27,13 +27,11 @@ from humanbody_cli.core.stop import Stop, interruptible
 from humanbody_cli.discovery.walk import Walk, check_inputs, find, is_piped, walk_order
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
+from humanbody_cli.pipeline.engine import check_installed, engine_line
 from humanbody_cli.pipeline.fingerprint import (
     Fingerprint,
     Selection,
-    check_installed,
-    engine_line,
     fingerprint_of,
-    uses_api,
 )
 from humanbody_cli.storage import answer_spool
 from humanbody_cli.storage.disk import Disk
@@ -90,7 +88,7 @@ class _Run:
         self.selection = selection_for(settings, self.fingerprint)
         self.publisher = Publisher(
             self.root,
-            durable=uses_api(settings) if output.durable is None else output.durable,
+            durable=settings.uses_api if output.durable is None else output.durable,
             disk=self.disk,
         )
         self.tally = Tally(ignore_known=settings.ignore_known)

@@ -22,7 +22,7 @@ from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.jobs.assembly import api_engine, local_engine
 from humanbody_cli.pipeline import results
-from humanbody_cli.pipeline.fingerprint import check_installed, engine_line, engine_name, uses_api
+from humanbody_cli.pipeline.engine import check_installed, engine_line
 
 
 def to_stdout(settings: RunSettings) -> int:
@@ -63,9 +63,9 @@ def _check_stdout(photo: Photo) -> None:
 
 
 async def _made(settings: RunSettings, photo: Photo, stop: Stop) -> bytes:
-    local = not uses_api(settings)
+    local = not settings.uses_api
     engine = (
-        local_engine(settings.local, engine_name(settings))
+        local_engine(settings.local, settings.engine_name)
         if local
         else api_engine(settings.api, stop, 1)[0]
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -13,10 +12,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from humanbody_cli.core.api_spec import OFFICIAL_HOSTS
-from humanbody_cli.core.errors import FatalError, no_engine, no_soft_edges
 from humanbody_cli.core.paths import to_bytes
 from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import (
+    API_ENGINE,
     Edges,
     EngineChoice,
     LocalSettings,
@@ -24,6 +23,7 @@ from humanbody_cli.core.settings import (
     RunSettings,
     Wanted,
 )
+from humanbody_cli.pipeline.engine import name_of
 from humanbody_cli.pipeline.stat_check import OwnLooks
 from humanbody_cli.storage.journal import PROOFLESS, Done, Known
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
@@ -186,33 +186,6 @@ class Selection:
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-API = "api"
-LOCAL = "local"
-
-
-def chosen_engine(settings: RunSettings) -> EngineChoice:
-    """What was asked for; else the API where a key is configured and no model was named.
-
-    Naming a model asks for the engine that runs it: no photo of such a run is sent and paid for.
-    """
-    if settings.engine is not EngineChoice.AUTO:
-        return settings.engine
-    is_paid = settings.api.credentials is not None and settings.local.model is None
-    return EngineChoice.API if is_paid else EngineChoice.LOCAL
-
-
-def uses_api(settings: RunSettings) -> bool:
-    """Whether photos are sent to the API, or to a server that speaks like it."""
-    return chosen_engine(settings) is EngineChoice.API
-
-
-def engine_name(settings: RunSettings) -> str:
-    """How the engine is called in records: a model of the user's own by its file's name."""
-    if uses_api(settings):
-        return API
-    model = settings.local.model
-    return f"{LOCAL}:{model.name}" if model is not None else LOCAL
-
 
 def engine_identity(settings: RunSettings) -> str:
     """The engine's name, then all that tells its results from those of another of that name.
@@ -221,14 +194,14 @@ def engine_identity(settings: RunSettings) -> str:
     rehearsal against it made is no answer of the API. For a model of the user's own the file's
     content and the way it is fed count.
     """
-    if uses_api(settings):
+    if settings.uses_api:
         parts = urlsplit(settings.api.shown_endpoint)
         if parts.hostname in OFFICIAL_HOSTS:
-            return API
+            return API_ENGINE
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)  # however it was spelled
         place = f"{parts.scheme}://{parts.hostname}:{port}{parts.path.rstrip('/')}"
-        return f"{API};endpoint={place.replace(';', '%3B')}"
-    return ";".join((engine_name(settings), *_fed(settings.local)))
+        return f"{API_ENGINE};endpoint={place.replace(';', '%3B')}"
+    return ";".join((settings.engine_name, *_fed(settings.local)))
 
 
 def _fed(local: LocalSettings) -> Iterable[str]:
@@ -259,48 +232,11 @@ def fingerprint_of(settings: RunSettings, engines_met: Iterable[str] = ()) -> Fi
     """
     engine = engine_identity(settings)
     also: set[str] = set()
-    if engine != API and uses_api(settings):
-        also = {API}
-    elif settings.engine is EngineChoice.AUTO and not uses_api(settings):
-        also = {API, *(met for met in engines_met if met.split(";")[0] == API)}
+    if engine != API_ENGINE and settings.uses_api:
+        also = {API_ENGINE}
+    elif settings.engine is EngineChoice.AUTO and not settings.uses_api:
+        also = {
+            API_ENGINE,
+            *(met for met in engines_met if name_of(met) == API_ENGINE),
+        }
     return Fingerprint(engine, settings.wanted, also=tuple(sorted(also)))
-
-
-def check_installed(settings: RunSettings) -> None:
-    """See to it that a run has what it needs, before its first call.
-
-    Raises:
-        FatalError: the engine is not installed, or the API has no key.
-        UsageError: soft edges were asked for and cannot be made.
-    """
-    if uses_api(settings):
-        if settings.api.credentials is None:
-            raise FatalError(
-                "--engine api needs a key: set HBSEG_API_KEY and HBSEG_API_SECRET, or give "
-                "--credentials FILE"
-            )
-    elif not all(map(_is_installed, ("onnxruntime", "numpy"))):
-        raise no_engine()
-    wanted = settings.wanted
-    if wanted.cutout and wanted.edges is Edges.SOFT and not _is_installed("numpy"):
-        raise no_soft_edges()
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
-
-
-def engine_line(settings: RunSettings) -> str:
-    """Which engine runs, in one line."""
-    if uses_api(settings):
-        qps = settings.api.qps
-        pace = f"{qps:g} calls/s" if qps is not None else "finding the quota"
-        return f"engine: API at {settings.api.shown_endpoint} ({pace})"
-    model = settings.local.model
-    was_named = settings.engine is EngineChoice.LOCAL or model is not None
-    why = "" if was_named else ", as no API key is set"
-    what = f"model {model.name}" if model is not None else "embedded model"
-    return f"engine: {what} on this machine{why}"

@@ -16,6 +16,7 @@ from typing import ParamSpec, TypeVar
 from humanbody_cli.core.errors import FatalError, HbsegError, PhotoError, Stopped
 from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.photo import Kind, Photo
+from humanbody_cli.core.settings import API_ENGINE
 from humanbody_cli.core.stop import started_pool
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.sources import Rules
@@ -23,7 +24,7 @@ from humanbody_cli.imaging import proof, uploads
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.imaging.proof import Proof
 from humanbody_cli.pipeline import results
-from humanbody_cli.pipeline.engine import Engine
+from humanbody_cli.pipeline.engine import Engine, name_of
 from humanbody_cli.pipeline.fingerprint import Fingerprint
 from humanbody_cli.pipeline.results import Results
 from humanbody_cli.pipeline.reuse import Reuse
@@ -122,7 +123,7 @@ class Pipeline:
         """Take away what is published for this photo and is not its result. What was paid for is
         kept until the run ends: it may belong to another photo whose file was renamed."""
         known, name, ours = way.known, way.photo.name, way.ours(kind)
-        if known is not None and known.sha256 and known.engine == "api":
+        if known is not None and known.sha256 and known.engine == API_ENGINE:
             made = self.fingerprint.made_in(kind, known)
             self.publisher.set_aside(kind, name, known.sha256, may_replace=ours, made=made)
         else:
@@ -375,7 +376,7 @@ class _Way:
             image_id=made.image_id,
             time_used=made.time_used,
             elapsed=self._elapsed(),
-            engine=made.engine.split(";")[0],
+            engine=name_of(made.engine),
             sha256=self.sha256,
             coverage=made.coverage,
             doubt=made.doubt,
