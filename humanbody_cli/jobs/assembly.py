@@ -16,10 +16,9 @@ from humanbody_cli.core.stop import Stop
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.embedded.engine import LocalEngine, load_segmenter
 from humanbody_cli.imaging.pictures import configure_pillow
+from humanbody_cli.pipeline.decision import Decider
 from humanbody_cli.pipeline.engine import Engine
-from humanbody_cli.pipeline.fingerprint import Selection
 from humanbody_cli.pipeline.pipeline import Pipeline
-from humanbody_cli.pipeline.reuse import Reuse
 from humanbody_cli.storage.answer_spool import AnswerSpool
 from humanbody_cli.storage.disk import Disk
 from humanbody_cli.storage.journal import Journal
@@ -28,7 +27,7 @@ from humanbody_cli.storage.publishing import Publisher
 
 def assemble(
     settings: RunSettings,
-    selection: Selection,
+    decider: Decider,
     journal: Journal,
     publisher: Publisher,
     stop: Stop,
@@ -40,7 +39,7 @@ def assemble(
         FatalError: the engine is not installed or not configured.
     """
     configure_pillow()
-    fingerprint, output = selection.fingerprint, settings.output
+    fingerprint, output = decider.fingerprint, settings.output
     engine: Engine
     gate: Gate | None = None
     if settings.uses_api:
@@ -51,22 +50,14 @@ def assemble(
         engine=engine,
         journal=journal,
         publisher=publisher,
-        reuse=Reuse(
-            journal,
-            publisher,
-            fingerprint,
-            run=journal.run,
-            force=output.force,
-            retry_failed=output.retry_failed,
-            by_proof=journal.was_lost,
-        ),
+        decider=decider,
         fingerprint=fingerprint,
         rules=Rules(
             fit=settings.wanted.fit,
             keep_pixels=gate is None,
             overhead=request_size(0, settings.api.credentials),
         ),
-        checked=selection.checked,
+        checked=decider.checked,
         spool=AnswerSpool(publisher.root, disk, forget=output.force) if gate is not None else None,
         threads=settings.local.threads,
     )

@@ -22,21 +22,23 @@ from humanbody_cli.core.errors import (
     output_error,
 )
 from humanbody_cli.core.outcomes import Outcome, Tally, json_line
+from humanbody_cli.core.photo import LOOKUP_SIZE, Due, chunked
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import Stop, interruptible
 from humanbody_cli.discovery.walk import Walk, check_inputs, find, is_piped, walk_order
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
+from humanbody_cli.pipeline.decision import Decider
 from humanbody_cli.pipeline.engine import check_installed, engine_line
 from humanbody_cli.pipeline.fingerprint import (
     Fingerprint,
-    Selection,
     fingerprint_of,
 )
 from humanbody_cli.storage import answer_spool
 from humanbody_cli.storage.disk import Disk
-from humanbody_cli.storage.journal import CHUNK, Due, Journal, chunked
+from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.layout import LOCK, STATE, OutputLock
+from humanbody_cli.storage.naming import OutputNames
 from humanbody_cli.storage.publishing import Publisher
 
 if TYPE_CHECKING:
@@ -85,12 +87,12 @@ class _Run:
         settings, output = self.settings, self.settings.output
         self.root = str(output.folder)
         self.fingerprint = fingerprint_of(settings, self.journal.engines())
-        self.selection = selection_for(settings, self.fingerprint)
         self.publisher = Publisher(
             self.root,
             durable=settings.uses_api if output.durable is None else output.durable,
             disk=self.disk,
         )
+        self.decider = decider_for(settings, self.fingerprint, self.journal, self.publisher)
         self.tally = Tally(ignore_known=settings.ignore_known)
         self.stop = Stop()
         self.watch = Stopwatch()
@@ -141,12 +143,11 @@ class _Run:
         photos = find(self.settings.inputs, self.walk)
         piped = is_piped(self.settings.inputs)
         return incremental.due(
-            chunked(photos, 1 if piped else CHUNK),
+            chunked(photos, 1 if piped else LOOKUP_SIZE),
             self.journal,
-            self.selection,
+            self.decider,
             self._passed,
-            self.publisher,
-            walk_order(self.settings.inputs),
+            OutputNames(self.journal, self.publisher, walk_order(self.settings.inputs)),
             at_once=piped,
         )
 
@@ -166,7 +167,7 @@ class _Run:
 
         self.journal.begin_run(self.fingerprint.engine)
         self.gate, pipeline = assemble(
-            self.settings, self.selection, self.journal, self.publisher, self.stop, self.disk
+            self.settings, self.decider, self.journal, self.publisher, self.stop, self.disk
         )
         self.progress.say(engine_line(self.settings))
         if self.gate is not None and self.gate.notice:
@@ -243,10 +244,13 @@ class _Run:
             )
 
 
-def selection_for(settings: RunSettings, fingerprint: Fingerprint) -> Selection:
-    """What decides which photos of a run are to be done."""
-    return Selection(
-        str(settings.output.folder),
+def decider_for(
+    settings: RunSettings, fingerprint: Fingerprint, journal: Journal, publisher: Publisher
+) -> Decider:
+    """What decides what the photos of a run need."""
+    return Decider(
+        journal,
+        publisher,
         fingerprint,
         checked=rules_text(settings),
         force=settings.output.force,

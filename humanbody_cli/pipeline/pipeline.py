@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 
 from humanbody_cli.core.errors import FatalError, HbsegError, PhotoError, Stopped
 from humanbody_cli.core.outcomes import Outcome, Status
-from humanbody_cli.core.photo import Kind, Photo
+from humanbody_cli.core.photo import PROOFLESS, Due, Finished, Kind, Known, Photo
 from humanbody_cli.core.settings import API_ENGINE
 from humanbody_cli.core.stop import started_pool
 from humanbody_cli.discovery import sources
@@ -24,15 +24,16 @@ from humanbody_cli.imaging import proof, uploads
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.imaging.proof import Proof
 from humanbody_cli.pipeline import results
+from humanbody_cli.pipeline.decision import Decider, Failed
 from humanbody_cli.pipeline.engine import Engine, name_of
 from humanbody_cli.pipeline.fingerprint import Fingerprint
 from humanbody_cli.pipeline.results import Results
 from humanbody_cli.pipeline.reuse import Reuse
 from humanbody_cli.storage.answer_spool import AnswerSpool, SpooledAnswer, room_for
 from humanbody_cli.storage.disk import Reservation
-from humanbody_cli.storage.journal import PROOFLESS, Due, Finished, Journal, Known
+from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
-from humanbody_cli.storage.ownership import MayReplace, published
+from humanbody_cli.storage.ownership import MayReplace, recorded
 from humanbody_cli.storage.publishing import Publisher
 
 P = ParamSpec("P")
@@ -55,7 +56,7 @@ class Pipeline:
     engine: Engine
     journal: Journal
     publisher: Publisher
-    reuse: Reuse
+    decider: Decider
     fingerprint: Fingerprint
     rules: Rules
     checked: str = ""
@@ -153,13 +154,14 @@ class Pipeline:
         """Results that need no call, or what is to be sent."""
         if self.spool is not None:
             way.spooled = self.spool.of(self.fingerprint.answer_name(way.digest))
-        found = self.reuse.find(way.photo, picture, way.digest)
-        if found is not None:
-            return found.made(self.fingerprint.wanted, picture)
-        # Whatever keeps a result from being written is found before money is spent on it.
+        decision = self.decider.by_bytes(way.due, picture, way.digest)
+        if isinstance(decision, Failed):
+            raise decision.error
+        if isinstance(decision, Reuse):
+            return decision.made(self.fingerprint.wanted, picture)
         for kind in (MASKS, CUTOUTS):
             if self.fingerprint.wants(kind):
-                self.publisher.make_ready(kind, way.photo.name, may_replace=way.ours(kind))
+                self.publisher.make_folder(kind, way.photo.name)
         upload = uploads.prepare(picture, fit=self.fingerprint.wanted.fit)
         if self.spool is not None:
             assert way.spooled is not None
@@ -358,8 +360,7 @@ class _Way:
 
     def ours(self, kind: str) -> MayReplace:
         """Knows the file at this photo's name as published by us: its row has the size of it."""
-        known = self.known
-        return known.published(kind) if known is not None else published(None)
+        return recorded(self.known, kind)
 
     def done(self, made: Results, publisher: Publisher) -> Outcome:
         name = self.photo.name

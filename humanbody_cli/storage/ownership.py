@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable
 
 from humanbody_cli.core.errors import OutputError, output_error
+from humanbody_cli.core.photo import Known
 from humanbody_cli.storage.disk import content, is_file
 from humanbody_cli.storage.layout import CUTOUTS, MASKS, STATE
 
@@ -181,3 +182,10 @@ def is_own_result(path: str, may_replace: MayReplace | None = None) -> bool:
         return bool(data) and (proof.read(data) is not None or not is_sound(data))
     except FileNotFoundError:
         return False
+
+
+def recorded(known: Known | None, kind: str) -> MayReplace:
+    """Knows the mask or cutout that a row tells of, if there is a row."""
+    if known is None:
+        return published(None)
+    return published(known.size_of(kind), proofless=known.is_proofless)

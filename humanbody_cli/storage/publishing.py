@@ -62,17 +62,16 @@ class Publisher:
         """Where a photo's mask or cutout belongs."""
         return os.path.join(self.root, kind, name)
 
-    def make_ready(self, kind: str, name: str, *, may_replace: MayReplace | None = None) -> None:
-        """See to it that a result can get its name, before any money is spent on it.
+    def make_folder(self, kind: str, name: str) -> None:
+        """Make the folder of a result, before any money is spent on it.
 
         Raises:
-            OutputError: the folder cannot be written.
-            PhotoError: something else stands at this photo's name.
+            OutputError: it cannot be made.
+            PhotoError: something else is at the name of a folder.
         """
         path = self.path(kind, name)
         with self._translated(path):
             self._make_folders(os.path.dirname(path))
-        self.check_place(kind, name, may_replace=may_replace)
 
     def check_place(self, kind: str, name: str, *, may_replace: MayReplace | None = None) -> None:
         """See to it that nothing foreign stands at a result's name. Writes nothing.
