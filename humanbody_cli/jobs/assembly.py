@@ -19,19 +19,19 @@ from humanbody_cli.core.stop import Stop
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.embedded.engine import LocalEngine, load_segmenter
 from humanbody_cli.imaging.pictures import configure_pillow
+from humanbody_cli.pipeline.decision import Decider
 from humanbody_cli.pipeline.engine import Engine
-from humanbody_cli.pipeline.fingerprint import Selection
 from humanbody_cli.pipeline.photo_steps import ClientSteps
 from humanbody_cli.pipeline.pipeline import Pipeline
-from humanbody_cli.pipeline.reuse import Reuse
 from humanbody_cli.storage.answer_spool import AnswerSpool
+from humanbody_cli.storage.disk import Disk
 from humanbody_cli.storage.journal import Journal
-from humanbody_cli.storage.publishing import Disk, Publisher
+from humanbody_cli.storage.publishing import Publisher
 
 
 def assemble(
     settings: RunSettings,
-    selection: Selection,
+    decider: Decider,
     journal: Journal,
     publisher: Publisher,
     stop: Stop,
@@ -43,26 +43,16 @@ def assemble(
         FatalError: the engine is not installed or not configured.
     """
     configure_pillow()
-    output = settings.output
+    fingerprint, output = decider.fingerprint, settings.output
     engine, gate = engine_for(settings, stop, settings.local.threads)
-    reuse = Reuse(
-        journal,
-        publisher,
-        selection.fingerprint,
-        run=journal.run,
-        force=output.force,
-        retry_failed=output.retry_failed,
-        by_proof=journal.was_lost,
-    )
     pipeline = Pipeline(
         engine=engine,
         journal=journal,
         publisher=publisher,
-        reuse=reuse,
-        fingerprint=selection.fingerprint,
-        steps=steps_for(settings, selection.fingerprint.engine, keep_pixels=gate is None),
-        checked=selection.checked,
-        spool=AnswerSpool(publisher.root, disk, forget=output.force) if settings.uses_api else None,
+        decider=decider,
+        fingerprint=fingerprint,
+        steps=steps_for(settings, fingerprint.engine, keep_pixels=gate is None),
+        spool=AnswerSpool(publisher.root, disk, forget=output.force) if gate is not None else None,
         threads=settings.local.threads,
     )
     return gate, pipeline

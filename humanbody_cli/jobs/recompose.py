@@ -32,7 +32,8 @@ from humanbody_cli.storage import ownership
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.layout import CUTOUTS, MASKS, RECOMPOSED_MARK
 from humanbody_cli.storage.names import SUFFIX
-from humanbody_cli.storage.publishing import Publisher, always
+from humanbody_cli.storage.ownership import always
+from humanbody_cli.storage.publishing import Publisher
 
 RECOMPOSED = "recomposed"
 MASK_GONE = "MASK_GONE"

@@ -19,23 +19,25 @@ from humanbody_cli.core.errors import (
     JournalError,
     output_error,
 )
+from humanbody_cli.core.photo import LOOKUP_SIZE, Due, chunked
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import interruptible
 from humanbody_cli.discovery.find import check_inputs, find, is_piped, walk_order
 from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
+from humanbody_cli.pipeline.decision import Decider
 from humanbody_cli.pipeline.engine import check_installed, engine_line
 from humanbody_cli.pipeline.fingerprint import (
     Fingerprint,
-    Selection,
     fingerprint_of,
 )
 from humanbody_cli.storage import answer_spool
-from humanbody_cli.storage.journal import CHUNK, Due, Journal, chunked
-from humanbody_cli.storage.layout import LOCK, STATE
-from humanbody_cli.storage.lock import OutputLock
-from humanbody_cli.storage.publishing import Disk, Publisher
+from humanbody_cli.storage.disk import Disk
+from humanbody_cli.storage.journal import Journal
+from humanbody_cli.storage.layout import LOCK, STATE, OutputLock
+from humanbody_cli.storage.naming import OutputNames
+from humanbody_cli.storage.publishing import Publisher
 
 if TYPE_CHECKING:
     from humanbody_cli.api.gate import Gate
@@ -83,7 +85,6 @@ class _Run:
         settings, output = self.settings, self.settings.output
         self.root = str(output.folder)
         self.fingerprint = fingerprint_of(settings, self.journal.engines())
-        self.selection = selection_for(settings, self.fingerprint)
         self.publisher = Publisher(
             self.root,
             durable=settings.uses_api if output.durable is None else output.durable,
@@ -93,6 +94,7 @@ class _Run:
             verbosity=settings.verbosity, json=settings.json, ignore_known=settings.ignore_known
         )
         self.stop, self.tally = self.reporter.stop, self.reporter.tally
+        self.decider = decider_for(settings, self.fingerprint, self.journal, self.publisher)
         self.watch = Stopwatch()
         self.walk = Walk()
         self.gate: Gate | None = None
@@ -140,12 +142,11 @@ class _Run:
         photos = find(self.settings.inputs, self.walk)
         piped = is_piped(self.settings.inputs)
         return incremental.due(
-            chunked(photos, 1 if piped else CHUNK),
+            chunked(photos, 1 if piped else LOOKUP_SIZE),
             self.journal,
-            self.selection,
+            self.decider,
             self._skip,
-            self.publisher,
-            walk_order(self.settings.inputs),
+            OutputNames(self.journal, self.publisher, walk_order(self.settings.inputs)),
             at_once=piped,
         )
 
@@ -161,7 +162,7 @@ class _Run:
 
         self.journal.begin_run(self.fingerprint.engine)
         self.gate, pipeline = assemble(
-            self.settings, self.selection, self.journal, self.publisher, self.stop, self.disk
+            self.settings, self.decider, self.journal, self.publisher, self.stop, self.disk
         )
         self.reporter.say(engine_line(self.settings))
         if self.gate is not None and self.gate.notice:
@@ -214,10 +215,13 @@ class _Run:
             )
 
 
-def selection_for(settings: RunSettings, fingerprint: Fingerprint) -> Selection:
-    """What decides which photos of a run are to be done."""
-    return Selection(
-        str(settings.output.folder),
+def decider_for(
+    settings: RunSettings, fingerprint: Fingerprint, journal: Journal, publisher: Publisher
+) -> Decider:
+    """What decides what the photos of a run need."""
+    return Decider(
+        journal,
+        publisher,
         fingerprint,
         checked=rules_text(settings),
         force=settings.output.force,

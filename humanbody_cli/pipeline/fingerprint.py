@@ -1,9 +1,8 @@
-"""What a photo needs, given what the journal knows of it. Pure, but for the look at the outputs."""
+"""The options that shape a result, as text in the journal and in the files: whose results serve."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,8 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from humanbody_cli.core.api_spec import OFFICIAL_HOSTS
-from humanbody_cli.core.paths import to_bytes
-from humanbody_cli.core.photo import Kind, Photo
+from humanbody_cli.core.photo import Kind, Known
 from humanbody_cli.core.settings import (
     API_ENGINE,
     Edges,
@@ -24,10 +22,8 @@ from humanbody_cli.core.settings import (
     Wanted,
 )
 from humanbody_cli.pipeline.engine import name_of
-from humanbody_cli.pipeline.stat_check import OwnLooks
-from humanbody_cli.storage.journal import PROOFLESS, Done, Known
-from humanbody_cli.storage.layout import CUTOUTS, MASKS
-from humanbody_cli.storage.names import digest, marked
+from humanbody_cli.storage.layout import MASKS
+from humanbody_cli.storage.names import digest
 
 _FILE = Kind.FILE
 
@@ -51,7 +47,7 @@ class Fingerprint:
 
     def text(self, engine: str) -> str:
         """The text for a result of this engine."""
-        return f"fit={int(self.wanted.fit)};{self._looks};engine={engine}"
+        return f"fit={int(self.wanted.fit)};{self._cutout_options};engine={engine}"
 
     def wants(self, kind: str) -> bool:
         """Whether this kind of file is wanted."""
@@ -59,13 +55,13 @@ class Fingerprint:
 
     def made(self, kind: str, engine: str) -> str:
         """What a file is made with, beside its photo: the text of the proof inside it."""
-        return _made(kind, self._looks, engine)
+        return _made(kind, self._cutout_options, engine)
 
     @staticmethod
     def made_in(kind: str, known: Known) -> str | None:
         """The same of a file that a row tells of; ``None`` where none is known."""
-        head, _, engine = (known.shape or "").partition(";engine=")
-        return _made(kind, head.partition(";")[2], engine) if engine else None
+        options, engine = _parsed(known.shape)
+        return _made(kind, options, engine) if engine else None
 
     def answer_name(self, sha256: str) -> str:
         """The name of the kept answer to an upload of these bytes: one for each server."""
@@ -73,7 +69,7 @@ class Fingerprint:
         return digest(f"{sha256} {details}") if details else sha256
 
     @property
-    def _looks(self) -> str:
+    def _cutout_options(self) -> str:
         """The options that shape a cutout beyond its mask."""
         return f"edges={self.wanted.edges.value};metadata={self.wanted.metadata.value}"
 
@@ -120,68 +116,24 @@ class Fingerprint:
         )
 
 
-def _made(kind: str, looks: str, engine: str) -> str:
+def _made(kind: str, cutout_options: str, engine: str) -> str:
     # A published file may be shown to anybody: the details of the engine, the address of a server
     # among them, are in it as a digest only.
     name, _, details = engine.partition(";")
     sealed = f"{name};{digest(details)[:16]}" if details else name
-    return f"engine={sealed}" if kind == MASKS else f"{looks};engine={sealed}"
+    return f"engine={sealed}" if kind == MASKS else f"{cutout_options};engine={sealed}"
 
 
 def engine_of(known: Known) -> str:
-    """The engine of a row's results, as `Fingerprint.engine` names it."""
-    return (known.shape or "").partition(";engine=")[2]
+    """The engine of a row's results, as `Fingerprint.engine` names it; empty for none."""
+    return _parsed(known.shape)[1]
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Decides which photos are to be done, in the output folder ``root``.
-
-    ``checked`` names the rules of pre-validation: a reject is looked at again when they change.
-    """
-
-    root: str
-    fingerprint: Fingerprint
-    checked: str = ""
-    force: bool = False
-    retry_failed: bool = False
-
-    def settled(self, photo: Photo, known: Known | None) -> str | None:
-        """The status that a photo has for good, ``None`` if it is to be done."""
-        if known is None or self.force or photo.kind is Kind.TROUBLE:
-            return None
-        if known.size != photo.size or known.mtime != photo.mtime or known.transient:
-            return None
-        if known.status == "rejected":
-            checked = (known.checked or "").removesuffix(PROOFLESS)
-            return "rejected" if checked == self.checked else None
-        if known.status == "failed":
-            again = self.retry_failed or known.shape not in self.fingerprint.same_call
-            return None if again else "failed"
-        if known.status != "done" or known.shape not in self.fingerprint.accepted:
-            return None
-        row = (
-            *(known.key, known.name, known.size, known.mtime),
-            *(known.mask_size, known.cutout_size),
-        )
-        return "done" if self.may_stand(photo, row) and self.looks.has_outputs(row) else None
-
-    def may_stand(self, photo: Photo, row: Done) -> bool:
-        """Whether a done row is this photo's by all but its files: these are `looks`' matter."""
-        _, name, _, mtime, _, _ = row
-        # Unpacked, as this is asked of every photo of a second run.
-        _, key, wanted, _, _, kind, _, keeps_name, _ = photo
-        # An address and stdin have no time, a file always has one.
-        if self.force or (mtime == -1) is (kind is _FILE):
-            return False
-        return keeps_name or name == to_bytes(wanted) or name == to_bytes(marked(wanted, key))
-
-    @cached_property
-    def looks(self) -> OwnLooks:
-        """Looks at the files that are wanted."""
-        wanted = self.fingerprint.wanted
-        masks, cutouts = (to_bytes(os.path.join(self.root, kind, "")) for kind in (MASKS, CUTOUTS))
-        return OwnLooks(masks if wanted.mask else None, cutouts if wanted.cutout else None)
+def _parsed(shape: str | None) -> tuple[str, str]:
+    """The options of a cutout and the engine in a `Fingerprint.text`: its two parts that files and
+    records name by themselves."""
+    head, _, engine = (shape or "").partition(";engine=")
+    return head.partition(";")[2], engine
 
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}

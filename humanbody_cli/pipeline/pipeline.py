@@ -12,21 +12,24 @@ from dataclasses import dataclass, field, replace
 
 from humanbody_cli.core.errors import FatalError, HbsegError, PhotoError, Stopped
 from humanbody_cli.core.outcomes import Outcome, Status
-from humanbody_cli.core.photo import Kind, Photo
+from humanbody_cli.core.photo import PROOFLESS, Due, Finished, Kind, Known, Photo
 from humanbody_cli.core.settings import API_ENGINE
 from humanbody_cli.core.stop import in_thread, started_pool
 from humanbody_cli.discovery import sources
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.imaging.proof import Proof, attach, is_present
+from humanbody_cli.pipeline.decision import Decider, Failed
 from humanbody_cli.pipeline.engine import Engine, name_of
 from humanbody_cli.pipeline.fingerprint import Fingerprint
 from humanbody_cli.pipeline.photo_steps import ClientSteps, Prepared, Results
 from humanbody_cli.pipeline.reuse import Reuse
 from humanbody_cli.pipeline.scheduler import Turns
 from humanbody_cli.storage.answer_spool import AnswerSpool, SpooledAnswer, room_for
-from humanbody_cli.storage.journal import PROOFLESS, Due, Finished, Journal, Known
+from humanbody_cli.storage.disk import Reservation
+from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
-from humanbody_cli.storage.publishing import MayReplace, Publisher, Reservation, published
+from humanbody_cli.storage.ownership import recorded
+from humanbody_cli.storage.publishing import Publisher
 
 _DISK_THREADS = 8
 """An fsync keeps a thread for up to 15 ms; publishing must not keep the processors' threads."""
@@ -37,18 +40,14 @@ _LOOK_AGAIN = 0.1
 
 @dataclass
 class Pipeline:
-    """Takes one photo from its file to its published results and its row in the journal.
-
-    ``checked`` names the rules of pre-validation, for the journal.
-    """
+    """Takes one photo from its file to its published results and its row in the journal."""
 
     engine: Engine
     journal: Journal
     publisher: Publisher
-    reuse: Reuse
+    decider: Decider
     fingerprint: Fingerprint
     steps: ClientSteps
-    checked: str = ""
     spool: AnswerSpool | None = None  # for an engine that is paid
     threads: int = os.cpu_count() or 1
     _work: ThreadPoolExecutor = field(init=False)
@@ -113,7 +112,7 @@ class Pipeline:
     def _retire(self, state: _PhotoState, kind: str) -> None:
         """Take away what is published for this photo and is not its result. What was paid for is
         kept until the run ends: it may belong to another photo whose file was renamed."""
-        known, name, ours = state.known, state.photo.name, state.ours(kind)
+        known, name, ours = state.known, state.photo.name, recorded(state.known, kind)
         if known is not None and known.sha256 and known.engine == API_ENGINE:
             made = self.fingerprint.made_in(kind, known)
             self.publisher.set_aside(kind, name, known.sha256, may_replace=ours, made=made)
@@ -142,13 +141,14 @@ class Pipeline:
         """Results that need no call, or what is to be sent."""
         if self.spool is not None:
             state.spooled = self.spool.of(self.fingerprint.answer_name(state.digest))
-        found = self.reuse.find(state.photo, picture, state.digest)
-        if found is not None:
-            return found.made(self.fingerprint.wanted, picture)
-        # Whatever keeps a result from being written is found before money is spent on it.
+        decision = self.decider.by_bytes(state.due, picture, state.digest)
+        if isinstance(decision, Failed):
+            raise decision.error
+        if isinstance(decision, Reuse):
+            return decision.made(self.fingerprint.wanted, picture)
         for kind in (MASKS, CUTOUTS):
             if self.fingerprint.wants(kind):
-                self.publisher.make_ready(kind, state.photo.name, may_replace=state.ours(kind))
+                self.publisher.make_folder(kind, state.photo.name)
         prepared = Prepared.of(self.steps, picture)
         if self.spool and state.spooled and prepared.upload.picture is not picture:
             state.spooled.release()
@@ -171,7 +171,8 @@ class Pipeline:
         """Mask, then cutout, then the row: the row is the mark that both are there."""
         for kind, data in ((MASKS, made.mask), (CUTOUTS, made.cutout)):
             if data is not None and kind not in made.in_place:
-                self.publisher.check_place(kind, state.photo.name, may_replace=state.ours(kind))
+                ours = recorded(state.known, kind)
+                self.publisher.check_place(kind, state.photo.name, may_replace=ours)
         mask = self._put(state, MASKS, made.mask, made)
         cutout = self._put(state, CUTOUTS, made.cutout, made)
         files = ((MASKS, made.mask, mask), (CUTOUTS, made.cutout, cutout))
@@ -180,15 +181,10 @@ class Pipeline:
             for kind, data, size in files
         )
         outcome = self._done_outcome(state, made)
+        shape = self.fingerprint.text(made.engine)
+        checked = state.checked(self.decider.checked, keeps_files=keeps_files)
         self.journal.finish(
-            Finished(
-                state.photo,
-                outcome,
-                shape=self.fingerprint.text(made.engine),
-                checked=state.checked(self.checked, keeps_files=keeps_files),
-                mask_size=mask,
-                cutout_size=cutout,
-            )
+            Finished(state.photo, outcome, shape, checked, mask_size=mask, cutout_size=cutout)
         )
         if state.spooled is not None:
             state.spooled.drop()
@@ -205,7 +201,8 @@ class Pipeline:
             return kept
         if kind not in made.in_place:
             data = attach(data, Proof(state.digest, how, made.doubt))
-            self.publisher.publish(kind, state.photo.name, data, may_replace=state.ours(kind))
+            ours = recorded(state.known, kind)
+            self.publisher.publish(kind, state.photo.name, data, may_replace=ours)
         return len(data)
 
     def _kept(self, state: _PhotoState, kind: str, how: str) -> int | None:
@@ -236,15 +233,9 @@ class Pipeline:
         outcome = self._left_out_outcome(state, error)
         if state.spooled is not None and not error.transient:
             state.spooled.drop()  # else an answer that was paid for waits for the next run
-        self.journal.finish(
-            Finished(
-                state.photo,
-                outcome,
-                shape=str(self.fingerprint),
-                checked=state.checked(self.checked, keeps_files=keeps),
-                keeps_results=keeps,
-            )
-        )
+        shape = str(self.fingerprint)
+        checked = state.checked(self.decider.checked, keeps_files=keeps)
+        self.journal.finish(Finished(state.photo, outcome, shape, checked, keeps_results=keeps))
         state.release()
         return outcome
 
@@ -335,11 +326,6 @@ class _PhotoState:
         """The rules for the row, marked where its files still are those of an earlier version."""
         is_proofless = keeps_files and self.known is not None and self.known.is_proofless
         return rules + PROOFLESS if is_proofless else rules
-
-    def ours(self, kind: str) -> MayReplace:
-        """Knows the file at this photo's name as published by us: its row has the size of it."""
-        known = self.known
-        return known.published(kind) if known is not None else published(None)
 
     def outcome(self, status: Status) -> Outcome:
         """What may be said of this photo whatever became of it."""
