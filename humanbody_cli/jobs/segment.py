@@ -230,7 +230,7 @@ class _Run:
         self.progress.say(line)
         if self.gate is not None and self.settings.api.qps is None and calls:
             self.progress.say(
-                f"the quota found is about {self.gate.controller.found():.1f} calls/s"
+                f"the quota found is about {self.gate.controller.estimated_quota():.1f} calls/s"
             )
         if self.tally.doubtful:
             self.progress.say(
