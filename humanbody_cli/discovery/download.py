@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import io
-import os
-import ssl
 from collections.abc import AsyncGenerator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias, cast
@@ -23,10 +20,12 @@ from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.network import (
     MAX_PORT,
+    UNUSABLE_PROXY,
     certificates_fault,
     content_length,
     explain,
     never_passes,
+    tls_context,
 )
 from humanbody_cli.core.stop import within
 
@@ -126,10 +125,9 @@ def _client() -> httpx.AsyncClient:
     fault = certificates_fault()
     if fault is not None:
         raise _unfetched(fault, advice=None)
-    variables = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     try:
         return httpx.AsyncClient(
-            verify=_tls_context(*variables),
+            verify=tls_context(),
             timeout=None,  # noqa: S113 - the whole is bounded
             follow_redirects=True,
             max_redirects=MAX_REDIRECTS,
@@ -137,16 +135,7 @@ def _client() -> httpx.AsyncClient:
             event_hooks={"request": [_check]},
         )
     except (ImportError, ValueError, httpx.InvalidURL) as error:
-        raise _unfetched(
-            "the proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used",
-            "correct or unset it",
-        ) from error
-
-
-@functools.cache
-def _tls_context(file: str | None, folder: str | None) -> ssl.SSLContext:
-    """httpx's own choice of certificates; made once for what the environment says."""
-    return httpx.create_ssl_context()
+        raise _unfetched(UNUSABLE_PROXY, "correct or unset it") from error
 
 
 def _run(work: Coroutine[Any, Any, _Fetched]) -> _Fetched:

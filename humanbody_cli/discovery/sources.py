@@ -16,7 +16,6 @@ from humanbody_cli.imaging.decoding import unsupported
 from humanbody_cli.imaging.pictures import Picture
 
 MAX_FIT_BYTES = pictures.MAX_FIT_BYTES
-UNREADABLE = "UNREADABLE"
 _HEAD = 256 * 1024  # bytes: enough for the header of a file that is too large anyway
 
 _REASONS = {
@@ -88,7 +87,7 @@ def read(photo: Photo, most: int) -> tuple[bytes, int]:
         PhotoError: rejected, where it cannot be read.
     """
     if photo.kind is Kind.TROUBLE:
-        raise PhotoError(UNREADABLE, photo.trouble, rejected=True, transient=True)
+        raise PhotoError(api_spec.UNREADABLE, photo.trouble, rejected=True, transient=True)
     if photo.kind is Kind.STDIN:
         return photo.data, len(photo.data)
     if photo.kind is Kind.URL:
@@ -103,7 +102,7 @@ def read(photo: Photo, most: int) -> tuple[bytes, int]:
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
         message = f"cannot be read: {reason}"
-        raise PhotoError(UNREADABLE, message, rejected=True, transient=True) from error
+        raise PhotoError(api_spec.UNREADABLE, message, rejected=True, transient=True) from error
 
 
 def _read_file(path: str, most: int) -> tuple[bytes, int]:

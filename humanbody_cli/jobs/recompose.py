@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from PIL import Image, ImageColor, ImageOps
 
-from humanbody_cli.core import console
+from humanbody_cli.core import api_spec, console
 from humanbody_cli.core.console import Progress
 from humanbody_cli.core.errors import OutputError, PhotoError, UsageError, output_error
 from humanbody_cli.core.outcomes import Outcome, Status, Tally, json_line
@@ -36,10 +36,6 @@ from humanbody_cli.storage.names import SUFFIX
 from humanbody_cli.storage.publishing import Publisher, always
 
 RECOMPOSED = "recomposed"
-MASK_GONE = "MASK_GONE"
-SOURCE_CHANGED = "SOURCE_CHANGED"
-NAME_TAKEN = "OUTPUT_NAME_TAKEN"
-TOO_LARGE = "TOO_LARGE_FOR_FORMAT"
 SEAL = "recomposed"
 """The kind of seal that recomposed cutouts bear."""
 
@@ -269,10 +265,12 @@ class _Target:
         try:
             there = ownership.seen(path)
             if there is not None and _identity(there) in self._written:
-                raise PhotoError(NAME_TAKEN, f"{path} is another photo's: the names are one here")
+                raise PhotoError(
+                    api_spec.OUTPUT_NAME_TAKEN, f"{path} is another photo's: the names are one here"
+                )
             self._check(path)
         except (UsageError, OutputError) as error:  # it came to be there only now
-            raise PhotoError(NAME_TAKEN, str(error)) from error
+            raise PhotoError(api_spec.OUTPUT_NAME_TAKEN, str(error)) from error
 
     def _make_ready(self, folder: str) -> None:
         """Make a folder and mark it, unless it holds other pictures, which may be photos.
@@ -374,7 +372,7 @@ def _composed(recipe: Recipe, picture: Picture, mask: Image.Image) -> bytes:
     longest = _LONGEST_SIDE.get(recipe.format)
     if longest is not None and max(image.size) > longest:
         raise PhotoError(
-            TOO_LARGE,
+            api_spec.TOO_LARGE_FOR_FORMAT,
             f"a {recipe.format} has at most {longest:,} pixels a side, and this cutout has "
             f"{image.width} x {image.height}; give --size or another --format",
         )
@@ -390,12 +388,12 @@ def _source(outcome: Outcome) -> Picture:
     """The photo that the mask was made from, and no other."""
     photo = single(outcome.source)
     if photo.kind is Kind.STDIN:
-        raise PhotoError(sources.UNREADABLE, "came from stdin and is not kept; give it as a file")
+        raise PhotoError(api_spec.UNREADABLE, "came from stdin and is not kept; give it as a file")
     data, _ = sources.read(photo, sources.MAX_FIT_BYTES)
     picture = pictures.read_header(data, fit=True)
     if sources.digest(picture) != outcome.sha256:
         raise PhotoError(
-            SOURCE_CHANGED,
+            api_spec.SOURCE_CHANGED,
             "the photo has changed since its mask was made; run hbseg segment again first",
         )
     return picture
@@ -413,5 +411,5 @@ def _mask(outcome: Outcome, picture: Picture) -> Image.Image:
         mask = read(data, picture.size)
     except (OSError, ValueError) as error:
         message = f"{path} is gone or damaged; run hbseg segment again first"
-        raise PhotoError(MASK_GONE, message) from error
+        raise PhotoError(api_spec.MASK_GONE, message) from error
     return mask.image

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import HbsegError, PhotoError
 from humanbody_cli.core.settings import Edges, Metadata, Wanted
 from humanbody_cli.imaging import compose, pictures, png
@@ -16,8 +17,6 @@ from humanbody_cli.imaging.decoding import out_of_memory, short
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.imaging.uploads import Upload
 from humanbody_cli.pipeline.engine import Ask, Segmentation
-
-NOT_COMPOSED = "NOT_COMPOSED"
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def composing() -> Iterator[None]:
         raise out_of_memory() from error
     except Exception as error:
         message = f"cannot be composed: {short(error)}; report this with the photo"
-        raise PhotoError(NOT_COMPOSED, message) from error
+        raise PhotoError(api_spec.NOT_COMPOSED, message) from error
 
 
 @composing()

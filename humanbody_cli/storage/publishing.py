@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import OutputError, PhotoError, output_error
 from humanbody_cli.storage.layout import ASIDE, CUTOUTS, MASKS, STATE
 from humanbody_cli.storage.names import digest
@@ -566,7 +567,7 @@ def _taken(path: str) -> PhotoError:
 
 def _name_taken(what: str) -> PhotoError:
     message = f"{what}; move it away or choose another output folder, then run again"
-    return PhotoError("OUTPUT_NAME_TAKEN", message, rejected=True, transient=True)
+    return PhotoError(api_spec.OUTPUT_NAME_TAKEN, message, rejected=True, transient=True)
 
 
 def write_whole(disk: Disk, path: str, data: bytes, *, durable: bool) -> None:

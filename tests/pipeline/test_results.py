@@ -10,6 +10,7 @@ import pytest
 from making import chunks_of, jpeg, noise, png, png_from
 from PIL import Image
 
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.settings import Edges, Wanted
 from humanbody_cli.imaging import compose
@@ -112,7 +113,7 @@ def test_whatever_goes_wrong_in_composing_is_one_photos_failure(edges, monkeypat
     monkeypatch.setattr(structure, "encode_parts", fail)
     with pytest.raises(PhotoError, match="cannot be composed: float division") as caught:
         made(Segmentation(Mask(MASK), attempts=2), Wanted(edges=edges))
-    assert caught.value.code == results.NOT_COMPOSED
+    assert caught.value.code == api_spec.NOT_COMPOSED
     assert not caught.value.rejected
     assert caught.value.attempts == 2
 
