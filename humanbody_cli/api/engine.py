@@ -169,7 +169,7 @@ class ApiEngine:
         return await self._in_thread(self._received, status, body, job)
 
     async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call ``function`` in a thread, or here once the pool is shut down: answers are charged."""
+        """Call ``function`` in a thread, or here if the pool is shut down: answers are charged."""
         work = functools.partial(function, *args, **kwargs)
         try:
             future = asyncio.get_running_loop().run_in_executor(self._parsers, work)

@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from humanbody_cli.core import api_spec, network
-from humanbody_cli.imaging import png
-from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging import png_check
+from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.uploads import Upload
 from humanbody_cli.pipeline.engine import Ask, Segmentation
 
@@ -193,7 +193,7 @@ def _image(fields: dict[str, Any], lifted: dict[str, bytes], name: str) -> bytes
 
 
 def _unescaped(encoded: bytes) -> bytes:
-    """Plain base64: JSON may write ``/`` as ``\\/``, ``=`` as ``\\u003d``, and break lines in it."""
+    """Bare base64: JSON may write ``/`` as ``\\/``, ``=`` as ``\\u003d``, and break lines in it."""
     if b"\\" in encoded:
         plain: str = json.loads(b'"' + encoded + b'"')
         encoded = "".join(plain.split()).encode("ascii", "replace")
@@ -283,13 +283,13 @@ def _segmentation(answer: Success, upload: Upload, ask: Ask) -> Segmentation:
         if answer.body_image is None:
             raise ValueError("body_image, the cutout, is missing")
         cutout = answer.body_image
-        head = png.verify(cutout)
+        head = png_check.verify(cutout)
         if (head.width, head.height) != upload.size:
             raise ValueError(
                 f"the cutout has {head.width} x {head.height} pixels, "
                 f"the photo {upload.size[0]} x {upload.size[1]}"
             )
-        if not png.has_alpha(head, cutout):
+        if not png_check.has_alpha(head, cutout):
             raise ValueError("body_image has no transparency")
     return Segmentation(
         mask=mask,

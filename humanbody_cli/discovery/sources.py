@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.photo import Kind, Photo
-from humanbody_cli.imaging import pictures
+from humanbody_cli.imaging import pictures, uploads
 from humanbody_cli.imaging.decoding import unsupported
 from humanbody_cli.imaging.pictures import Picture
 
-MAX_FIT_BYTES = pictures.MAX_FIT_BYTES
+MAX_FIT_BYTES = uploads.MAX_FIT_BYTES
 _HEAD = 256 * 1024  # bytes: enough for the header of a file that is too large anyway
 
 _REASONS = {
@@ -60,10 +60,10 @@ def check(data: bytes, size: int, rules: Rules) -> Picture:
     """
     picture = _header(data, size, rules)
     if rules.fit:
-        pictures.check_fit_size(size)
-        pictures.check_pixels(picture)
+        uploads.check_fit_size(size)
+        uploads.check_pixels(picture)
     else:
-        pictures.check_limits(picture, size, size + rules.overhead)
+        uploads.check_limits(picture, size, size + rules.overhead)
     pictures.check_sound(picture, keep_pixels=rules.keep_pixels)
     return picture
 
@@ -74,9 +74,9 @@ def _header(data: bytes, size: int, rules: Rules) -> Picture:
     except PhotoError:
         if size > len(data):  # the header may stand behind a preview that was not read
             if rules.fit:
-                pictures.check_fit_size(size)
+                uploads.check_fit_size(size)
             else:
-                pictures.check_file_size(size, size)
+                uploads.check_file_size(size, size)
         raise
 
 

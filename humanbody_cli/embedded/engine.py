@@ -11,7 +11,7 @@ from PIL import Image
 
 from humanbody_cli.core.errors import engine_not_loaded, no_engine
 from humanbody_cli.core.settings import LocalSettings
-from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.uploads import Upload
 from humanbody_cli.pipeline.engine import Ask, Segmentation, SpooledAnswer
 

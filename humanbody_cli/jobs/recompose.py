@@ -25,8 +25,9 @@ from humanbody_cli.core.settings import Edges
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.tree import is_picture
 from humanbody_cli.discovery.walk import single
-from humanbody_cli.imaging import compose, pictures, png, proof
-from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging import pictures, png_writer, proof
+from humanbody_cli.imaging.cutouts import cut_out
+from humanbody_cli.imaging.masks import Mask, binary
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.pipeline import results
 from humanbody_cli.storage import ownership
@@ -96,8 +97,7 @@ def _why(error: OSError | PhotoError) -> str:
 
 def compose_one(pixels: Image.Image, mask: Image.Image, recipe: Recipe) -> Image.Image:
     """One cutout: RGBA, or RGB over a background. Mask and pixels have one size."""
-    blend = compose.soft_cutout if recipe.edges is Edges.SOFT else compose.hard_cutout
-    cutout = blend(pixels, mask).image()
+    cutout = cut_out(pixels, mask, recipe.edges).image()
     if recipe.crop:
         cutout = cutout.crop(crop_box(mask, recipe.margin))
     if recipe.size is not None:
@@ -114,7 +114,7 @@ def compose_one(pixels: Image.Image, mask: Image.Image, recipe: Recipe) -> Image
 
 def crop_box(mask: Image.Image, margin: float) -> tuple[int, int, int, int]:
     """The box around the person with its margin, inside the picture; all of it with nobody."""
-    found = mask.point([255 if value > compose.THRESHOLD else 0 for value in range(256)]).getbbox()
+    found = binary(mask).getbbox()
     if found is None:
         return (0, 0, *mask.size)
     left, top, right, bottom = found
@@ -144,7 +144,9 @@ def encoded(image: Image.Image, recipe: Recipe, profile: bytes | None) -> bytes:
         xmp = proof.in_xmp(SEAL)
         image.save(buffer, "WEBP", quality=_QUALITY, method=4, xmp=xmp, **options)
     elif image.mode == "RGBA":
-        buffer.write(proof.in_png(png.with_metadata(png.encode(image), profile=profile), SEAL))
+        buffer.write(
+            proof.in_png(png_writer.with_metadata(png_writer.encode(image), profile=profile), SEAL)
+        )
     else:
         image.save(buffer, "PNG", compress_level=3, **options)
         buffer = io.BytesIO(proof.in_png(buffer.getvalue(), SEAL))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from humanbody_cli.core.errors import FatalError
-from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.uploads import Upload
 
 
