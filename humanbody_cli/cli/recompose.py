@@ -13,7 +13,7 @@ _LONGEST = 16384
 """Pixels that a side of a resized cutout may have at most."""
 
 
-class Box(click.ParamType):
+class BoxType(click.ParamType):
     """``N`` or ``WxH``, pixels."""
 
     name = "N|WxH"
@@ -51,7 +51,7 @@ class Box(click.ParamType):
     help="Around the crop, as a part of its longer side.",
 )
 @options.option("--background", metavar="COLOR|IMAGE", help="Put this behind the person.")
-@options.option("--size", type=Box(), help="Resize to fit into so many pixels.")
+@options.option("--size", type=BoxType(), help="Resize to fit into so many pixels.")
 @options.option(
     "--format",
     type=click.Choice(["png", "webp", "jpg"]),
