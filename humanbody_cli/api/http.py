@@ -170,7 +170,7 @@ class Http:
         try:
             return self._configured()
         except (ImportError, ValueError, httpx.InvalidURL) as error:
-            raise FatalError(f"{UNUSABLE_PROXY}: {error}; correct or unset it") from error
+            raise FatalError(f"{UNUSABLE_PROXY}: {error}; fix or unset it") from error
 
     def _configured(self) -> httpx.AsyncClient:
         times = self._timeouts
@@ -292,4 +292,4 @@ def _inflated(status: int, body: bytes, encoding: str, most: int) -> bytes:
 
 
 def _too_long(status: int, most: int) -> Unsound:
-    return Unsound(status, f"it is longer than the {most:,} bytes that this photo can need")
+    return Unsound(status, f"it is longer than {most:,} bytes, the most that this photo can need")

@@ -55,14 +55,14 @@ def download(url: str, most: int, *, seconds: float = SECONDS) -> _Fetched:
     try:
         return _run(within(seconds, _fetch(url, most)))
     except asyncio.TimeoutError:
-        raise _timeout(f"not here within {seconds:g} s") from None
+        raise _timeout(f"not downloaded within {seconds:g} s") from None
     except httpx.TimeoutException as error:
         raise _timeout(explain(error)) from error
     except httpx.TransportError as error:
         advice = never_passes(error) or "check the address"
         raise _unfetched(explain(error), advice) from error
     except httpx.TooManyRedirects as error:
-        raise _unfetched(f"it leads on more than {MAX_REDIRECTS} times") from error
+        raise _unfetched(f"it redirects more than {MAX_REDIRECTS} times") from error
     except httpx.DecodingError as error:
         raise _unfetched("what its server sent is damaged") from error
     except Exception as error:

@@ -21,8 +21,8 @@ _HEAD = 256 * 1024  # bytes: enough for the header of a file that is too large a
 _REASONS = {
     errno.EACCES: "you may not read it; change its permissions",
     errno.EPERM: "you may not read it; change its permissions",
-    errno.ENOENT: "it is not there (a dangling link, or removed meanwhile)",
-    errno.ELOOP: "its link leads back to itself",
+    errno.ENOENT: "it is not there (a dangling link, or it has been removed)",
+    errno.ELOOP: "it is a link that leads back to itself",
     errno.EIO: "the disk reports an input/output error",
 }
 
@@ -129,8 +129,8 @@ def _read_file(path: str, most: int) -> tuple[bytes, int]:
 def _longer_than(most: int) -> PhotoError:
     """The rejection of a photo whose size nobody tells."""
     can_fit = most < MAX_FIT_BYTES
-    advice = "use --fit to have it made smaller" if can_fit else "shrink the photo yourself"
-    message = f"it has more than {most:,} bytes, and no more are taken; {advice}"
+    advice = "use --fit to have it shrunk" if can_fit else "shrink the photo yourself"
+    message = f"it is larger than {most:,} bytes, the most allowed; {advice}"
     return PhotoError(api_spec.FILE_TOO_LARGE, message, rejected=True)
 
 

@@ -102,7 +102,8 @@ def read_header(
         raise unsupported("the file is empty; replace it")
     if data.startswith(JPEG_SIGNATURE) and has_too_many_scans(data):
         raise unsupported(
-            f"a JPEG of more than {MAX_SCANS} scans, which no camera or editor writes; save it anew"
+            f"a JPEG of more than {MAX_SCANS} scans, which no camera or editor writes; "
+            "save it again"
         )
     with _opened(data, deadline, fit=fit) as image:
         name = "JPEG" if image.format == "MPO" else str(image.format)

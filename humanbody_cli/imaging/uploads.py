@@ -49,7 +49,7 @@ def check_limits(picture: Picture, file_size: int, request_size: int) -> None:
     """
     if picture.format not in API_FORMATS:
         raise unsupported(
-            f"{picture.format} is not taken, only JPG and PNG; use --fit to have it converted"
+            f"{picture.format} is not accepted, only JPG and PNG; use --fit to have it converted"
         )
     width, height = picture.stored
     if not all(api_spec.MIN_SIDE <= side <= api_spec.MAX_SIDE for side in (width, height)):
@@ -72,7 +72,7 @@ def check_pixels(picture: Picture) -> None:
     if width * height > MAX_FIT_PIXELS:
         raise PhotoError(
             api_spec.INVALID_SIZE,
-            f"{width} x {height} pixels are beyond what --fit takes ({MAX_FIT_PIXELS:,}); "
+            f"{width} x {height} pixels are more than --fit accepts ({MAX_FIT_PIXELS:,}); "
             "shrink the photo yourself",
             rejected=True,
         )
@@ -85,15 +85,15 @@ def check_file_size(file_size: int, request_size: int) -> None:
         PhotoError: rejected, IMAGE_FILE_TOO_LARGE.
     """
     if file_size > api_spec.MAX_BYTES:
-        message = f"{file_size:,} bytes: at most {api_spec.MAX_BYTES:,} are taken"
+        message = f"{file_size:,} bytes: at most {api_spec.MAX_BYTES:,} are allowed"
     elif request_size > api_spec.MAX_BYTES:
         message = (
             f"{file_size:,} bytes make a request of {request_size:,}: "
-            f"at most {api_spec.MAX_BYTES:,} are taken"
+            f"at most {api_spec.MAX_BYTES:,} are allowed"
         )
     else:
         return
-    advice = f"{message}; use --fit to have it made smaller"
+    advice = f"{message}; use --fit to have it shrunk"
     raise PhotoError(api_spec.FILE_TOO_LARGE, advice, rejected=True)
 
 
@@ -104,7 +104,7 @@ def check_fit_size(file_size: int) -> None:
         PhotoError: rejected, IMAGE_FILE_TOO_LARGE.
     """
     if file_size > MAX_FIT_BYTES:
-        message = f"{file_size:,} bytes are beyond what --fit takes ({MAX_FIT_BYTES:,})"
+        message = f"{file_size:,} bytes are more than --fit accepts ({MAX_FIT_BYTES:,})"
         raise PhotoError(
             api_spec.FILE_TOO_LARGE, f"{message}; shrink the photo yourself", rejected=True
         )
@@ -232,7 +232,7 @@ def _as_jpeg(image: Image.Image, quality: int) -> bytes:
 
 
 def _too_large_upright() -> PhotoError:
-    message = "turned upright the photo has more than 2 MB; use --fit to have it made smaller"
+    message = "turned upright, the photo is larger than 2 MB; use --fit to have it shrunk"
     return PhotoError(api_spec.FILE_TOO_LARGE, message, rejected=True)
 
 

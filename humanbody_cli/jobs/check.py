@@ -10,15 +10,16 @@ from functools import partial
 from typing import TypeVar
 
 from humanbody_cli.core import console
-from humanbody_cli.core.console import Progress
+from humanbody_cli.core.console import Progress, counted
 from humanbody_cli.core.errors import HbsegError, PhotoError
 from humanbody_cli.core.outcomes import Outcome, Status, Tally, json_line
 from humanbody_cli.core.photo import Photo
 from humanbody_cli.core.settings import InputSettings
 from humanbody_cli.core.stop import Stop
 from humanbody_cli.discovery import sources
+from humanbody_cli.discovery.find import check_inputs, find, is_piped
 from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.discovery.walk import Walk, check_inputs, find, is_piped
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.pipeline import scheduler
 
@@ -56,9 +57,9 @@ def check(inputs: InputSettings, rules: Rules, *, json: bool, verbosity: int) ->
     for note in walk.quiet_notes:
         progress.say(note)
     if failure is None or tally.total:
-        others = f"; {walk.skipped:,} other files passed over" if walk.skipped else ""
+        others = f"; {counted(walk.skipped, 'other file')} skipped" if walk.skipped else ""
         sound, rejected = tally.finished[Status.PENDING], tally.finished[Status.REJECTED]
-        progress.say(f"{sound:,} sound, {rejected:,} rejected{others}")
+        progress.say(f"{sound:,} accepted, {rejected:,} rejected{others}")
     if failure is not None:
         raise failure
     return tally.exit_code()

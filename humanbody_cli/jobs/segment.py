@@ -24,7 +24,8 @@ from humanbody_cli.core.errors import (
 from humanbody_cli.core.outcomes import Outcome, Tally, json_line
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import Stop, interruptible
-from humanbody_cli.discovery.walk import Walk, check_inputs, find, is_piped, walk_order
+from humanbody_cli.discovery.find import check_inputs, find, is_piped, walk_order
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
 from humanbody_cli.pipeline.fingerprint import (
@@ -103,8 +104,8 @@ class _Run:
     def run(self) -> int:
         if self.journal.rebuilt_from:
             self.progress.say(
-                f"the journal was damaged and is kept as {self.journal.rebuilt_from}; "
-                "photos whose outputs are whole are taken up from them without a call"
+                f"the journal was damaged and has been kept as {self.journal.rebuilt_from}; "
+                "photos whose results are complete need no new call"
             )
         self.walk.avoid(self.root)
         code = 1
@@ -226,11 +227,12 @@ class _Run:
             if self.gate.refused:
                 line += f" ({self.gate.refused:,} refused by the quota)"
         if self.walk.skipped:
-            line += f"; {counted(self.walk.skipped, 'other file')} passed over"
+            line += f"; {counted(self.walk.skipped, 'other file')} skipped"
         self.progress.say(line)
         if self.gate is not None and self.settings.api.qps is None and calls:
             self.progress.say(
-                f"the quota found is about {self.gate.controller.estimated_quota():.1f} calls/s"
+                "the quota appears to be about "
+                f"{self.gate.controller.estimated_quota():.1f} calls/s"
             )
         if self.tally.doubtful:
             self.progress.say(
@@ -239,7 +241,7 @@ class _Run:
             )
         if self.tally.newly_left_out:
             self.progress.say(
-                f"{counted(self.tally.newly_left_out, 'photo')} newly left out: "
+                f"{counted(self.tally.newly_left_out, 'photo')} newly rejected or failed: "
                 f"hbseg status {self.root} --failed",
                 level=-1,
             )

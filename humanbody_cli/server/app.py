@@ -106,7 +106,7 @@ class SegmentApi:
         state = {"status": "ok", "version": __version__}
         if studio.stuck:
             state["status"] = "down" if studio.is_down else "degraded"
-            state["reason"] = f"{studio.stuck} photos are at work beyond their time and do not end"
+            state["reason"] = f"{studio.stuck} photos past their time limit that do not end"
         return JSONResponse(state, 503 if studio.is_down else 200)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -68,10 +68,10 @@ def read_keys(path: Path, qps: float | None) -> tuple[Key, ...]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise UsageError(
             f"cannot read the keys file {path}: {reason}; check --keys, and that it is a text file "
-            "with 'api_key api_secret' a line, which this user may read"
+            "with one 'api_key api_secret' per line, readable by this user"
         ) from None
     keys: dict[str, Key] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -81,10 +81,12 @@ def read_keys(path: Path, qps: float | None) -> tuple[Key, ...]:
             continue
         key = _read_line(words, f"{path}, line {number}", qps)
         if key.api_key in keys:
-            raise UsageError(f"{path}, line {number}: this api_key stands in the file twice")
+            raise UsageError(f"{path}, line {number}: this api_key is in the file twice")
         keys[key.api_key] = key
     if not keys:
-        raise UsageError(f"the keys file {path} has no key: write 'api_key api_secret' a line")
+        raise UsageError(
+            f"the keys file {path} has no key: write one 'api_key api_secret' per line"
+        )
     return tuple(keys.values())
 
 

@@ -16,9 +16,9 @@ FAULTS: dict[str, str] = {
     RESET: "the connection is reset without an answer",
     HTML502: "a proxy's 502 page in HTML",
     HANG: "no answer at all",
-    HALF: "a sound answer cut short",
+    HALF: "a valid answer cut short",
     GARBAGE: "a 200 that is not JSON",
-    WRONG_SIZE: "images of another size than the photo's",
+    WRONG_SIZE: "images whose size is not the photo's",
 }
 """What goes wrong outside the document's tables: name -> what the client sees."""
 
@@ -83,7 +83,7 @@ def parse_latency(text: str) -> tuple[float, float]:
         span = (math.nan, math.nan)
     if not 0 <= span[0] <= span[1] < math.inf:
         raise UsageError(
-            f"--latency {text!r} is no number of seconds: give one (0.3) or a range (0.2-0.8)"
+            f"--latency {text!r} is not a number of seconds: give one (0.3) or a range (0.2-0.8)"
         )
     return span
 
@@ -102,7 +102,9 @@ def parse_rates(text: str) -> tuple[tuple[str, float], ...]:
             raise UsageError(f"--inject names {known} twice: give each once")
         rates[known] = _rate(item, rate)
     if sum(rates.values()) > 1 + 1e-9:
-        raise UsageError(f"--inject adds up to {sum(rates.values()):g}: the rates may be 1 at most")
+        raise UsageError(
+            f"--inject adds up to {sum(rates.values()):g}: the rates may add up to 1 at most"
+        )
     return tuple(rates.items())
 
 
@@ -114,9 +116,9 @@ def _known(name: str) -> str:
     hint = (
         f"did you mean {names[near[0]]}?"
         if near
-        else f"known are {', '.join(dict.fromkeys(names.values()))}"
+        else f"known faults: {', '.join(dict.fromkeys(names.values()))}"
     )
-    raise UsageError(f"--inject knows no {name!r}: {hint}")
+    raise UsageError(f"--inject does not know {name!r}: {hint}")
 
 
 def _rate(item: str, text: str) -> float:

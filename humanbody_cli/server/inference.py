@@ -139,7 +139,9 @@ class Studio:
         self._overdue.add(answer)
         metrics.stuck.set(self.stuck)
         log.warning(
-            "a photo at work for %g s does not end: %d stuck", self._patience.photo, self.stuck
+            "a photo has been processed for %g s and does not end: %d stuck",
+            self._patience.photo,
+            self.stuck,
         )
         if self.stuck <= self._threads:
             self._turns.release()
@@ -174,7 +176,7 @@ def _hand_over(work: asyncio.Task[Results], answer: asyncio.Future[Results]) -> 
     error = work.exception()
     if answer.done():
         if error is not None and not isinstance(error, HbsegError):
-            log.error("a photo that nobody waits for failed", exc_info=error)
+            log.error("a photo whose client has gone failed", exc_info=error)
     elif error is not None:
         answer.set_exception(error)
     else:

@@ -83,7 +83,7 @@ def _resolve(host: str) -> list[tuple[int, str]]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise UsageError(f"--host {host!r} is no address of this machine: {error}") from None
+        raise UsageError(f"--host {host!r} is not an address of this machine: {error}") from None
     return [(family, str(address[0]).partition("%")[0]) for family, *_, address in found]
 
 
@@ -100,7 +100,7 @@ def _listen(settings: ServeSettings) -> socket.socket:
         listener.close()
         raise FatalError(
             f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose "
-            "another --port (0 takes a free one)"
+            "another --port (0 picks a free one)"
         ) from None
     listener.setblocking(False)
     return listener

@@ -116,7 +116,7 @@ def _leave_threads() -> None:
             continue
         thread.join(max(0.0, until - time.monotonic()))
         if thread.is_alive():
-            log.warning("stopped with a thread at work that does not end")
+            log.warning("stopped while a thread was still busy and did not end")
             sys.stdout.flush()
             os._exit(0)
 

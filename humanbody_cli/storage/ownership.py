@@ -58,7 +58,7 @@ def check_replaceable(path: str, kind: str, remedy: str) -> None:
     if status is None or stat.S_ISDIR(status.st_mode) or _is_sealed(path, status, kind):
         return
     raise OutputError(
-        f"cannot write {path}: hbseg did not write the file that stands there, or it was changed "
+        f"cannot write {path}: hbseg did not write the file that is there, or it was changed "
         f"since; {remedy}"
     )
 

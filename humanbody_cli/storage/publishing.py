@@ -558,11 +558,11 @@ def _is_same(one: str, other: str) -> bool:
 
 
 def _in_the_way(path: str) -> PhotoError:
-    return _name_taken(f"{path} cannot be written: a file or folder of another kind stands there")
+    return _name_taken(f"{path} cannot be written: a file or folder of another kind is there")
 
 
 def _taken(path: str) -> PhotoError:
-    return _name_taken(f"{path} is there already, and hbseg did not write it or it was changed")
+    return _name_taken(f"{path} already exists, and hbseg did not write it or it was changed since")
 
 
 def _name_taken(what: str) -> PhotoError:

@@ -475,7 +475,7 @@ def test_every_status_has_its_treatment(body):
         assert (status, found.treatment) == (status, treatment)
         assert str(status) in found.message
         if treatment is STOP:
-            words = ("check", "put them into", "open a web page")
+            words = ("check", "put them in", "open a web page")
             assert any(word in found.message for word in words)
 
 

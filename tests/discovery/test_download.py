@@ -362,7 +362,7 @@ def test_a_photo_that_is_too_large_is_rejected_in_true_words(
     with serving(handler) as server:
         ended = paid("segment", f"{server.url()}/a.jpg", "-o", "out", "--endpoint", api.url)
     assert ended.code == 3, ended.err
-    said = f"{len(data):,} bytes: at most" if announced else "more than 2,097,152 bytes"
+    said = f"{len(data):,} bytes: at most" if announced else "larger than 2,097,152 bytes"
     assert said in ended.err
     assert "use --fit" in ended.err
     assert "Task was destroyed" not in ended.err and "asyncio" not in ended.err

@@ -135,7 +135,7 @@ def test_a_stuck_photo_gives_way_to_others(gate: Path) -> None:
         assert server.post(image=picture()).status_code == 200
         status, said = health(server)
         assert (status, said["status"]) == (200, "degraded")
-        assert said["reason"].startswith("1 photos are at work beyond their time")
+        assert said["reason"].startswith("1 photos past their time limit")
         assert server.metric("hbseg_stuck_photos") == 1
 
         assert message(server.post(image=STUCK)) == "INTERNAL_ERROR"
