@@ -14,7 +14,7 @@ _LONGEST = 16384
 """Most pixels on a side of a resized cutout."""
 
 
-class Box(click.ParamType):
+class BoxType(click.ParamType):
     """``N`` or ``WxH``, pixels."""
 
     name = "N|WxH"
@@ -50,7 +50,7 @@ class Box(click.ParamType):
     help="Margin around the crop, as a fraction of its longer side.",
 )
 @option("--background", metavar="COLOR|IMAGE", help="Colour or picture to put behind the person.")
-@option("--size", type=Box(), metavar="N|WxH", help="Resize to fit into this many pixels.")
+@option("--size", type=BoxType(), metavar="N|WxH", help="Resize to fit into this many pixels.")
 @option(
     "--format",
     type=click.Choice(["png", "webp", "jpg"]),

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from PIL import Image, ImageColor, ImageOps
 
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.console import Reporter
 from humanbody_cli.core.errors import OutputError, PhotoError, UsageError, output_error
 from humanbody_cli.core.outcomes import Outcome, Status
@@ -24,8 +25,9 @@ from humanbody_cli.core.settings import Edges
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.tree import is_picture
-from humanbody_cli.imaging import compose, pictures, png, proof
-from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging import pictures, png_writer, proof
+from humanbody_cli.imaging.cutouts import cut_out
+from humanbody_cli.imaging.masks import Mask, binary
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.storage import ownership
@@ -36,10 +38,6 @@ from humanbody_cli.storage.ownership import always
 from humanbody_cli.storage.publishing import Publisher
 
 RECOMPOSED = "recomposed"
-MASK_GONE = "MASK_GONE"
-SOURCE_CHANGED = "SOURCE_CHANGED"
-NAME_TAKEN = "OUTPUT_NAME_TAKEN"
-TOO_LARGE = "TOO_LARGE_FOR_FORMAT"
 SEAL = "recomposed"
 """The kind of seal that recomposed cutouts bear."""
 
@@ -100,8 +98,7 @@ def _why(error: OSError | PhotoError) -> str:
 
 def compose_one(pixels: Image.Image, mask: Image.Image, recipe: Recipe) -> Image.Image:
     """One cutout: RGBA, or RGB over a background. Mask and pixels have one size."""
-    blend = compose.soft_cutout if recipe.edges is Edges.SOFT else compose.hard_cutout
-    cutout = blend(pixels, mask).image()
+    cutout = cut_out(pixels, mask, recipe.edges).image()
     if recipe.crop:
         cutout = cutout.crop(crop_box(mask, recipe.margin))
     if recipe.size is not None:
@@ -118,7 +115,7 @@ def compose_one(pixels: Image.Image, mask: Image.Image, recipe: Recipe) -> Image
 
 def crop_box(mask: Image.Image, margin: float) -> tuple[int, int, int, int]:
     """The box around the person with its margin, inside the picture; all of it with nobody."""
-    found = mask.point([255 if value > compose.THRESHOLD else 0 for value in range(256)]).getbbox()
+    found = binary(mask).getbbox()
     if found is None:
         return (0, 0, *mask.size)
     left, top, right, bottom = found
@@ -148,7 +145,9 @@ def encoded(image: Image.Image, recipe: Recipe, profile: bytes | None) -> bytes:
         xmp = proof.in_xmp(SEAL)
         image.save(buffer, "WEBP", quality=_QUALITY, method=4, xmp=xmp, **options)
     elif image.mode == "RGBA":
-        buffer.write(proof.in_png(png.with_metadata(png.encode(image), profile=profile), SEAL))
+        buffer.write(
+            proof.in_png(png_writer.with_metadata(png_writer.encode(image), profile=profile), SEAL)
+        )
     else:
         image.save(buffer, "PNG", compress_level=3, **options)
         buffer = io.BytesIO(proof.in_png(buffer.getvalue(), SEAL))
@@ -268,12 +267,12 @@ class _Target:
             there = ownership.seen(path)
             if there is not None and _identity(there) in self._written:
                 raise PhotoError(
-                    NAME_TAKEN,
+                    api_spec.OUTPUT_NAME_TAKEN,
                     f"{path} belongs to another photo: both names are the same on this file system",
                 )
             self._check(path)
         except (UsageError, OutputError) as error:  # it came to be there only now
-            raise PhotoError(NAME_TAKEN, str(error)) from error
+            raise PhotoError(api_spec.OUTPUT_NAME_TAKEN, str(error)) from error
 
     def _make_ready(self, folder: str) -> None:
         """Make a folder and mark it, unless it holds other pictures, which may be photos.
@@ -375,7 +374,7 @@ def _composed(recipe: Recipe, picture: Picture, mask: Image.Image) -> bytes:
     longest = _LONGEST_SIDE.get(recipe.format)
     if longest is not None and max(image.size) > longest:
         raise PhotoError(
-            TOO_LARGE,
+            api_spec.TOO_LARGE_FOR_FORMAT,
             f"a {recipe.format} has at most {longest:,} pixels per side, and this cutout has "
             f"{image.width} x {image.height}; give --size or another --format",
         )
@@ -391,12 +390,12 @@ def _source(outcome: Outcome) -> Picture:
     """The photo that the mask was made from, and no other."""
     photo = single(outcome.source)
     if photo.kind is Kind.STDIN:
-        raise PhotoError(sources.UNREADABLE, "came from stdin and was not kept; give it as a file")
+        raise PhotoError(api_spec.UNREADABLE, "came from stdin and was not kept; give it as a file")
     data, _ = sources.read(photo, sources.MAX_FIT_BYTES)
     picture = pictures.read_header(data, fit=True)
     if sources.digest(picture) != outcome.sha256:
         raise PhotoError(
-            SOURCE_CHANGED,
+            api_spec.SOURCE_CHANGED,
             "the photo has changed since its mask was made; run hbseg segment again first",
         )
     return picture
@@ -414,5 +413,5 @@ def _mask(outcome: Outcome, picture: Picture) -> Image.Image:
         mask = read(data, picture.size)
     except (OSError, ValueError) as error:
         message = f"{path} is gone or damaged; run hbseg segment again first"
-        raise PhotoError(MASK_GONE, message) from error
+        raise PhotoError(api_spec.MASK_GONE, message) from error
     return mask.image

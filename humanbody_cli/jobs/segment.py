@@ -200,7 +200,8 @@ class _Run:
         self.reporter.say(line + passed_over(self.walk.skipped))
         if self.gate is not None and self.settings.api.qps is None and calls:
             self.reporter.say(
-                f"the quota appears to be about {self.gate.controller.found():.1f} calls/s"
+                "the quota appears to be about "
+                f"{self.gate.controller.estimated_quota():.1f} calls/s"
             )
         if self.tally.doubtful:
             self.reporter.say(

@@ -18,7 +18,7 @@ from humanbody_cli.core.paths import to_text
 from humanbody_cli.core.photo import Copy, Known, Photo, key_of
 from humanbody_cli.core.settings import Edges, Wanted
 from humanbody_cli.imaging import proof
-from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.pipeline.fingerprint import Fingerprint, engine_of

@@ -137,9 +137,9 @@ def published(size: int | None, *, proofless: bool = False) -> MayReplace:
 
 def _is_of_earlier_version(data: bytes, size: int) -> bool:
     """Whether this is a PNG without a proof, whole at its size or cut short."""
-    from humanbody_cli.imaging import png, proof
+    from humanbody_cli.imaging import png_check, proof
 
-    if proof.is_present(data) or not data.startswith(png.SIGNATURE):
+    if proof.is_present(data) or not data.startswith(png_check.SIGNATURE):
         return False
     return is_sound(data) is (len(data) == size)
 
@@ -152,11 +152,11 @@ def always(path: str) -> bool:
 
 def is_sound(data: bytes) -> bool:
     """Whether these bytes are a whole PNG."""
-    from humanbody_cli.imaging import png
+    from humanbody_cli.imaging import png_check
 
     try:
-        png.verify(data)
-    except png.BrokenPng:
+        png_check.verify(data)
+    except png_check.BrokenPng:
         return False
     return True
 

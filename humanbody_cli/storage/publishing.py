@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import OutputError, PhotoError, output_error
 from humanbody_cli.storage.disk import (
     Disk,
@@ -346,4 +347,4 @@ def _taken(path: str) -> PhotoError:
 
 def _name_taken(what: str) -> PhotoError:
     message = f"{what}; move it away or choose another output folder, then run again"
-    return PhotoError("OUTPUT_NAME_TAKEN", message, rejected=True, transient=True)
+    return PhotoError(api_spec.OUTPUT_NAME_TAKEN, message, rejected=True, transient=True)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from humanbody_cli.embedded.components import find_components
-from humanbody_cli.embedded.crops import ASPECT_FLOOR, close_looks, find_groups, grow, strip, tiles
+from humanbody_cli.embedded.crops import ASPECT_FLOOR, crops_around, find_groups, grow, strip, tiles
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=14))
 
@@ -104,7 +104,7 @@ def test_boxes_cover_the_whole_picture(cover, size):
     assert seen.all()
 
 
-def test_people_far_apart_are_looked_at_apart():
+def test_people_far_apart_get_crops_of_their_own():
     """Two people at both ends of a panorama get a crop each; two side by side share one."""
     confidence = np.zeros((256, 256), np.float32)
     confidence[100:250, 5:25] = confidence[100:250, 230:250] = 1
@@ -124,8 +124,8 @@ def test_specks_are_no_people():
     assert [len(group) for group in find_groups(confidence, (256, 256))] == [1]
 
 
-def test_the_main_looks_and_the_whole_sum_to_one():
-    """A single person's four main looks leave the whole picture its fifth."""
-    looks = close_looks([(10, 10, 50, 90)], (100, 100))
-    assert sum(look.weight for look in looks[:4]) == pytest.approx(0.8)
-    assert len(looks) == 6
+def test_the_main_crops_and_the_whole_sum_to_one():
+    """A single person's four main crops leave the whole picture its fifth."""
+    crops = crops_around([(10, 10, 50, 90)], (100, 100))
+    assert sum(crop.weight for crop in crops[:4]) == pytest.approx(0.8)
+    assert len(crops) == 6

@@ -17,7 +17,7 @@ from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.imaging import pictures, uploads
-from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.pipeline.engine import Segmentation
 from humanbody_cli.pipeline.photo_steps import ClientSteps
 
@@ -37,7 +37,7 @@ WAYS = [
 def _small_bounds(monkeypatch):
     """A damaged header may claim any size: what is decoded here stays small, to be quick."""
     pictures.configure_pillow()
-    monkeypatch.setattr(pictures, "MAX_FIT_PIXELS", 300_000)
+    monkeypatch.setattr(uploads, "MAX_FIT_PIXELS", 300_000)
 
 
 def outcome(path: Path, fit: bool, keep_pixels: bool, edges: Edges) -> str:

@@ -10,12 +10,13 @@ import pytest
 from making import chunks_of, jpeg, noise, png, png_from
 from PIL import Image
 
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.settings import Edges, Wanted
 from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.imaging import compose
-from humanbody_cli.imaging import png as structure
-from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging import cutouts, png_writer
+from humanbody_cli.imaging import png_check as structure
+from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.pictures import configure_pillow, read_header
 from humanbody_cli.imaging.uploads import prepare
 from humanbody_cli.pipeline import photo_steps
@@ -33,7 +34,7 @@ def _pillow():
 
 def cutout() -> bytes:
     """An API's cutout."""
-    return compose.hard_cutout(noise(SIZE), MASK).png()
+    return cutouts.hard_cutout(noise(SIZE), MASK).png()
 
 
 def with_chunk(data: bytes, kind: bytes, payload: bytes) -> bytes:
@@ -116,10 +117,10 @@ def test_whatever_goes_wrong_in_composing_is_one_photos_failure(edges, monkeypat
     def fail(*_: object) -> None:
         raise ZeroDivisionError("float division")
 
-    monkeypatch.setattr(structure, "encode_parts", fail)
+    monkeypatch.setattr(png_writer, "encode_parts", fail)
     with pytest.raises(PhotoError, match="cannot be composed: float division") as caught:
         made(Segmentation(Mask(MASK), attempts=2), Wanted(edges=edges))
-    assert caught.value.code == photo_steps.NOT_COMPOSED
+    assert caught.value.code == api_spec.NOT_COMPOSED
     assert not caught.value.rejected
     assert caught.value.attempts == 2
 
@@ -130,7 +131,7 @@ def test_too_little_memory_for_composing_may_be_tried_again(monkeypatch):
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(structure, "encode_parts", fail)
+    monkeypatch.setattr(png_writer, "encode_parts", fail)
     with pytest.raises(PhotoError, match="memory") as caught:
         made(Segmentation(Mask(MASK), attempts=1), Wanted())
     assert caught.value.transient
@@ -190,9 +191,9 @@ def test_a_cutouts_bytes_do_not_tell_how_it_came_about(kind, edges, orientation,
 def test_an_import_that_fails_while_composing_chooses_no_other_encoder():
     """The encoder is chosen by what is installed, and by nothing that happens to one photo."""
 
-    def part(box: structure.Box) -> Image.Image:
+    def part(box: png_writer.Area) -> Image.Image:
         raise ImportError("something else")
 
     pytest.importorskip("numpy")
     with pytest.raises(ImportError, match="something else"):
-        structure.encode_parts((8, 8), "L", part)
+        png_writer.encode_parts((8, 8), "L", part)

@@ -13,9 +13,10 @@ from PIL import Image, ImageChops, ImageFilter
 
 from humanbody_cli import imaging
 from humanbody_cli.core.errors import UsageError
-from humanbody_cli.imaging import compose, pictures
-from humanbody_cli.imaging import png as structure
-from humanbody_cli.imaging.compose import Mask, hard_cutout, soft_cutout
+from humanbody_cli.imaging import pictures, png_writer
+from humanbody_cli.imaging import png_check as structure
+from humanbody_cli.imaging.cutouts import hard_cutout, soft_cutout
+from humanbody_cli.imaging.masks import THRESHOLD, Mask
 
 RAMP = Image.frombytes("L", (256, 1), bytes(range(256))).resize((256, 4), Image.Resampling.NEAREST)
 """Every confidence once a row."""
@@ -238,7 +239,7 @@ def test_empty_and_full_masks(value):
 @pytest.mark.parametrize("kind", [hard_cutout, soft_cutout])
 def test_a_cutout_made_in_strips_is_the_whole_one(kind, mode):
     """Strip by strip or at once, the same pixels, over more than one strip's rows."""
-    photo = noise((90, 2 * structure.STRIP + 41)).convert(mode)
+    photo = noise((90, 2 * png_writer.STRIP + 41)).convert(mode)
     if mode == "RGBA":
         photo.putalpha(Image.linear_gradient("L").resize(photo.size))
     mask = Image.radial_gradient("L").resize(photo.size)
@@ -248,9 +249,9 @@ def test_a_cutout_made_in_strips_is_the_whole_one(kind, mode):
 
 def test_without_numpy_the_error_says_what_to_install(monkeypatch):
     """Soft edges need numpy; who has none is told how to get it."""
-    for name in ("numpy", "humanbody_cli.imaging.mattes"):  # as if neither had been loaded before
+    for name in ("numpy", "humanbody_cli.imaging.matting"):  # as if neither had been loaded before
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delattr(imaging, "mattes", raising=False)
+    monkeypatch.delattr(imaging, "matting", raising=False)
     with pytest.raises(UsageError, match="pip install numpy"):
         soft_cutout(Image.new("RGB", (4, 4)), Image.new("L", (4, 4)))
 
@@ -290,4 +291,4 @@ def test_figures_are_between_0_and_1(data):
 
 def test_the_threshold_is_the_documents():
     """confidence > 0.5 of V = confidence * 255 is V > 127.5, so 127 is the last background."""
-    assert int(0.5 * 255) == compose.THRESHOLD
+    assert int(0.5 * 255) == THRESHOLD
