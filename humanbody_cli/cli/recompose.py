@@ -80,10 +80,11 @@ def command(
     """Make new cutouts from the masks in OUT, without calls.
 
     The photos that the masks were made from are read again."""
+    from humanbody_cli.imaging.cutouts import Recipe
     from humanbody_cli.jobs import recompose
     from humanbody_cli.storage.journal import Journal
 
-    recipe = recompose.Recipe(
+    recipe = Recipe(
         edges=Edges(edges),
         crop=crop,
         margin=margin,

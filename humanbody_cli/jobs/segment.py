@@ -185,7 +185,7 @@ class _Run:
     def _summarise(self) -> None:
         self.reporter.notes(self.walk.notes, self.walk.quiet_notes)
         calls = self.gate.calls if self.gate else 0
-        if self.stop.reason is None or calls or self.tally.total or self.tally.passed:
+        if self.stop.reason is None or calls or self.tally.total or self.tally.settled:
             self._summarise_photos(calls)
         if self.stop.reason is not None:
             self.reporter.say(f"hbseg: {self.stop.reason}", level=-1)
