@@ -16,21 +16,20 @@ from typing import Any
 
 from humanbody_cli.api import responses
 from humanbody_cli.api.adaptive_rate import EDGE
-from humanbody_cli.api.requests import request_size
 from humanbody_cli.core import console
-from humanbody_cli.core.console import Progress, duration
+from humanbody_cli.core.console import Reporter, duration
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.outcomes import PHOTOS_LEFT_OUT, Outcome, Status, json_line
 from humanbody_cli.core.photo import Due, chunked
 from humanbody_cli.core.settings import Edges, RunSettings
 from humanbody_cli.discovery import sources
-from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.discovery.walk import Walk, find
 from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import Picture
+from humanbody_cli.jobs.assembly import steps_for
 from humanbody_cli.jobs.check import each
 from humanbody_cli.jobs.segment import decider_for
-from humanbody_cli.pipeline import incremental, results
+from humanbody_cli.pipeline import incremental
 from humanbody_cli.pipeline.decision import Call, Failed
 from humanbody_cli.pipeline.engine import check_installed, name_of
 from humanbody_cli.pipeline.fingerprint import fingerprint_of
@@ -112,7 +111,7 @@ class _Planner:
         self._root = root = str(settings.output.folder)
         self._journal = journal
         self._fingerprint = fingerprint = fingerprint_of(settings, journal.engines())
-        self._rules = Rules(settings.wanted.fit, overhead=request_size(0, settings.api.credentials))
+        self._steps = steps_for(settings, fingerprint.engine, keep_pixels=False)
         journal.run = journal.next_run()
         publisher = Publisher(root, durable=False)
         self._decider = decider_for(settings, fingerprint, journal, publisher)
@@ -120,16 +119,15 @@ class _Planner:
         self._kept = KeptAnswers(root if keeps else None)
         self._seen: set[bytes] = set()
         self._guard = threading.Lock()
-        self._progress = Progress(verbosity=settings.verbosity, terminal=False)
+        self._reporter = Reporter(verbosity=settings.verbosity, terminal=False)
         self._plan = Plan(name_of(fingerprint.engine), paid=settings.uses_api)
 
     def planned(self) -> Plan:
         """The plan, once every photo was looked at."""
         walk = Walk()
         walk.avoid(self._root)
-        each(self._due(walk), self._examined, self._count)
-        for note in (*walk.notes, *walk.quiet_notes):
-            self._progress.say(note)
+        each(self._due(walk), self._examined, self._count, self._reporter.stop)
+        self._reporter.notes(walk.notes, walk.quiet_notes)
         self._plan.skipped = walk.skipped
         self._plan.seconds = _seconds(self._plan, self._settings)
         return self._plan
@@ -152,7 +150,7 @@ class _Planner:
         """What would become of one photo: pending, with one attempt where a call is needed."""
         source = due.photo.source
         try:
-            picture = sources.examine(due.photo, self._rules)
+            picture = self._steps.examine(*sources.read(due.photo, self._steps.rules.most_bytes))
             sha256 = sources.digest(picture)
             decision = self._decider.by_bytes(due, picture, sha256)
             if isinstance(decision, Failed):
@@ -175,7 +173,7 @@ class _Planner:
         if isinstance(decision, Reuse):
             self._is_first(sha256)
             return False
-        upload = uploads.prepare(picture, fit=self._rules.fit)
+        upload = self._steps.prepare(picture)
         return self._is_first(sha256) and not self._is_answered(picture, upload)
 
     def _is_first(self, sha256: str) -> bool:
@@ -190,13 +188,13 @@ class _Planner:
     def _is_answered(self, picture: Picture, upload: uploads.Upload) -> bool:
         """Whether a kept answer to what would be sent will do."""
         body = self._kept.body(self._fingerprint.answer_name(sources.digest(upload.picture)))
-        ask = results.ask_for(self._fingerprint.wanted, picture, upload)
+        ask = self._steps.ask(picture, upload)
         return responses.kept(body, upload, ask) is not None
 
     def _count(self, outcome: Outcome) -> None:
         if outcome.status is not Status.PENDING:
             self._plan.rejected[str(outcome.code)] += 1
-            self._progress.say(f"{outcome.source}: {outcome.code}: {outcome.message}", level=1)
+            self._reporter.say(f"{outcome.source}: {outcome.code}: {outcome.message}", level=1)
             return
         needs_call = bool(outcome.attempts)
         self._plan.calls += needs_call

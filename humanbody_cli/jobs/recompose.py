@@ -16,10 +16,9 @@ from typing import Any, TypeVar
 
 from PIL import Image, ImageColor, ImageOps
 
-from humanbody_cli.core import console
-from humanbody_cli.core.console import Progress
+from humanbody_cli.core.console import Reporter
 from humanbody_cli.core.errors import OutputError, PhotoError, UsageError, output_error
-from humanbody_cli.core.outcomes import Outcome, Status, Tally, json_line
+from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.photo import Kind
 from humanbody_cli.core.settings import Edges
 from humanbody_cli.discovery import sources
@@ -28,7 +27,7 @@ from humanbody_cli.discovery.walk import single
 from humanbody_cli.imaging import compose, pictures, png, proof
 from humanbody_cli.imaging.compose import Mask
 from humanbody_cli.imaging.pictures import Picture
-from humanbody_cli.pipeline import results
+from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.storage import ownership
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.layout import CUTOUTS, MASKS, RECOMPOSED_MARK
@@ -165,30 +164,28 @@ def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbo
     """
     pictures.configure_pillow()
     target = _Target(journal, into or os.path.join(journal.root, RECOMPOSED), recipe.format)
-    progress = Progress(verbosity=verbosity)
-    tally = Tally()
+    reporter = Reporter(verbosity=verbosity, json=json)
     workers = os.cpu_count() or 1
     try:
         with ThreadPoolExecutor(workers, thread_name_prefix="compose") as pool:
             target.prepare(pool, 2 * workers)
             work = partial(_recomposed, recipe, target)
             for outcome in _in_order(pool, work, target.photos(), 2 * workers):
-                tally.add(outcome)
-                progress.add(outcome, tally)
-                if json:
-                    console.write_line(json_line(outcome.record()))
+                reporter.add(outcome)
+                if reporter.stop.reason is not None:
+                    raise reporter.stop.reason
     finally:
-        progress.close()
-        if tally.total:
-            progress.say(f"{tally.counts()}, in {target.folder}")
+        reporter.close()
+        if reporter.tally.total:
+            reporter.say(f"{reporter.tally.counts()}, in {target.folder}")
         for folder in target.mixed:
-            progress.say(
+            reporter.say(
                 f"{folder}: holds other pictures too, so hbseg segment, run over it, takes these "
                 "cutouts for photos"
             )
-    if not tally.total:
-        progress.say(f"nothing to do: no photo in {journal.root} is done")
-    return tally.exit_code()
+    if not reporter.tally.total:
+        reporter.say(f"nothing to do: no photo in {journal.root} is done")
+    return reporter.exit_code()
 
 
 def _in_order(
@@ -362,7 +359,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 def _recomposed(recipe: Recipe, target: _Target, outcome: Outcome) -> Outcome:
     try:
         picture = _source(outcome)
-        with results.composing():
+        with photo_steps.composing():
             data = _composed(recipe, picture, _mask(outcome, picture))
         path = target.publish(outcome, data)
     except PhotoError as error:

@@ -11,20 +11,17 @@ from typing import TYPE_CHECKING
 
 from humanbody_cli import __version__
 from humanbody_cli.api.requests import request_size
-from humanbody_cli.core import console
-from humanbody_cli.core.console import Progress, Stopwatch, counted, duration
+from humanbody_cli.core.console import Reporter, Stopwatch, counted, duration, passed_over
 from humanbody_cli.core.errors import (
     FatalError,
     HbsegError,
     Interrupted,
     JournalError,
-    StdoutError,
     output_error,
 )
-from humanbody_cli.core.outcomes import Outcome, Tally, json_line
 from humanbody_cli.core.photo import LOOKUP_SIZE, Due, chunked
 from humanbody_cli.core.settings import RunSettings
-from humanbody_cli.core.stop import Stop, interruptible
+from humanbody_cli.core.stop import interruptible
 from humanbody_cli.discovery.walk import Walk, check_inputs, find, is_piped, walk_order
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
@@ -93,16 +90,17 @@ class _Run:
             disk=self.disk,
         )
         self.decider = decider_for(settings, self.fingerprint, self.journal, self.publisher)
-        self.tally = Tally(ignore_known=settings.ignore_known)
-        self.stop = Stop()
+        self.reporter = Reporter(
+            verbosity=settings.verbosity, json=settings.json, ignore_known=settings.ignore_known
+        )
+        self.stop, self.tally = self.reporter.stop, self.reporter.tally
         self.watch = Stopwatch()
         self.walk = Walk()
         self.gate: Gate | None = None
-        self.progress = Progress(verbosity=settings.verbosity)
 
     def run(self) -> int:
         if self.journal.rebuilt_from:
-            self.progress.say(
+            self.reporter.say(
                 f"the journal was damaged and is kept as {self.journal.rebuilt_from}; "
                 "photos whose outputs are whole are taken up from them without a call"
             )
@@ -116,14 +114,14 @@ class _Run:
                 self._work(itertools.chain([first], due))
             else:
                 answer_spool.sweep(self.root, self.journal.is_settled)
-            code = self._exit_code()
+            code = self.reporter.exit_code()
             if self.stop.reason is None and self.settings.inputs.shard.count == 1:
                 self.publisher.clear_aside()
         except (FatalError, Interrupted) as error:
             self.stop.set(error)
             code = error.exit_code
         finally:
-            self.progress.close()
+            self.reporter.close()
             with contextlib.suppress(HbsegError):
                 calls = self.gate.calls if self.gate else 0
                 self.journal.end_run(calls=calls, done=self.tally.done, exit_code=code)
@@ -146,17 +144,13 @@ class _Run:
             chunked(photos, 1 if piped else LOOKUP_SIZE),
             self.journal,
             self.decider,
-            self._passed,
+            self._skip,
             OutputNames(self.journal, self.publisher, walk_order(self.settings.inputs)),
             at_once=piped,
         )
 
-    def _passed(self, status: str, keys: list[bytes]) -> None:
-        self.tally.passed[status] += len(keys)
-        self.progress.passed(len(keys))
-        if self.settings.json:
-            for key in keys:
-                self._print({**self.journal.outcome(key).record(), "skipped": True})
+    def _skip(self, status: str, keys: list[bytes]) -> None:
+        self.reporter.skip(status, keys, self.journal.outcome)
 
     def _work(self, photos: Iterator[Due]) -> None:
         check_installed(self.settings)
@@ -169,16 +163,16 @@ class _Run:
         self.gate, pipeline = assemble(
             self.settings, self.decider, self.journal, self.publisher, self.stop, self.disk
         )
-        self.progress.say(engine_line(self.settings))
+        self.reporter.say(engine_line(self.settings))
         if self.gate is not None and self.gate.notice:
-            self.progress.say(f"hbseg: {self.gate.notice}")
+            self.reporter.say(f"hbseg: {self.gate.notice}")
         # Names that come through a pipe are done as they come, and may never end.
         piped = is_piped(self.settings.inputs)
         event_loop.drive(
             photos,
             pipeline,
             self.stop,
-            self._deliver,
+            self.reporter.add,
             event_loop.Ending(
                 grace=self.settings.grace,
                 patience=self.settings.api.timeouts.whole_attempt + self.settings.grace,
@@ -187,35 +181,13 @@ class _Run:
             ),
         )
 
-    def _deliver(self, outcome: Outcome) -> None:
-        self.tally.add(outcome)
-        self.progress.add(outcome, self.tally)
-        if self.settings.json:
-            self._print(outcome.record())
-
-    def _print(self, record: dict[str, object]) -> None:
-        if isinstance(self.stop.reason, StdoutError):
-            return
-        try:
-            console.write_line(json_line(record))
-        except StdoutError as error:
-            self.stop.set(error)
-
-    def _exit_code(self) -> int:
-        if self.stop.reason is not None:
-            return self.stop.reason.exit_code
-        return self.tally.exit_code()
-
     def _summarise(self) -> None:
-        for note in self.walk.notes:
-            self.progress.say(note, level=-1)
-        for note in self.walk.quiet_notes:
-            self.progress.say(note)
+        self.reporter.notes(self.walk.notes, self.walk.quiet_notes)
         calls = self.gate.calls if self.gate else 0
         if self.stop.reason is None or calls or self.tally.total or self.tally.passed:
             self._summarise_photos(calls)
         if self.stop.reason is not None:
-            self.progress.say(f"hbseg: {self.stop.reason}", level=-1)
+            self.reporter.say(f"hbseg: {self.stop.reason}", level=-1)
 
     def _summarise_photos(self, calls: int) -> None:
         seconds = self.watch.seconds()
@@ -224,20 +196,18 @@ class _Run:
             line += f", {counted(calls, 'call')}"
             if self.gate.refused:
                 line += f" ({self.gate.refused:,} refused by the quota)"
-        if self.walk.skipped:
-            line += f"; {counted(self.walk.skipped, 'other file')} passed over"
-        self.progress.say(line)
+        self.reporter.say(line + passed_over(self.walk.skipped))
         if self.gate is not None and self.settings.api.qps is None and calls:
-            self.progress.say(
+            self.reporter.say(
                 f"the quota found is about {self.gate.controller.found():.1f} calls/s"
             )
         if self.tally.doubtful:
-            self.progress.say(
+            self.reporter.say(
                 f"doubtful: {counted(self.tally.doubtful, 'mask')}, worth a look with "
                 f"hbseg report {self.root}"
             )
         if self.tally.newly_left_out:
-            self.progress.say(
+            self.reporter.say(
                 f"{counted(self.tally.newly_left_out, 'photo')} newly left out: "
                 f"hbseg status {self.root} --failed",
                 level=-1,

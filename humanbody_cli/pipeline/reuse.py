@@ -20,9 +20,9 @@ from humanbody_cli.core.settings import Edges, Wanted
 from humanbody_cli.imaging import proof
 from humanbody_cli.imaging.compose import Mask
 from humanbody_cli.imaging.pictures import Picture
-from humanbody_cli.pipeline import results
+from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.pipeline.fingerprint import Fingerprint, engine_of
-from humanbody_cli.pipeline.results import Results
+from humanbody_cli.pipeline.photo_steps import Results
 from humanbody_cli.storage.disk import content
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
@@ -47,7 +47,7 @@ class Reuse:
             return self.results
         assert self.results.mask is not None
         mask = Mask.read(self.results.mask, picture.size)
-        cutout = results.cutout_of(wanted, picture, mask)
+        cutout = photo_steps.cutout_of(wanted, picture, mask)
         mask_or_none = self.results.mask if wanted.mask or MASKS in self.results.in_place else None
         return replace(self.results, mask=mask_or_none, cutout=cutout)
 

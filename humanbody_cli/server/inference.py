@@ -19,12 +19,14 @@ from PIL import Image
 
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import HbsegError, PhotoError
+from humanbody_cli.core.stop import in_thread
 from humanbody_cli.imaging import png
 from humanbody_cli.imaging.compose import hard_cutout
 from humanbody_cli.imaging.decoding import Deadline
 from humanbody_cli.imaging.pictures import Picture, check_limits, check_sound, read_header
 from humanbody_cli.imaging.uploads import Upload
 from humanbody_cli.pipeline.engine import Ask, Engine, Segmentation
+from humanbody_cli.pipeline.photo_steps import process
 from humanbody_cli.server import metrics
 from humanbody_cli.server.config import Patience
 from humanbody_cli.server.responses import Gone, Refused
@@ -118,19 +120,20 @@ class Studio:
 
     async def _work(self, commission: Commission, answer: asyncio.Future[Results]) -> Results:
         try:
-            upload = await self._aside(answer, partial(self._open, commission.data))
-            found = await self._engine.segment(upload, commission.ask)
-            return await self._aside(answer, lambda: _results(commission, upload, found))
+            return await process(
+                ServerSteps(commission, self._patience.decode),
+                commission.data,
+                len(commission.data),
+                self._engine,
+                partial(self._aside, answer),
+            )
         except PhotoError as error:
             raise Refused(error.code, commission.parameter) from None
-
-    def _open(self, data: bytes) -> Upload:
-        return open_upload(data, self._patience.decode)
 
     async def _aside(self, answer: asyncio.Future[Results], task: Callable[[], T]) -> T:
         if answer.done():
             raise Gone
-        done = await asyncio.get_running_loop().run_in_executor(self._pool, task)
+        done = await in_thread(self._pool, task)
         if answer.done():
             raise Gone
         return done
@@ -182,23 +185,41 @@ def _hand_over(work: asyncio.Task[Results], answer: asyncio.Future[Results]) -> 
         answer.set_result(work.result())
 
 
-def open_upload(data: bytes, seconds: float) -> Upload:
-    """A photo checked by the API's limits and decoded, upright, within ``seconds`` of this thread's
-    time on a processor: on a machine that is busy a sound photo must not be refused for good.
+@dataclass(frozen=True)
+class ServerSteps:
+    """The steps of one photo on the server. Decoding may take ``seconds`` of its thread's time on a
+    processor: on a machine that is busy a sound photo must not be refused for good."""
 
-    Raises:
-        PhotoError: with the API's own error name.
-    """
-    # Only the two decoders that are needed ever see what strangers send.
-    if not data.startswith((_JPEG, png.SIGNATURE)):
-        raise PhotoError(api_spec.UNSUPPORTED_FORMAT, "neither JPG nor PNG", rejected=True)
-    if data.startswith(png.SIGNATURE):
-        _check_png(data)
-    picture = read_header(data, deadline=Deadline.after(seconds, time.thread_time))
-    check_limits(picture, len(data), len(data))
-    check_sound(picture, keep_pixels=True)
-    # Not `uploads.prepare`: turning a photo upright needs no second round of compression here.
-    return Upload(data, picture.format, picture.size, picture)
+    commission: Commission
+    seconds: float
+
+    def examine(self, data: bytes, size: int) -> Picture:
+        """Check a photo by the API's limits and decode it, upright.
+
+        Raises:
+            PhotoError: with the API's own error name.
+        """
+        # Only the two decoders that are needed ever see what strangers send.
+        if not data.startswith((_JPEG, png.SIGNATURE)):
+            raise PhotoError(api_spec.UNSUPPORTED_FORMAT, "neither JPG nor PNG", rejected=True)
+        if data.startswith(png.SIGNATURE):
+            _check_png(data)
+        picture = read_header(data, deadline=Deadline.after(self.seconds, time.thread_time))
+        check_limits(picture, size, size)
+        check_sound(picture, keep_pixels=True)
+        return picture
+
+    def prepare(self, picture: Picture) -> Upload:
+        """The photo as it is: turning it upright needs no second round of compression here."""
+        return Upload(picture.data, picture.format, picture.size, picture)
+
+    def ask(self, picture: Picture, upload: Upload) -> Ask:
+        """What the client asks for."""
+        return self.commission.ask
+
+    def make(self, picture: Picture, upload: Upload, segmentation: Segmentation) -> Results:
+        """Make the PNGs that were asked for."""
+        return _results(self.commission, upload, segmentation)
 
 
 def _check_png(data: bytes) -> None:
@@ -212,20 +233,20 @@ def _check_png(data: bytes) -> None:
         raise PhotoError(api_spec.INVALID_SIZE, "too many pixels", rejected=True)
 
 
-def _results(commission: Commission, upload: Upload, found: Segmentation) -> Results:
-    mask = found.mask.png if found.mask and commission.ask.mask else None
+def _results(commission: Commission, upload: Upload, segmentation: Segmentation) -> Results:
+    mask = segmentation.mask.png if segmentation.mask and commission.ask.mask else None
     cutout = None
     if commission.ask.cutout:
-        cutout = found.cutout or _compose(upload.picture, found)
+        cutout = segmentation.cutout or _compose(upload.picture, segmentation)
     if commission.shrunk:
         mask, cutout = _halved(mask), _halved(cutout)
     digest = hashlib.sha256(commission.data).digest()[:16]
     return Results(base64.b64encode(digest).decode(), mask, cutout)
 
 
-def _compose(picture: Picture, found: Segmentation) -> bytes:
-    assert found.mask is not None
-    return hard_cutout(picture.pixels(), found.mask.image).png()
+def _compose(picture: Picture, segmentation: Segmentation) -> bytes:
+    assert segmentation.mask is not None
+    return hard_cutout(picture.pixels(), segmentation.mask.image).png()
 
 
 def _halved(data: bytes | None) -> bytes | None:
