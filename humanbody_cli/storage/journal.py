@@ -199,9 +199,10 @@ class Journal:
 
     def _failed_before_of(self, sha256: str, failed: Collection[str], since: int) -> Known | None:
         with self._guard:
-            before = list(self._failed_before.get(sha256, {}).values())
-        stand = (known for known in before if known.shape in failed and (known.run or 0) >= since)
-        return next(stand, None)
+            for known in self._failed_before.get(sha256, {}).values():
+                if known.shape in failed and (known.run or 0) >= since:
+                    return known
+        return None
 
     def outcome(self, key: bytes) -> Outcome:
         """The whole record of one photo."""
@@ -267,14 +268,14 @@ class Journal:
             self._failed_before[known.sha256][known.key] = known
 
     def _forget_failure(self, sha256: str | None, key: bytes) -> None:
-        """The photo's row tells of these bytes again."""
+        """The photo's row is of these bytes again."""
         failures = self._failed_before.get(sha256 or "", {})
         failures.pop(key, None)
         if not failures:
             self._failed_before.pop(sha256 or "", None)
 
     def finish(self, finished: Finished) -> None:
-        """Write a photo's end. The last step of its way."""
+        """Write what became of a photo: the last step of its processing."""
         photo, outcome = finished.photo, finished.outcome
         self.under_way.discard(key_of(photo))
         values = {
@@ -326,8 +327,8 @@ class Journal:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Changes that are written together. What was written before an error stays: it tells of
-        files that were renamed already."""
+        """Changes that are written together. What was written before an error stays: files
+        were renamed accordingly."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
