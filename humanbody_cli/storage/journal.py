@@ -173,13 +173,12 @@ class Journal:
         """
         failures = f"SELECT 1, {_COPY} {_marks(len(failed))} {_THAT_FAILED}"
         results = f"SELECT 0, {_COPY} {_marks(len(made))} {_WITH_RESULTS}"
-        of_failures = (sha256, *failed, since_failed, self.run)
-        of_results = (sha256, *made, since_made)
+        values = (sha256, *made, since_made)
         query = f"SELECT * FROM ({failures}) UNION ALL SELECT * FROM ({results})"  # noqa: S608
-        rows = self._rows(query, (*of_failures, *of_results, 0))
+        rows = self._rows(query, (sha256, *failed, since_failed, self.run, *values, 0))
         failure = _known(rows.pop(0)) if rows and rows[0][0] else None
         before = self._failed_before_of(sha256, failed, since_failed)
-        return failure or before, self._copies(rows, results, of_results)
+        return failure or before, self._copies(rows, results, values)
 
     def _copies(self, rows: list[Any], query: str, values: tuple[object, ...]) -> Iterator[Copy]:
         """A few at a time: mostly the first one serves."""
