@@ -224,8 +224,8 @@ def counted(count: int, noun: str) -> str:
 
 
 def passed_over(others: int) -> str:
-    """What a summary adds about files that are not photos: ``; 3 other files passed over``."""
-    return f"; {counted(others, 'other file')} passed over" if others else ""
+    """What a summary adds about files that are not photos: ``; 3 other files skipped``."""
+    return f"; {counted(others, 'other file')} skipped" if others else ""
 
 
 def duration(seconds: float) -> str:

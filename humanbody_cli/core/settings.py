@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -191,3 +192,12 @@ class Credentials:
 
     def __repr__(self) -> str:
         return f"Credentials(api_key={self.api_key[:4]}..., api_secret=***)"
+
+
+def readable_by_others(path: Path) -> bool:
+    """Whether a file of secrets can be read by anyone but its owner: by its group or by everyone.
+
+    Raises:
+        OSError: the file is not there.
+    """
+    return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))

@@ -162,13 +162,18 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
         if not task.done():
             await _end(task)
     except asyncio.CancelledError:
-        await _end(task)
-        if not task.cancelled():
-            task.exception()  # seen, so that asyncio does not report it as never retrieved
+        task.add_done_callback(_take_note)
+        await _end(task)  # anyio's scopes cancel again and again, and so end this wait too
         raise
     if task.cancelled():
         raise asyncio.TimeoutError
     return task.result()
+
+
+def _take_note(task: asyncio.Task[Any]) -> None:
+    """See an exception, which asyncio reports otherwise as never retrieved."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _end(task: asyncio.Task[Any]) -> None:

@@ -43,17 +43,16 @@ def assemble(
         FatalError: the engine is not installed or not configured.
     """
     configure_pillow()
-    output = settings.output
+    fingerprint, output = decider.fingerprint, settings.output
     engine, gate = engine_for(settings, stop, settings.local.threads)
     pipeline = Pipeline(
         engine=engine,
         journal=journal,
         publisher=publisher,
         decider=decider,
-        fingerprint=decider.fingerprint,
-        steps=steps_for(settings, decider.fingerprint.engine, keep_pixels=gate is None),
-        checked=decider.checked,
-        spool=AnswerSpool(publisher.root, disk, forget=output.force) if settings.uses_api else None,
+        fingerprint=fingerprint,
+        steps=steps_for(settings, fingerprint.engine, keep_pixels=gate is None),
+        spool=AnswerSpool(publisher.root, disk, forget=output.force) if gate is not None else None,
         threads=settings.local.threads,
     )
     return gate, pipeline

@@ -15,8 +15,9 @@ from humanbody_cli.core.photo import Photo
 from humanbody_cli.core.settings import InputSettings
 from humanbody_cli.core.stop import Stop, in_thread
 from humanbody_cli.discovery import sources
+from humanbody_cli.discovery.find import check_inputs, find, is_piped
 from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.discovery.walk import Walk, check_inputs, find, is_piped
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.pipeline import scheduler
 
@@ -46,7 +47,7 @@ def check(inputs: InputSettings, rules: Rules, *, json: bool, verbosity: int) ->
     tally = reporter.tally
     if failure is None or tally.total:
         sound, rejected = tally.finished[Status.PENDING], tally.finished[Status.REJECTED]
-        reporter.say(f"{sound:,} sound, {rejected:,} rejected{passed_over(walk.skipped)}")
+        reporter.say(f"{sound:,} accepted, {rejected:,} rejected{passed_over(walk.skipped)}")
     if failure is not None:
         raise failure
     return reporter.exit_code()

@@ -17,13 +17,14 @@ from typing import Any
 from humanbody_cli.api import responses
 from humanbody_cli.api.adaptive_rate import EDGE
 from humanbody_cli.core import console
-from humanbody_cli.core.console import Reporter, duration
+from humanbody_cli.core.console import Reporter, counted, duration
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.outcomes import PHOTOS_LEFT_OUT, Outcome, Status, json_line
 from humanbody_cli.core.photo import Due, chunked
 from humanbody_cli.core.settings import Edges, RunSettings
 from humanbody_cli.discovery import sources
-from humanbody_cli.discovery.walk import Walk, find
+from humanbody_cli.discovery.find import find
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.jobs.assembly import steps_for
@@ -222,13 +223,13 @@ def _tell(plan: Plan, settings: RunSettings) -> None:
         out.write(f"calls      {plan.calls:,} to {settings.api.shown_endpoint}\n")
         out.write(f"time       about {duration(plan.seconds)} {pace}\n")
     else:
-        out.write(f"calls      none: {plan.calls:,} photos for the embedded engine\n")
+        out.write(f"calls      none: {counted(plan.calls, 'photo')} for the embedded engine\n")
         out.write(f"time       about {duration(plan.seconds)}\n")
     out.write(f"read       {plan.bytes / 1e6:,.1f} MB\n")
     if plan.copies:
-        out.write(f"copies     {plan.copies:,} photos whose bytes need no call of their own\n")
-    out.write(f"rejects    {sum(plan.rejected.values()):,}")
+        out.write(f"copies     {counted(plan.copies, 'photo')} without a call of their own\n")
+    out.write(f"rejected   {sum(plan.rejected.values()):,}")
     out.write(f" ({rejected})\n" if rejected else "\n")
     out.write(f"settled    {settled or 0}\n")
     if plan.skipped:
-        out.write(f"no photos  {plan.skipped:,} other files\n")
+        out.write(f"skipped    {counted(plan.skipped, 'other file')}\n")

@@ -22,8 +22,8 @@ from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.photo import Kind
 from humanbody_cli.core.settings import Edges
 from humanbody_cli.discovery import sources
+from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.tree import is_picture
-from humanbody_cli.discovery.walk import single
 from humanbody_cli.imaging import compose, pictures, png, proof
 from humanbody_cli.imaging.compose import Mask
 from humanbody_cli.imaging.pictures import Picture
@@ -180,8 +180,8 @@ def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbo
             reporter.say(f"{reporter.tally.counts()}, in {target.folder}")
         for folder in target.mixed:
             reporter.say(
-                f"{folder}: holds other pictures too, so hbseg segment, run over it, takes these "
-                "cutouts for photos"
+                f"{folder}: also holds other pictures, so hbseg segment would take these cutouts "
+                "for photos there"
             )
     if not reporter.tally.total:
         reporter.say(f"nothing to do: no photo in {journal.root} is done")
@@ -242,7 +242,7 @@ class _Target:
             os.makedirs(self.folder, exist_ok=True)
         except OSError as error:
             raise OutputError(
-                f"{self.folder} cannot be made: {error.strerror}; "
+                f"{self.folder} cannot be created: {error.strerror}; "
                 "choose another folder with --into DIR"
             ) from error
 
@@ -267,7 +267,10 @@ class _Target:
         try:
             there = ownership.seen(path)
             if there is not None and _identity(there) in self._written:
-                raise PhotoError(NAME_TAKEN, f"{path} is another photo's: the names are one here")
+                raise PhotoError(
+                    NAME_TAKEN,
+                    f"{path} belongs to another photo: both names are the same on this file system",
+                )
             self._check(path)
         except (UsageError, OutputError) as error:  # it came to be there only now
             raise PhotoError(NAME_TAKEN, str(error)) from error
@@ -373,7 +376,7 @@ def _composed(recipe: Recipe, picture: Picture, mask: Image.Image) -> bytes:
     if longest is not None and max(image.size) > longest:
         raise PhotoError(
             TOO_LARGE,
-            f"a {recipe.format} has at most {longest:,} pixels a side, and this cutout has "
+            f"a {recipe.format} has at most {longest:,} pixels per side, and this cutout has "
             f"{image.width} x {image.height}; give --size or another --format",
         )
     return encoded(image, recipe, pictures.rgb_profile(picture))
@@ -388,7 +391,7 @@ def _source(outcome: Outcome) -> Picture:
     """The photo that the mask was made from, and no other."""
     photo = single(outcome.source)
     if photo.kind is Kind.STDIN:
-        raise PhotoError(sources.UNREADABLE, "came from stdin and is not kept; give it as a file")
+        raise PhotoError(sources.UNREADABLE, "came from stdin and was not kept; give it as a file")
     data, _ = sources.read(photo, sources.MAX_FIT_BYTES)
     picture = pictures.read_header(data, fit=True)
     if sources.digest(picture) != outcome.sha256:
@@ -406,7 +409,7 @@ def _mask(outcome: Outcome, picture: Picture) -> Image.Image:
         data = Path(str(path)).read_bytes()
         inside = proof.read(data)
         if proof.is_present(data) and (inside is None or inside.sha256 != outcome.sha256):
-            raise ValueError("it is another photo's, or damaged")
+            raise ValueError("it belongs to another photo, or is damaged")
         read = Mask.of_cutout if outcome.mask is None else Mask.read
         mask = read(data, picture.size)
     except (OSError, ValueError) as error:

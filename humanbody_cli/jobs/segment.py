@@ -22,7 +22,8 @@ from humanbody_cli.core.errors import (
 from humanbody_cli.core.photo import LOOKUP_SIZE, Due, chunked
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import interruptible
-from humanbody_cli.discovery.walk import Walk, check_inputs, find, is_piped, walk_order
+from humanbody_cli.discovery.find import check_inputs, find, is_piped, walk_order
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
 from humanbody_cli.pipeline.decision import Decider
@@ -89,11 +90,11 @@ class _Run:
             durable=settings.uses_api if output.durable is None else output.durable,
             disk=self.disk,
         )
-        self.decider = decider_for(settings, self.fingerprint, self.journal, self.publisher)
         self.reporter = Reporter(
             verbosity=settings.verbosity, json=settings.json, ignore_known=settings.ignore_known
         )
         self.stop, self.tally = self.reporter.stop, self.reporter.tally
+        self.decider = decider_for(settings, self.fingerprint, self.journal, self.publisher)
         self.watch = Stopwatch()
         self.walk = Walk()
         self.gate: Gate | None = None
@@ -101,8 +102,8 @@ class _Run:
     def run(self) -> int:
         if self.journal.rebuilt_from:
             self.reporter.say(
-                f"the journal was damaged and is kept as {self.journal.rebuilt_from}; "
-                "photos whose outputs are whole are taken up from them without a call"
+                f"the journal was damaged and has been kept as {self.journal.rebuilt_from}; "
+                "photos whose results are complete need no new call"
             )
         self.walk.avoid(self.root)
         code = 1
@@ -199,7 +200,7 @@ class _Run:
         self.reporter.say(line + passed_over(self.walk.skipped))
         if self.gate is not None and self.settings.api.qps is None and calls:
             self.reporter.say(
-                f"the quota found is about {self.gate.controller.found():.1f} calls/s"
+                f"the quota appears to be about {self.gate.controller.found():.1f} calls/s"
             )
         if self.tally.doubtful:
             self.reporter.say(
@@ -208,7 +209,7 @@ class _Run:
             )
         if self.tally.newly_left_out:
             self.reporter.say(
-                f"{counted(self.tally.newly_left_out, 'photo')} newly left out: "
+                f"{counted(self.tally.newly_left_out, 'photo')} newly rejected or failed: "
                 f"hbseg status {self.root} --failed",
                 level=-1,
             )

@@ -15,7 +15,8 @@ from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import Stop
 from humanbody_cli.discovery import sources
-from humanbody_cli.discovery.walk import Walk, find
+from humanbody_cli.discovery.find import find
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.jobs.assembly import engine_for, steps_for
 from humanbody_cli.pipeline import photo_steps
@@ -32,7 +33,7 @@ def to_stdout(settings: RunSettings) -> int:
     """
     photos = list(islice(find(settings.inputs, Walk()), 2))
     if len(photos) != 1:
-        raise UsageError("-o - takes exactly one photo; give -o FOLDER for several")
+        raise UsageError("-o - takes exactly one photo; use -o FOLDER for several")
     _check_stdout(photos[0])
     configure_pillow()
     reporter = Reporter(verbosity=settings.verbosity, terminal=False)
@@ -56,7 +57,7 @@ def _check_stdout(photo: Photo) -> None:
         out = os.fstat(1)
         source = os.fstat(0) if photo.kind is Kind.STDIN else os.stat(photo.source)
         if stat.S_ISREG(out.st_mode) and os.path.samestat(out, source):
-            raise UsageError(f"{photo.source} is stdout too; redirect stdout to another file")
+            raise UsageError(f"{photo.source} is also stdout; redirect stdout to another file")
 
 
 async def _made(settings: RunSettings, photo: Photo, stop: Stop) -> bytes:

@@ -133,6 +133,6 @@ def engine_line(settings: RunSettings) -> str:
         return f"engine: API at {settings.api.shown_endpoint} ({pace})"
     model = settings.local.model
     was_named = settings.engine is EngineChoice.LOCAL or model is not None
-    why = "" if was_named else ", as no API key is set"
+    why = "" if was_named else ", because no API key is set"
     what = f"model {model.name}" if model is not None else "embedded model"
     return f"engine: {what} on this machine{why}"

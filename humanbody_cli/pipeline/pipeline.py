@@ -28,7 +28,7 @@ from humanbody_cli.storage.answer_spool import AnswerSpool, SpooledAnswer, room_
 from humanbody_cli.storage.disk import Reservation
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
-from humanbody_cli.storage.ownership import MayReplace, recorded
+from humanbody_cli.storage.ownership import recorded
 from humanbody_cli.storage.publishing import Publisher
 
 _DISK_THREADS = 8
@@ -40,10 +40,7 @@ _LOOK_AGAIN = 0.1
 
 @dataclass
 class Pipeline:
-    """Takes one photo from its file to its published results and its row in the journal.
-
-    ``checked`` names the rules of pre-validation, for the journal.
-    """
+    """Takes one photo from its file to its published results and its row in the journal."""
 
     engine: Engine
     journal: Journal
@@ -51,7 +48,6 @@ class Pipeline:
     decider: Decider
     fingerprint: Fingerprint
     steps: ClientSteps
-    checked: str = ""
     spool: AnswerSpool | None = None  # for an engine that is paid
     threads: int = os.cpu_count() or 1
     _work: ThreadPoolExecutor = field(init=False)
@@ -116,7 +112,7 @@ class Pipeline:
     def _retire(self, state: _PhotoState, kind: str) -> None:
         """Take away what is published for this photo and is not its result. What was paid for is
         kept until the run ends: it may belong to another photo whose file was renamed."""
-        known, name, ours = state.known, state.photo.name, state.ours(kind)
+        known, name, ours = state.known, state.photo.name, recorded(state.known, kind)
         if known is not None and known.sha256 and known.engine == API_ENGINE:
             made = self.fingerprint.made_in(kind, known)
             self.publisher.set_aside(kind, name, known.sha256, may_replace=ours, made=made)
@@ -175,7 +171,8 @@ class Pipeline:
         """Mask, then cutout, then the row: the row is the mark that both are there."""
         for kind, data in ((MASKS, made.mask), (CUTOUTS, made.cutout)):
             if data is not None and kind not in made.in_place:
-                self.publisher.check_place(kind, state.photo.name, may_replace=state.ours(kind))
+                ours = recorded(state.known, kind)
+                self.publisher.check_place(kind, state.photo.name, may_replace=ours)
         mask = self._put(state, MASKS, made.mask, made)
         cutout = self._put(state, CUTOUTS, made.cutout, made)
         files = ((MASKS, made.mask, mask), (CUTOUTS, made.cutout, cutout))
@@ -184,15 +181,10 @@ class Pipeline:
             for kind, data, size in files
         )
         outcome = self._done_outcome(state, made)
+        shape = self.fingerprint.text(made.engine)
+        checked = state.checked(self.decider.checked, keeps_files=keeps_files)
         self.journal.finish(
-            Finished(
-                state.photo,
-                outcome,
-                shape=self.fingerprint.text(made.engine),
-                checked=state.checked(self.checked, keeps_files=keeps_files),
-                mask_size=mask,
-                cutout_size=cutout,
-            )
+            Finished(state.photo, outcome, shape, checked, mask_size=mask, cutout_size=cutout)
         )
         if state.spooled is not None:
             state.spooled.drop()
@@ -209,7 +201,8 @@ class Pipeline:
             return kept
         if kind not in made.in_place:
             data = attach(data, Proof(state.digest, how, made.doubt))
-            self.publisher.publish(kind, state.photo.name, data, may_replace=state.ours(kind))
+            ours = recorded(state.known, kind)
+            self.publisher.publish(kind, state.photo.name, data, may_replace=ours)
         return len(data)
 
     def _kept(self, state: _PhotoState, kind: str, how: str) -> int | None:
@@ -240,15 +233,9 @@ class Pipeline:
         outcome = self._left_out_outcome(state, error)
         if state.spooled is not None and not error.transient:
             state.spooled.drop()  # else an answer that was paid for waits for the next run
-        self.journal.finish(
-            Finished(
-                state.photo,
-                outcome,
-                shape=str(self.fingerprint),
-                checked=state.checked(self.checked, keeps_files=keeps),
-                keeps_results=keeps,
-            )
-        )
+        shape = str(self.fingerprint)
+        checked = state.checked(self.decider.checked, keeps_files=keeps)
+        self.journal.finish(Finished(state.photo, outcome, shape, checked, keeps_results=keeps))
         state.release()
         return outcome
 
@@ -339,10 +326,6 @@ class _PhotoState:
         """The rules for the row, marked where its files still are those of an earlier version."""
         is_proofless = keeps_files and self.known is not None and self.known.is_proofless
         return rules + PROOFLESS if is_proofless else rules
-
-    def ours(self, kind: str) -> MayReplace:
-        """Knows the file at this photo's name as published by us: its row has the size of it."""
-        return recorded(self.known, kind)
 
     def outcome(self, status: Status) -> Outcome:
         """What may be said of this photo whatever became of it."""

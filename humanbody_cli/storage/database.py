@@ -121,7 +121,7 @@ def open_to_read(path: str) -> sqlite3.Connection:
         _check_version(db, path)
         if not _has_tables(db):
             raise JournalError(
-                f"{path} is empty: the run that began it was stopped at once; run it again"
+                f"{path} is empty: the run that created it was stopped at once; run it again"
             )
     except BaseException:
         db.close()
@@ -142,7 +142,7 @@ def _reader(path: str) -> sqlite3.Connection:
         if _state(path) == before:
             return db
         db.close()  # a run wrote into it meanwhile
-    raise JournalError(f"{path} changes all the time; try again when the run on it has ended")
+    raise JournalError(f"{path} keeps changing; try again when the run that uses it has ended")
 
 
 def _is_own(path: str) -> bool:
@@ -186,7 +186,7 @@ def _copy_with_log(path: str) -> sqlite3.Connection:
     except OSError as error:
         raise JournalError(
             f"{path} was left open by a run, and there is no room for a copy of it: "
-            f"{error.strerror or error}; set TMPDIR to a folder that can be written"
+            f"{error.strerror or error}; set TMPDIR to a writable folder"
         ) from error
 
 

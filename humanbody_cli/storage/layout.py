@@ -70,7 +70,7 @@ class OutputLock:
                 if self._clock() >= deadline:
                     raise OutputHeld(
                         f"{os.path.dirname(os.path.dirname(self._path)) or '.'}: "
-                        f"another run is at work here ({self._holder()}); "
+                        f"another run is using this folder ({self._holder()}); "
                         "wait for it, or give --lock-wait SECONDS"
                     )
                 self._sleep(_POLL)

@@ -339,7 +339,7 @@ def _in_the_way(path: str) -> PhotoError:
 
 
 def _taken(path: str) -> PhotoError:
-    return _name_taken(f"{path} is there already, and hbseg did not write it or it was changed")
+    return _name_taken(f"{path} already exists, and hbseg did not write it or it was changed since")
 
 
 def _name_taken(what: str) -> PhotoError:

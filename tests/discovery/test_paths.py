@@ -1,4 +1,4 @@
-"""Paths as bytes whatever the locale, times that fit the journal, links that lead nowhere."""
+"""Paths as bytes in any locale, times that fit the journal, links that lead nowhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from test_walk import common_user, fill, found
 
 from humanbody_cli.core.paths import NO_TIME, mtime_of, to_bytes, to_text
 from humanbody_cli.core.photo import Kind
-from humanbody_cli.discovery.walk import Walk, single
+from humanbody_cli.discovery.single import single
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.pipeline.stat_check import StatChecker
 
 FIRST, LAST = -(2**63), 2**63 - 1
@@ -39,7 +40,9 @@ _LOCALE = """
 import os, sys
 from humanbody_cli.storage.names import marked
 from humanbody_cli.core.paths import to_bytes
-from humanbody_cli.discovery.walk import Walk, find, single
+from humanbody_cli.discovery.find import find
+from humanbody_cli.discovery.single import single
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.core.settings import InputSettings
 assert sys.getfilesystemencoding() == "iso8859-1", sys.getfilesystemencoding()
 folder = sys.argv[1]
@@ -205,7 +208,7 @@ def test_folders_that_differ_in_case_do_not_mix(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["segment", "plan", "check"])
 @pytest.mark.parametrize("name", [".", "..", "x/../y", "list"])
 def test_a_deleted_working_folder_is_told(hbseg: Hbseg, command: str, name: str) -> None:
-    """Relative names have no meaning there: one sentence and exit 2, whatever names them."""
+    """Relative names have no meaning there: one sentence and exit 2 for every input."""
     gone = hbseg.cwd / "gone"
     gone.mkdir()
     listed = ["--from-file", "-"] if name == "list" else [name]

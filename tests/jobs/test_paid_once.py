@@ -15,7 +15,7 @@ from conftest import ROOT, Hbseg, files, photo, run_settings
 from fake_api import Behaviour, FakeApi
 
 from humanbody_cli.discovery import sources
-from humanbody_cli.discovery.walk import single
+from humanbody_cli.discovery.single import single
 from humanbody_cli.jobs import segment
 from humanbody_cli.pipeline import photo_steps
 

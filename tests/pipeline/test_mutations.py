@@ -14,8 +14,8 @@ from PIL import Image
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.settings import Edges, Metadata, Wanted
 from humanbody_cli.discovery import sources
+from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.discovery.walk import single
 from humanbody_cli.imaging import pictures, uploads
 from humanbody_cli.imaging.compose import Mask
 from humanbody_cli.pipeline.engine import Segmentation
