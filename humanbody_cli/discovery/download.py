@@ -135,7 +135,7 @@ def _client() -> httpx.AsyncClient:
             event_hooks={"request": [_check]},
         )
     except (ImportError, ValueError, httpx.InvalidURL) as error:
-        raise _unfetched(UNUSABLE_PROXY, "correct or unset it") from error
+        raise _unfetched(UNUSABLE_PROXY, "fix or unset it") from error
 
 
 def _run(work: Coroutine[Any, Any, _Fetched]) -> _Fetched:
