@@ -12,7 +12,7 @@ import click
 from humanbody_cli.cli.options.declare import FiniteRange, option
 from humanbody_cli.core.errors import FatalError, UsageError
 
-_NEEDED = ("starlette", "uvicorn", "python_multipart", "prometheus_client", "onnxruntime", "numpy")
+_NEEDED = ("starlette", "uvicorn", "multipart", "prometheus_client", "onnxruntime", "numpy")
 """Installed by the extra ``serve``."""
 
 
@@ -116,20 +116,19 @@ def command(
         raise UsageError(f"--qps {qps:g} is not a rate: give calls per second, more than 0")
     _check_extra()
     from humanbody_cli.core.settings import LocalSettings
-    from humanbody_cli.server.config import Capacity, Patience, ServeSettings
-    from humanbody_cli.server.faults import Mood, parse_latency, parse_rates
+    from humanbody_cli.server import config
     from humanbody_cli.server.main import serve as run
 
-    settings = ServeSettings(
+    settings = config.ServeSettings(
         host=host,
         port=port,
         keys=keys,
         qps=qps,
         workers=workers,
         allow_private_urls=allow_private_urls,
-        mood=Mood(parse_latency(latency), parse_rates(inject), seed),
-        patience=Patience(fetch=fetch_timeout),
-        capacity=Capacity(queue=queue),
+        faults=config.FaultPlan(config.parse_latency(latency), config.parse_rates(inject), seed),
+        timeouts=config.ServerTimeouts(fetch=fetch_timeout),
+        capacity=config.Capacity(queue=queue),
         local=LocalSettings(threads=threads or max(1, (os.cpu_count() or 1) // workers)),
     )
     run(settings, click.echo)

@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 
 from PIL import Image, ImageColor, ImageOps
 
-from humanbody_cli.core import api_spec, console
-from humanbody_cli.core.console import Progress
+from humanbody_cli.core import api_spec
+from humanbody_cli.core.console import Reporter
 from humanbody_cli.core.errors import OutputError, PhotoError, UsageError, output_error
-from humanbody_cli.core.outcomes import Outcome, Status, Tally, json_line
+from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.photo import Kind
 from humanbody_cli.core.settings import Edges
 from humanbody_cli.discovery import sources
@@ -29,12 +29,13 @@ from humanbody_cli.imaging import pictures, png_writer, proof
 from humanbody_cli.imaging.cutouts import cut_out
 from humanbody_cli.imaging.masks import Mask, binary
 from humanbody_cli.imaging.pictures import Picture
-from humanbody_cli.pipeline import results
+from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.storage import ownership
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.layout import CUTOUTS, MASKS, RECOMPOSED_MARK
 from humanbody_cli.storage.names import SUFFIX
-from humanbody_cli.storage.publishing import Publisher, always
+from humanbody_cli.storage.ownership import always
+from humanbody_cli.storage.publishing import Publisher
 
 RECOMPOSED = "recomposed"
 SEAL = "recomposed"
@@ -144,9 +145,8 @@ def encoded(image: Image.Image, recipe: Recipe, profile: bytes | None) -> bytes:
         xmp = proof.in_xmp(SEAL)
         image.save(buffer, "WEBP", quality=_QUALITY, method=4, xmp=xmp, **options)
     elif image.mode == "RGBA":
-        buffer.write(
-            proof.in_png(png_writer.with_metadata(png_writer.encode(image), profile=profile), SEAL)
-        )
+        data = png_writer.with_metadata(png_writer.encode(image), profile=profile)
+        buffer.write(proof.in_png(data, SEAL))
     else:
         image.save(buffer, "PNG", compress_level=3, **options)
         buffer = io.BytesIO(proof.in_png(buffer.getvalue(), SEAL))
@@ -162,30 +162,28 @@ def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbo
     """
     pictures.configure_pillow()
     target = _Target(journal, into or os.path.join(journal.root, RECOMPOSED), recipe.format)
-    progress = Progress(verbosity=verbosity)
-    tally = Tally()
+    reporter = Reporter(verbosity=verbosity, json=json)
     workers = os.cpu_count() or 1
     try:
         with ThreadPoolExecutor(workers, thread_name_prefix="compose") as pool:
             target.prepare(pool, 2 * workers)
             work = partial(_recomposed, recipe, target)
             for outcome in _in_order(pool, work, target.photos(), 2 * workers):
-                tally.add(outcome)
-                progress.add(outcome, tally)
-                if json:
-                    console.write_line(json_line(outcome.record()))
+                reporter.add(outcome)
+                if reporter.stop.reason is not None:
+                    raise reporter.stop.reason
     finally:
-        progress.close()
-        if tally.total:
-            progress.say(f"{tally.counts()}, in {target.folder}")
+        reporter.close()
+        if reporter.tally.total:
+            reporter.say(f"{reporter.tally.counts()}, in {target.folder}")
         for folder in target.mixed:
-            progress.say(
+            reporter.say(
                 f"{folder}: also holds other pictures, so hbseg segment would take these cutouts "
                 "for photos there"
             )
-    if not tally.total:
-        progress.say(f"nothing to do: no photo in {journal.root} is done")
-    return tally.exit_code()
+    if not reporter.tally.total:
+        reporter.say(f"nothing to do: no photo in {journal.root} is done")
+    return reporter.exit_code()
 
 
 def _in_order(
@@ -362,7 +360,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 def _recomposed(recipe: Recipe, target: _Target, outcome: Outcome) -> Outcome:
     try:
         picture = _source(outcome)
-        with results.composing():
+        with photo_steps.composing():
             data = _composed(recipe, picture, _mask(outcome, picture))
         path = target.publish(outcome, data)
     except PhotoError as error:

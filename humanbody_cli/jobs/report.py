@@ -20,7 +20,8 @@ from humanbody_cli.imaging import proof
 from humanbody_cli.jobs.status import counts
 from humanbody_cli.storage import ownership
 from humanbody_cli.storage.journal import Journal
-from humanbody_cli.storage.publishing import Publisher, always
+from humanbody_cli.storage.ownership import always
+from humanbody_cli.storage.publishing import Publisher
 
 PHOTOS_A_PAGE = 240
 

@@ -16,8 +16,10 @@ from humanbody_cli.discovery.find import find
 from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.pipeline import incremental
-from humanbody_cli.pipeline.fingerprint import Fingerprint, Selection
+from humanbody_cli.pipeline.decision import Decider
+from humanbody_cli.pipeline.fingerprint import Fingerprint
 from humanbody_cli.storage.journal import Journal
+from humanbody_cli.storage.naming import OutputNames
 from humanbody_cli.storage.publishing import Publisher
 
 
@@ -127,10 +129,11 @@ def test_names_from_a_pipe_do_not_wait_for_the_next(tmp_path, monkeypatch):
             asked.append(name)
             yield [Photo(name, f"/{name}", f"{name}.png", 1, 1)]
 
-    selection = Selection(str(tmp_path), Fingerprint("api", Wanted()))
+    publisher = Publisher(str(tmp_path), durable=False)
+    decider = Decider(journal, publisher, Fingerprint("api", Wanted()))
+    names = OutputNames(journal, publisher, lambda key: None)
     due = incremental.due(
-        *(one_by_one(), journal, selection, lambda status, keys: None),
-        *(Publisher(str(tmp_path), durable=False), lambda key: None),
+        *(one_by_one(), journal, decider, lambda status, keys: None, names),
         at_once=True,
     )
     assert next(due).photo.source == "a.jpg"

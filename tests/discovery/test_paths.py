@@ -24,7 +24,7 @@ from humanbody_cli.core.paths import NO_TIME, mtime_of, to_bytes, to_text
 from humanbody_cli.core.photo import Kind
 from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.walk import Walk
-from humanbody_cli.pipeline.stat_check import OwnLooks
+from humanbody_cli.pipeline.stat_check import StatChecker
 
 FIRST, LAST = -(2**63), 2**63 - 1
 
@@ -133,7 +133,7 @@ def test_a_photo_of_the_far_future_or_past_is_the_same_next_time(seconds: int) -
             pytest.skip("this file system has no such time")
         (seen,) = (photo.seen() for photo in found(folder))
         assert seen.mtime == single(str(path)).mtime == (LAST if seconds > 0 else FIRST)
-        looks = OwnLooks(None, None)
+        looks = StatChecker(None, None)
         row = (os.fsencode(path), b"a.png", 1, seen.mtime, None, None)
         assert looks.is_whole(row)
         os.utime(path, (1, 1))

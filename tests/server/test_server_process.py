@@ -314,11 +314,12 @@ def test_wrong_keys_files(tmp_path: Path, text: str, expected: str) -> None:
     assert "topsecret" not in said
 
 
-def test_readable_keys_file_is_warned_of(tmp_path: Path) -> None:
-    """A keys file that every user can read works, with a warning."""
+@pytest.mark.parametrize("mode", [0o640, 0o604])
+def test_readable_keys_file_is_warned_of(tmp_path: Path, mode: int) -> None:
+    """A keys file that its group or everyone can read works, with a warning."""
     path = tmp_path / "keys"
     path.write_text("key secret\n")
-    path.chmod(0o644)
+    path.chmod(mode)
     with running("--keys", str(path), "--host", "0.0.0.0") as server:
         assert "chmod 600" in server.log.read_text()
         assert "secret" not in server.log.read_text()

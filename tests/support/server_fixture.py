@@ -178,6 +178,23 @@ def decoded(answer: httpx.Response, name: str) -> Image.Image:
     return image
 
 
+def assert_ids(answer: httpx.Response) -> None:
+    """The application's errors carry both ids."""
+    fields = answer.json()
+    assert set(fields) == {"request_id", "time_used", "error_message"}
+    assert REQUEST_ID.fullmatch(fields["request_id"])
+    assert isinstance(fields["time_used"], int)
+
+
+def padded(size: int) -> bytes:
+    """A sound url-encoded request of exactly ``size`` bytes."""
+    head = b"api_key=good&api_secret=secret&padding="
+    return head + b"x" * (size - len(head))
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
 def message(answer: httpx.Response) -> str:
     """An answer's error, which must be JSON."""
     assert answer.headers["content-type"] == "application/json"
@@ -242,6 +259,30 @@ def site(pages: dict[str, bytes]) -> Iterator[str]:
 def connect(server: Server) -> socket.socket:
     """A bare connection."""
     return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+
+
+KEYS = (
+    "# the keys of these tests\n"
+    "good secret\n"
+    "byclient secret denied-by-client\n"
+    "byadmin secret denied-by-admin\n"
+    "poor secret no-balance\n"
+    "prepaid secret balance=2\n"
+    "slow secret qps=3\n"
+)
+
+
+@contextlib.contextmanager
+def serving_keys() -> Iterator[Server]:
+    """A server with a key in each state, and with addresses of this machine allowed."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "keys"
+        path.write_text(KEYS)
+        path.chmod(0o600)
+        options = ("--keys", str(path), "--allow-private-urls", "--fetch-timeout", "0.7")
+        with running(*options) as started:
+            started.key, started.secret = "good", "secret"
+            yield started
 
 
 def wait_for(condition: Callable[[], bool], *, seconds: float = 3) -> bool:

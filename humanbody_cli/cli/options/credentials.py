@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from pathlib import Path
 
 import click
 
 from humanbody_cli.core.errors import UsageError
-from humanbody_cli.core.settings import Credentials
+from humanbody_cli.core.settings import Credentials, readable_by_others
 
 
 def key_pair(api_key: str | None, path: str | None) -> Credentials | None:
@@ -38,14 +37,14 @@ def key_pair(api_key: str | None, path: str | None) -> Credentials | None:
 def _from_file(path: Path) -> Credentials:
     try:
         text = path.read_text("utf-8")
-        readable_by_others = path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
+        open_to_others = readable_by_others(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(
             f"--credentials {path}: cannot be read: {reason}; check the path and its permissions, "
             "and that it is a text file with api_key=... and api_secret=..."
         ) from None
-    if readable_by_others:
+    if open_to_others:
         click.echo(f"hbseg: {path} can be read by others; run chmod 600 {path}", err=True)
     try:
         fields = json.loads(text) if text.lstrip().startswith("{") else _pairs(text)

@@ -108,7 +108,7 @@ def engine_choice(engine: str, local: LocalSettings) -> EngineChoice:
 engine = one_of(
     "--engine",
     EngineChoice.AUTO,
-    help="auto: the API if a key is set and --model is not, otherwise a model on this machine.",
+    help="auto: the API if a key is set and --model is not, else a model on this machine.",
 )
 
 api = group(
