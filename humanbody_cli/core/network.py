@@ -154,4 +154,4 @@ def _folder_fault(folder: str) -> str | None:
 
 def _unusable(variable: str, path: str, error: OSError) -> str:
     why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
-    return f"{variable} names {printable(path)}, which cannot be used ({why}); correct or unset it"
+    return f"{variable} names {printable(path)}, which cannot be used ({why}); fix or unset it"
