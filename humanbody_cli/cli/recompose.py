@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from humanbody_cli.cli.options.declare import FiniteRange, one_of, option, whole_number
-from humanbody_cli.cli.options.output import as_json, verbosity
+from humanbody_cli.cli.options import FiniteRange, as_json, one_of, option, verbosity, whole_number
 from humanbody_cli.core.settings import Edges
 
 _LONGEST = 16384
@@ -65,7 +64,7 @@ class BoxType(click.ParamType):
 )
 @as_json
 @verbosity
-def command(
+def recompose_command(
     out: str,
     edges: str,
     crop: bool,
