@@ -30,12 +30,10 @@ from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.storage import ownership
 from humanbody_cli.storage.journal import Journal
-from humanbody_cli.storage.layout import CUTOUTS, MASKS, RECOMPOSED_MARK
+from humanbody_cli.storage.layout import CUTOUTS, MASKS, RECOMPOSED, RECOMPOSED_MARK
 from humanbody_cli.storage.names import SUFFIX
 from humanbody_cli.storage.ownership import always
 from humanbody_cli.storage.publishing import Publisher
-
-RECOMPOSED = "recomposed"
 
 _LONGEST_SIDE = {"webp": 16_383, "jpg": 65_500}
 """Pixels: 14 bits of a WebP's header (RFC 9649, 2.7); what libjpeg takes (JPEG_MAX_DIMENSION)."""
@@ -77,8 +75,8 @@ def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbo
     """Compose every done photo of an output folder anew; the exit code.
 
     Raises:
-        UsageError: the results would lie among masks and cutouts, or replace photos.
-        OutputError: the results cannot be written, or would replace a file of somebody else's.
+        UsageError: the results would be among masks and cutouts, or replace photos.
+        OutputError: the results cannot be written, or would replace a file that is not hbseg's.
     """
     pictures.configure_pillow()
     target = _Target(journal, into or os.path.join(journal.root, RECOMPOSED), recipe.format)
@@ -109,7 +107,7 @@ def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbo
 def _in_order(
     pool: ThreadPoolExecutor, work: Callable[[A], B], items: Iterable[A], ahead: int
 ) -> Iterator[B]:
-    """Results as they come to their turn; only a few are under way at a time."""
+    """The results in the order of the items; only a few are under way at a time."""
     waiting: deque[Future[B]] = deque()
     for item in items:
         waiting.append(pool.submit(work, item))
@@ -122,8 +120,8 @@ def _in_order(
 class _Target:
     """The folder that recomposed cutouts go to, where nothing is replaced but earlier ones.
 
-    Each folder of it gets a mark, by which walks know that its pictures are no photos; ``mixed``
-    are those without, for they hold pictures of somebody else's too.
+    Each folder of it gets a mark that tells walks that its pictures are not photos. ``mixed`` are
+    the folders without a mark, because they hold other pictures too.
     """
 
     def __init__(self, journal: Journal, folder: str, format: str) -> None:  # noqa: A002 - its name
@@ -143,7 +141,7 @@ class _Target:
         return self._journal.outcomes(Status.DONE.value, absolute=True)
 
     def prepare(self, pool: ThreadPoolExecutor, ahead: int) -> None:
-        """Look at every place that will be written to, and then make the folder.
+        """Check every place that will be written to, then make the folder.
 
         Raises:
             UsageError: photos, masks or cutouts would be replaced or added to.
@@ -165,11 +163,11 @@ class _Target:
             ) from error
 
     def publish(self, outcome: Outcome, data: bytes) -> str:
-        """Write one photo's new cutout; where it is.
+        """Write one photo's new cutout; its path.
 
         Raises:
-            PhotoError: something stands there that is not to be replaced.
-            OutputError: the disk does not take it.
+            PhotoError: something is there that must not be replaced.
+            OutputError: it cannot be written.
         """
         name = self._name(outcome)
         path = self._publisher.path("", name)
@@ -197,7 +195,7 @@ class _Target:
         """Make a folder and mark it, unless it holds other pictures, which may be photos.
 
         Raises:
-            OutputError: the disk does not take it.
+            OutputError: it cannot be written.
         """
         if folder in self._ready:
             return
@@ -251,14 +249,14 @@ class _Target:
 
 
 def _identities(journal: Journal) -> Iterator[tuple[int, int]]:
-    """The files that the photos of a journal lie in, whatever leads to them."""
+    """The files of a journal's photos by device and inode, whatever links lead to them."""
     for outcome in journal.outcomes(absolute=True):
-        with contextlib.suppress(OSError, ValueError):  # gone, or no file
+        with contextlib.suppress(OSError, ValueError):  # gone, or not a file
             yield _identity(os.stat(outcome.source))
 
 
 def _folder_identities(journal: Journal) -> Iterator[tuple[int, int]]:
-    """The folders that a journal's photos are found in, but for photos that are gone."""
+    """The folders of a journal's photos by device and inode, except of photos that are gone."""
     last = None
     for outcome in journal.outcomes(absolute=True):
         folder = os.path.dirname(outcome.source)

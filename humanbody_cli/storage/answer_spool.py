@@ -1,19 +1,19 @@
-"""Paid answers that are not published yet: on the disk as soon as they are here.
+"""The answer spool: paid answers that are not published yet, kept on disk as soon as they arrive.
 
-Between an answer's last byte and the photo's row lie decoding, composing and the waits for the
+Between an answer's last byte and the photo's row come decoding, composing and the waits for the
 disk: up to a second or two for a large photo. A process killed in that time, or a disk that fails,
 must not cost the call once more: the next run finds the answer and makes the results of it.
-Nothing is waited for here, so a power cut may still take what a killed process does not.
+There is no fsync here, so a power cut may lose an answer that a killed process does not lose.
 
-The room for an answer is taken before the call is made: a disk that fills up meanwhile cannot cost
-what was paid for. Where the file system cannot promise room, the check of free space has to do.
+The room for an answer is reserved before the call is made, so that a disk that fills up meanwhile
+cannot cost a paid answer. Where the file system cannot reserve room, only free space is checked.
 
 A file's name is a number, its content the sha256 of the upload, a line's end and the answer's body.
-The files are used again and again, one for each answer under way: making and removing one for each
-photo would cost a disk that is busy publishing a twentieth of its time. An empty file is free.
+The files are reused, one for each answer under way: making and removing one for each photo would
+cost a disk that is busy publishing a twentieth of its time. An empty file is free.
 
-An answer is never let go for its age. It goes when its photo's row is written, or at the end of a
-run after which no photo of the output folder waits for an answer.
+An answer is never removed for its age. It is removed when its photo's row is written, or at the end
+of a run after which no photo of the output folder waits for an answer.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _LONGEST_NAME = 80  # bytes: a sha256 and a line's end
 def room_for(size: tuple[int, int]) -> int:
     """Bytes that the answer to an upload of this size (pixels) may take.
 
-    A person who fills a noisy photo (sensor noise of 10 levels) takes about 2.3 bytes a pixel as
-    PNG and the mask 0.3; base64 makes a third more of them. Noise alone would take twice as much:
-    what is beyond the room is written where the disk still has some.
+    A person who fills a noisy photo (sensor noise of 10 levels) takes about 2.3 bytes per pixel
+    as PNG and the mask 0.3; base64 adds a third. Noise alone would take twice as much: what exceeds
+    the room is written if the disk still has some.
     """
     return size[0] * size[1] * 7 // 2 + (64 << 10)
 
@@ -59,16 +59,16 @@ class _Slot:
 
 
 class SpooledAnswer:
-    """The place of one photo's answer. Whether what is there is whole, its reader finds out.
+    """The place of one photo's answer. Its reader finds out whether what is there is complete.
 
-    From any thread. ``failure`` says why an answer that was paid for could not be kept: the run
-    has to end, and this photo goes on without.
+    Used from any thread. ``failure`` says why a paid answer could not be kept: the run has to end,
+    and this photo continues without it.
     """
 
     def __init__(self, name: str, spool: AnswerSpool, slot: _Slot | None) -> None:
         self.failure: OutputError | None = None
         self._name = name
-        self._receipts = spool
+        self._spool = spool
         self._slot = slot
         self._room = 0
         # A photo that is given up on meanwhile must not close a file that is being written.
@@ -90,15 +90,15 @@ class SpooledAnswer:
         none, unless it is discarded.
 
         Raises:
-            OutputError: the disk has not so much.
+            OutputError: the disk does not have that much.
         """
         with self._guard:
             self._room = room
             if self._slot is None:
-                self._slot = self._receipts.take(room)
+                self._slot = self._spool.take(room)
 
     def keep(self, body: bytes) -> None:
-        """Write an answer down; ``failure`` is set where that cannot be done."""
+        """Write an answer; ``failure`` is set if that cannot be done."""
         with self._guard:
             try:
                 self._fill(body)
@@ -110,43 +110,44 @@ class SpooledAnswer:
         slot = self._slot
         if slot is None or slot.file is None:
             self._empty()
-            slot = self._slot = self._receipts.take(self._room)
-        self._receipts.fill(slot, b"".join((self._name.encode(), b"\n", body)))
+            slot = self._slot = self._spool.take(self._room)
+        self._spool.fill(slot, b"".join((self._name.encode(), b"\n", body)))
 
     def discard(self) -> None:
-        """The answer proved to be none: its room is for the next one.
+        """Drop an answer that proved unusable, and reserve its room for the next one.
 
         Raises:
             OutputError: the disk has no room for another.
         """
         with self._guard:
             self._empty()
-            self._slot = self._receipts.take(self._room)
+            self._slot = self._spool.take(self._room)
 
     def drop(self) -> None:
-        """The photo is published and its row is written: the answer is needed no more."""
+        """Drop the answer: the photo is published and its row is written."""
         with self._guard:
             self._empty()
-            self._receipts.drop_old(self._name)
+            self._spool.drop_old(self._name)
 
     def release(self) -> None:
-        """The photo is finished: an answer that is there waits for the next who asks."""
+        """The photo is finished: an answer that is still there is kept for later."""
         with self._guard:
             slot, self._slot = self._slot, None
             if slot is not None and slot.is_filled:
-                self._receipts.put_back(self._name, slot)
+                self._spool.put_back(self._name, slot)
             elif slot is not None:
-                self._receipts.free(slot)
+                self._spool.free(slot)
 
     def _empty(self) -> None:
         slot, self._slot = self._slot, None
         if slot is not None:
-            self._receipts.free(slot)
+            self._spool.free(slot)
 
 
 class KeptAnswers:
-    """The answers that are ready in an output folder, each for one who asks. From any thread.
-    Writes nothing: a plan asks the same as a run.
+    """The answers that are ready in an output folder, each to be taken once. Used from any thread.
+
+    Writes nothing: a plan reads the same answers as a run.
 
     ``free`` are files that hold no answer.
     """
@@ -164,7 +165,7 @@ class KeptAnswers:
 
     @property
     def names(self) -> set[str]:
-        """What there are answers to."""
+        """The names of the uploads that there are answers to."""
         with self._guard:
             return {name for name, paths in self._paths.items() if paths}
 
@@ -180,7 +181,7 @@ class KeptAnswers:
         return _body_in(path, name) if path is not None else b""
 
     def put_back(self, name: str, path: str) -> None:
-        """An answer is there for the next who asks."""
+        """Make an answer available again."""
         with self._guard:
             self._paths[name].append(path)
 
@@ -219,7 +220,7 @@ class AnswerSpool:
         """An empty file with so many bytes of room, open.
 
         Raises:
-            OutputError: the disk has not so much.
+            OutputError: the disk does not have that much.
         """
         path = self._free_place()
         slot = _Slot(path)
@@ -254,7 +255,7 @@ class AnswerSpool:
             self._close(file)
 
     def free(self, slot: _Slot) -> None:
-        """A file is needed no more: empty, for the next answer."""
+        """Empty a file that is no longer needed, for the next answer."""
         file, slot.file = slot.file, None
         if file is not None:
             self._close(file)
@@ -268,14 +269,15 @@ class AnswerSpool:
             self._disk.close(file)
 
     def put_back(self, name: str, slot: _Slot) -> None:
-        """An answer is there for the next who asks for it; the room that it did not need is free
-        again. Not sooner: cutting a file may wait for the disk, and other answers for that."""
+        """Make an answer available again, and free the room that it did not need.
+
+        Not sooner: truncating a file may wait for the disk, and other answers would wait too."""
         with contextlib.suppress(OSError):
             self._disk.truncate(slot.path, os.stat(slot.path).st_size)
         self._kept.put_back(name, slot.path)
 
     def drop_old(self, name: str) -> None:
-        """A photo has fresh results: the answers from before are needed no more."""
+        """Drop the answers from before this run to a photo that has new results."""
         for path in self._old.take_all(name):
             self.free(_Slot(path))
 
@@ -306,14 +308,14 @@ def sweep(root: str, is_settled: Callable[[], bool]) -> None:
 
 
 def _files(folder: str) -> list[str]:
-    """Our own files: they have numbers for names."""
+    """Our own files, whose names are numbers."""
     with contextlib.suppress(OSError):
         return [name for name in os.listdir(folder) if name.isdecimal()]
     return []
 
 
 def _body_in(path: str, name: str) -> bytes:
-    """The answer in a file, if it is one to what has this name."""
+    """The answer in a file, if it is the answer to the upload of this name."""
     try:
         with open(path, "rb") as file:
             found, _, body = file.read().partition(b"\n")
@@ -323,7 +325,7 @@ def _body_in(path: str, name: str) -> bytes:
 
 
 def _name_in(path: str) -> str:
-    """The name at the beginning of a file, empty where it was not written that far."""
+    """The name at the beginning of a file; empty if it was not written that far."""
     with open(path, "rb") as file:
         name, end, _ = file.read(_LONGEST_NAME).partition(b"\n")
     return name.decode("ascii", "replace") if end and not name.strip(_HEX) else ""

@@ -31,7 +31,7 @@ _DAMAGE = ("malformed", "not a database", "Could not decode to UTF-8")
 _TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 
 _COPIES = 5
-"""Times that a journal is copied which changes during each of them."""
+"""How often a journal is copied if it changes during each copy."""
 
 _SCHEMA = """
 CREATE TABLE photos (
@@ -58,7 +58,7 @@ _SAME_NAMES = (
     "code message width height attempts request_id image_id time_used elapsed engine sha256 "
     "coverage doubt"
 ).split()
-"""Columns that are called as the fields of an `Outcome` that they hold."""
+"""Columns with the names of the `Outcome` fields that they hold."""
 
 _COLUMNS = [
     *("key", "source", "name", "size", "mtime", "shape", "status", "transient", "calls"),
@@ -66,7 +66,7 @@ _COLUMNS = [
     *_SAME_NAMES,
 ]
 _KEPT = ("sha256", "shape", "engine", "mask_size", "cutout_size")
-"""What stays as it was for a photo that is rejected, but whose results still are its own."""
+"""Columns that are kept for a photo that is rejected but keeps its earlier results."""
 
 
 def path_in(root: str) -> str:
@@ -75,7 +75,7 @@ def path_in(root: str) -> str:
 
 
 def open_in_memory() -> sqlite3.Connection:
-    """An empty journal that no file holds."""
+    """An empty journal in memory."""
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     db.executescript(_SCHEMA)
     return db
@@ -84,8 +84,8 @@ def open_in_memory() -> sqlite3.Connection:
 def open_to_write(path: str) -> tuple[sqlite3.Connection, str | None]:
     """The journal, made or rebuilt where needed; where a damaged one was put, if it was.
 
-    Published files prove what they are: they are taken up again without a call, so a new journal
-    pays for nothing twice.
+    Published files prove what they are and are reused without a call, so a new journal does not
+    make a run pay twice.
     """
     existed = os.path.exists(path)
     try:
@@ -165,7 +165,7 @@ def _state(path: str) -> tuple[tuple[int, int, int] | None, tuple[int, int, int]
 
 
 def _copy(path: str) -> sqlite3.Connection:
-    """A copy in memory of a journal that is whole by itself. ``immutable`` reads no log."""
+    """A copy in memory of a journal without a log. ``immutable`` reads no log."""
     copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     with contextlib.closing(_connect(path, "?immutable=1")) as db:
         db.backup(copy)
@@ -173,7 +173,7 @@ def _copy(path: str) -> sqlite3.Connection:
 
 
 def _copy_with_log(path: str) -> sqlite3.Connection:
-    """The same of a journal and the log beside it, which SQLite joins in a folder of our own."""
+    """The same of a journal with a log beside it; SQLite merges copies of the two."""
     try:
         with tempfile.TemporaryDirectory(prefix="hbseg-") as folder:
             private = os.path.join(folder, FILE)
@@ -250,7 +250,7 @@ def _has_folded(db: sqlite3.Connection) -> bool:
 
 
 def _fold_names(db: sqlite3.Connection) -> None:
-    """A journal of an earlier version learns how its names fold."""
+    """Add the folded names to a journal of an earlier version."""
     db.create_function("fold", 1, folded_name, deterministic=True)
     db.execute("BEGIN IMMEDIATE")
     db.execute("ALTER TABLE photos ADD COLUMN folded BLOB")
@@ -265,7 +265,7 @@ def _has_tables(db: sqlite3.Connection) -> bool:
 
 
 def _ended_badly(db: sqlite3.Connection, path: str) -> bool:
-    """Whether the last run did not end by itself, or the file has not the size it says."""
+    """Whether the last run did not end by itself, or the file is shorter than its header says."""
     pages = db.execute("PRAGMA page_count").fetchone()[0]
     size = db.execute("PRAGMA page_size").fetchone()[0]
     open_run = db.execute("SELECT 1 FROM runs WHERE ended IS NULL LIMIT 1").fetchone()
@@ -279,7 +279,7 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 @contextlib.contextmanager
 def translated(path: str) -> Iterator[None]:
-    """SQLite's errors as ours: they are the disk's, and end the run."""
+    """Raise SQLite's errors as ours: they come from the disk and end the run."""
     try:
         yield
     except UnicodeDecodeError as error:  # Python's, of a name in SQLite's own message
@@ -331,7 +331,7 @@ def upsert(*, keeps_results: bool) -> str:
 
 
 def values_of(outcome: Outcome) -> dict[str, object]:
-    """The values of the columns that are called as an outcome's fields."""
+    """The values of the columns that are named like an outcome's fields."""
     return {name: _text(getattr(outcome, name)) for name in _SAME_NAMES}
 
 

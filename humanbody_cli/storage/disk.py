@@ -34,8 +34,8 @@ class Disk(Protocol):
         """Open for writing, made anew; the descriptor."""
 
     def allocate(self, file: int, size: int) -> None:
-        """Take room for so many bytes, so that writing them cannot fail for want of it. Length and
-        content stay as they are; where the file system cannot do it nothing happens."""
+        """Reserve room for this many bytes, so that writing them cannot fail for lack of it. Length
+        and content stay as they are; does nothing if the file system cannot reserve."""
 
     def write(self, file: int, data: memoryview) -> int:
         """Write; how many bytes were taken."""
@@ -67,7 +67,7 @@ class RealDisk:
         os.mkdir(path)
 
     def create(self, path: str) -> int:
-        """See `Disk`. A symbolic link at a name of our own is nothing to be followed."""
+        """See `Disk`. A symbolic link at one of our names is not followed."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         return os.open(path, flags, 0o666)
 
@@ -163,7 +163,7 @@ is_temporary = re.compile(re.escape(STATE) + r"-[0-9a-f]{16}\.tmp").fullmatch
 
 
 def temporary_path(path: str) -> str:
-    """Where a file is written before it is whole: same folder, a name that can be foreseen."""
+    """Where a file is written before it is complete: same folder, a predictable name."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f"{STATE}-{digest(name)[:16]}.tmp")
 

@@ -53,8 +53,8 @@ class Journal:
     """The journal of one output folder. One writer (the run that holds the lock), any thread.
 
     ``under_way`` are the keys of pending photos that this run has met. ``renames`` counts how often
-    published files were about to change their names: whoever has read a row and does not find its
-    files asks again if it has changed.
+    published files were about to be renamed: a reader that does not find the files of a row reads
+    the row again if the count has changed.
     """
 
     def __init__(self, root: str, *, read_only: bool = False, in_memory: bool = False) -> None:
@@ -93,7 +93,7 @@ class Journal:
     # -- runs ------------------------------------------------------------------------------------
 
     def half_done(self) -> list[str]:
-        """The output names that a killed run may have left half done."""
+        """The output names that a killed run may have left half written."""
         if not self._rows("SELECT 1 FROM runs WHERE ended IS NULL"):
             return []
         rows = self._rows("SELECT name FROM photos WHERE status = 'pending'")
@@ -140,7 +140,7 @@ class Journal:
 
     def done(self, keys: Sequence[bytes], shapes: Collection[str]) -> dict[bytes, DoneRow]:
         """Those of these photos that are done in one of these shapes, by key; others may be among
-        them, and a few may be missing where the keys lie far apart.
+        them, and a few may be missing if the keys are far apart.
 
         A second run asks this of every photo: it reads no more than decides, and a range of keys,
         which is what a folder is, costs half of as many single ones.
@@ -166,9 +166,9 @@ class Journal:
         """Rows with these very bytes, in one query: the latest failure in one of the ``failed``
         shapes, and those with results in one of the ``made`` shapes.
 
-        Failures are those from run ``since_failed`` on, but of earlier runs only those for good;
-        among them are those that photos had before this run looked at them again. Results are those
-        from run ``since_made`` on: also of photos that are pending again (touched, moved), or that
+        Failures are those from run ``since_failed`` on, of earlier runs only permanent ones; they
+        include those of photos that this run processes again. Results are those from run
+        ``since_made`` on, including those of photos that are pending again (touched, moved) or that
         cannot be read now.
         """
         failures = f"SELECT 1, {_COPY} {_marks(len(failed))} {_THAT_FAILED}"
@@ -181,7 +181,7 @@ class Journal:
         return failure or before, self._copies(rows, results, values)
 
     def _copies(self, rows: list[Any], query: str, values: tuple[object, ...]) -> Iterator[Copy]:
-        """A few at a time: mostly the first one serves."""
+        """A few at a time: usually the first one is used."""
         for offset in itertools.count(_COPIES, _COPIES):
             with database.translated(self.path):
                 page = [
@@ -228,7 +228,7 @@ class Journal:
             last = rows[-1][1]
 
     def is_settled(self) -> bool:
-        """Whether no photo waits for results: none is pending, none has failed for the moment."""
+        """Whether no photo waits for results: none is pending, none has failed temporarily."""
         query = "SELECT 1 FROM photos WHERE status = 'pending' OR transient LIMIT 1"
         return self.rebuilt_from is None and not self._rows(query)
 
@@ -261,13 +261,15 @@ class Journal:
     # -- writing ---------------------------------------------------------------------------------
 
     def remember_failure(self, known: Known) -> None:
-        """A failure for good is one of its bytes: neither a photo's new time nor other bytes under
-        its name make it undone for the rest of the run."""
+        """Keep a permanent failure for the rest of the run.
+
+        It belongs to the photo's bytes: neither a new time nor other bytes under its name undo it.
+        """
         if known.status == "failed" and not known.transient and known.sha256 is not None:
             self._failed_before[known.sha256][known.key] = known
 
     def _forget_failure(self, sha256: str | None, key: bytes) -> None:
-        """The photo's row is of these bytes again."""
+        """The photo's row is about these bytes again."""
         failures = self._failed_before.get(sha256 or "", {})
         failures.pop(key, None)
         if not failures:
@@ -300,7 +302,7 @@ class Journal:
             self._forget_failure(outcome.sha256, key_of(photo))
 
     def reprieve(self, photo: Photo, attempts: int) -> None:
-        """A photo stays pending; the calls it cost are counted all the same."""
+        """Count the calls that were made for a photo that stays pending."""
         with self.exclusive():
             self.change(
                 "UPDATE photos SET calls = calls + ? WHERE key = ?", (attempts, key_of(photo))
@@ -310,7 +312,7 @@ class Journal:
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """The journal to oneself, for `first`, `change` and `transaction`."""
+        """Hold the journal, for `first`, `change` and `transaction`."""
         with self._guard, database.translated(self.path):
             yield
 

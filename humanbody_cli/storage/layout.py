@@ -14,14 +14,17 @@ MASKS = "masks"
 CUTOUTS = "cutouts"
 """The folders of published masks and cutouts; also the names of these two kinds of results."""
 
+RECOMPOSED = "recomposed"
+"""The folder that `hbseg recompose` writes to by default."""
+
 ASIDE = "replaced"
 """The folder, in the state folder, of results that wait for the photo they were made of."""
 
 STATE = ".hbseg"
-"""The folder in an output tree where its state lives."""
+"""The folder in an output tree that holds its state."""
 
-RESULTS = ("masks", "cutouts", "recomposed")
-"""The folders of an output tree that hold what was made."""
+RESULTS = (MASKS, CUTOUTS, RECOMPOSED)
+"""The folders of an output tree that hold results."""
 
 RECOMPOSED_MARK = ".hbseg-recomposed"
 """An empty file in each folder that holds recomposed cutouts, wherever `hbseg recompose` put it."""

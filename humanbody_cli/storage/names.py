@@ -3,7 +3,7 @@
 ``a/b.jpg`` becomes ``a/b.png``. Where two sources of one folder would meet on a name (``b.jpg`` and
 ``b.png``, ``B.jpg`` and ``b.jpg``), each gets its full name: ``b.jpg.png``, ``b.png.png``. Names
 that still differ only in case or Unicode form are told apart by a mark (``B.jpg~69317c95.png``),
-because the output may lie on a file system that sees one name in both, or be copied to one.
+because the output may be on a file system that sees one name in both, or be copied to one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def folder_names(files: Sequence[str], folders: Iterable[str] = ()) -> dict[str,
 def namer(files: Sequence[str], folders: Iterable[str]) -> Callable[[str], str]:
     """`folder_names` for one name at a time: in nearly every folder the plain names will do, and
     none has to be kept."""
-    # Every output name ends in SUFFIX: folders without it are in nobody's way.
+    # Every output name ends in SUFFIX: folders without it cannot collide.
     taken = [folder for folder in folders if folded(folder).endswith(SUFFIX)]
     if not taken and _are_plain(files):
         return plain_name
@@ -61,8 +61,8 @@ def plain_name(file: str) -> str:
 
 def _are_plain(files: Sequence[str]) -> bool:
     """Whether no plain name meets another, and none is to be cut."""
-    # Numbers instead of names: a hundred thousand of these are 8 MB less. Two names of one number
-    # are no harm: then the long way is taken.
+    # Numbers instead of names: a hundred thousand of these are 8 MB less. Two names with one number
+    # do no harm: then the whole names are compared.
     if not all(map(str.isascii, files)):
         names = set(map(hash, map(folded, map(plain_name, files))))
         return len(names) == len(files) and all(map(_fits, map(plain_name, files)))
@@ -146,7 +146,7 @@ def folded(name: str) -> str:
 
 
 def _fits(name: str) -> bool:
-    # Four bytes a character at the most: most names need no encoding to be known as short.
+    # At most four bytes per character: most names need no encoding to be known as short.
     return len(name) * 4 <= MAX_NAME or len(os.fsencode(name)) <= MAX_NAME
 
 
@@ -251,7 +251,7 @@ def root_names(folders: Sequence[str]) -> list[str]:
     """A prefix for each of several input folders (absolute paths): its own name.
 
     Folders of one name take as many of their parents' names as tell them apart; so do folders whose
-    prefix would lie inside another's. A single folder has no prefix.
+    prefix would be inside another's. A single folder has no prefix.
     """
     if len(folders) < 2:
         return [""] * len(folders)

@@ -1,8 +1,8 @@
 """Output names of the photos that are to be done: each gets one that is its own, and a pending row.
 
-A photo that has to be done again keeps what is known of it. Where a name changes its owner, the
-published files are renamed before the row: a row without files is looked for again, but files
-without a row might be overwritten.
+A photo that has to be done again keeps what is known of it. When a name changes its owner, the
+published files are renamed before the row: the files of a row without files are searched for, but
+files without a row might be overwritten.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from humanbody_cli.storage.ownership import recorded
 from humanbody_cli.storage.publishing import Publisher
 
 Order = Callable[[str], "tuple[object, ...] | None"]
-"""The place of a key in the order of this run's walk; ``None`` where the walk cannot meet it."""
+"""The position of a key in this run's walk; ``None`` if the walk cannot meet it."""
 
 _BEGIN_IF_FREE = (
     "INSERT INTO photos (key, source, name, folded, size, mtime, status) "
@@ -39,15 +39,15 @@ _BEGIN = (
 
 @dataclass(frozen=True)
 class OutputNames:
-    """Settles the names for one run."""
+    """Assigns the output names of one run."""
 
     journal: Journal
     publisher: Publisher
     order: Order
 
     def settle(self, photos: Sequence[Due]) -> list[Due]:
-        """Note photos as pending, each under an output name that is its alone: the same photos
-        under their final names, with what is known under these names."""
+        """Record photos as pending, each under an output name that no other photo has; the same
+        photos under their final names, each with its row under that name."""
         with self.journal.exclusive():
             if len(photos) == 1 and (settled := self._at_once(*photos[0])):
                 return [settled]  # one statement needs no transaction
@@ -137,7 +137,7 @@ class OutputNames:
             identity += SUFFIX
 
     def _inherit(self, owner: Known, key: bytes, rows: dict[bytes, Known]) -> None:
-        """A photo takes the place of one that is gone; what is known of those bytes stays known."""
+        """Give a photo the name of one that is gone; what is known of those bytes is kept."""
         self.journal.renames += 1
         if key in rows:
             if owner.sha256 is not None:
@@ -154,8 +154,7 @@ class OutputNames:
         rows.pop(owner.key, None)
 
     def _evict(self, owner: Known, rows: dict[bytes, Known]) -> bool:
-        """A photo that this run meets later, or not at all, makes room with its files; whether its
-        name is free now."""
+        """Rename a photo that this run meets later, and its files; whether its name is free now."""
         new = self._free_name(to_text(owner.name), to_text(owner.key))
         if self._renamed(owner, new) != new:
             return False
@@ -181,11 +180,11 @@ def _values(photo: Photo) -> tuple[bytes, bytes, bytes, bytes]:
 
 
 def _is_gone(key: bytes) -> bool:
-    """Whether a source is no longer there; what is not a file cannot be looked for."""
+    """Whether a source file is no longer there; false for what is not a file."""
     return key.startswith(b"/") and not os.path.lexists(key)
 
 
 def _is_successor(photo: Photo, owner: Known) -> bool:
-    """Whether a photo may take the place of one that is gone: a neighbour's, or its own after a
-    move. Another folder's results stay what they are: its disk may only be away."""
+    """Whether a photo may take the name of one that is gone: one of the same folder, or itself
+    after a move. Results of other folders are kept: their disk may just be unmounted."""
     return os.path.dirname(owner.key) == os.path.dirname(key_of(photo)) or owner.size == photo.size

@@ -1,7 +1,7 @@
-"""Whose a file in an output folder is: hbseg's own, or the user's. Where a command may write.
+"""Ownership of files in an output folder: hbseg's own or the user's, and where a command may write.
 
-A file is hbseg's own where the proof or the seal inside says so and nobody changed it since, or
-where the journal knows it. A symbolic link is the user's.
+A file is hbseg's own if the proof or seal inside says so and it was not changed since, or if the
+journal has it. A symbolic link is the user's.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def results_folder_above(path: str, root: str) -> str | None:
-    """The folder that only `hbseg segment` writes to that ``path`` is in (or that it is): the
-    masks, the cutouts or the state of any output folder; ``root`` is the one that is known.
+    """The folder at or above ``path`` that only `hbseg segment` writes to: the masks, cutouts or state
+    of any output folder; ``root`` is one that is known. ``None`` if there is none.
 
     Links, ``..`` and other letter cases lead to the same answer. ``path`` need not be there.
     """
@@ -52,7 +52,7 @@ def _is_same_folder(path: str, other: str) -> bool:
 
 
 def check_replaceable(path: str, kind: str, remedy: str) -> None:
-    """See to it that writing to ``path`` destroys nothing that hbseg did not write.
+    """Check that writing to ``path`` destroys nothing that hbseg did not write.
 
     ``kind`` is the seal that its files bear there, ``remedy`` what the user can do. A folder
     passes: renaming a file onto it fails by itself.
@@ -73,7 +73,7 @@ def is_own(path: str, kind: str) -> bool:
     """Whether a file is there, and is as hbseg wrote it.
 
     Raises:
-        OutputError: it cannot be looked at.
+        OutputError: it cannot be examined.
     """
     status = seen(path)
     return status is not None and _is_sealed(path, status, kind)
@@ -98,9 +98,7 @@ def _is_sealed(path: str, status: os.stat_result, kind: str) -> bool:
         return False
     if status.st_size == 0:  # as a power cut leaves it; there is nothing to lose
         return True
-    from humanbody_cli.imaging import (
-        proof,  # loads zlib: not at the top, as a run with nothing to do
-    )
+    from humanbody_cli.imaging import proof  # loads zlib; most runs do not need it
 
     try:
         return proof.is_sealed(content(path), kind)
@@ -117,8 +115,8 @@ MayReplace = Callable[[str], bool]
 
 
 def published(size: int | None, *, proofless: bool = False) -> MayReplace:
-    """Knows the file that the journal has at a name, by its ``size`` in bytes; ``None``: there is
-    none. Whole files prove themselves; this is for those that are damaged.
+    """A check that recognises the file that the journal has at a name by its ``size`` in bytes;
+    ``None``: there is none. Undamaged files prove themselves; this is for damaged ones.
 
     ``proofless`` says that an earlier version wrote the file, without a proof inside.
     """
@@ -145,7 +143,7 @@ def _is_of_earlier_version(data: bytes, size: int) -> bool:
 
 
 def always(path: str) -> bool:
-    """Knows every file as our own: for a folder that only hbseg writes to."""
+    """Takes every file for our own: for a folder that only hbseg writes to."""
     del path
     return True
 
@@ -185,7 +183,7 @@ def is_own_result(path: str, may_replace: MayReplace | None = None) -> bool:
 
 
 def recorded(known: Known | None, kind: str) -> MayReplace:
-    """Knows the mask or cutout that a row has, if there is a row."""
+    """A check that recognises the mask or cutout that a row has, if there is a row."""
     if known is None:
         return published(None)
     return published(known.size_of(kind), proofless=known.is_proofless)

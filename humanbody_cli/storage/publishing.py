@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 _FOR_THE_JOURNAL = 1 << 20
 """Bytes that stay free for the journal."""
 
-_A_PIXEL = 3
-"""Bytes. A cutout and a mask as PNG take about half of 4 + 1 bytes a pixel, or more with noise."""
+_BYTES_PER_PIXEL = 3
+"""A cutout and a mask as PNG take about half of 4 + 1 bytes per pixel, or more with noise."""
 
 
 class Publisher:
@@ -54,7 +54,7 @@ class Publisher:
         self._reserved = 0
         self._guard = threading.Lock()
         # Held while a photo's mask and cutout are set aside, and while both are looked for there:
-        # no thread is to find one of them without the other.
+        # no thread must find one of them without the other.
         self.aside_guard = threading.RLock()
 
     def path(self, kind: str, name: str) -> str:
@@ -76,7 +76,7 @@ class Publisher:
         """Check that nothing of the user's is at a result's name. Writes nothing.
 
         Raises:
-            PhotoError: something does.
+            PhotoError: something is.
         """
         path = self.path(kind, name)
         with self._translated(path):
@@ -92,7 +92,7 @@ class Publisher:
         Raises:
             OutputError: the disk has not that much, even with nothing else under way.
         """
-        needed = size[0] * size[1] * _A_PIXEL
+        needed = size[0] * size[1] * _BYTES_PER_PIXEL
         with self._translated(self.root), self._guard:
             space = os.statvfs(self.root)
             if space.f_files and not space.f_favail:
@@ -121,9 +121,7 @@ class Publisher:
             OutputError: it cannot be written; nothing half written stays.
             PhotoError: something else is at this photo's name.
         """
-        from humanbody_cli.imaging import (
-            proof,  # loads png and zlib: a run with nothing to do needs none
-        )
+        from humanbody_cli.imaging import proof  # loads zlib; most runs do not need it
 
         path = self.path(kind, name)
         temporary = temporary_path(path)
@@ -195,8 +193,8 @@ class Publisher:
         may_replace: MayReplace | None = None,
         made: str | None = None,
     ) -> bool:
-        """Keep a published file that other results are to replace: the photo that it was made of,
-        the one with this sha256, may come later in the run. Whether there was one of ours.
+        """Keep a published file that other results will replace: the photo that it was made of, the
+        one with this sha256, may come later in the run. Whether there was one of ours.
 
         A file of an earlier version gets the proof that it lacks, where ``made`` says how it was
         made.
@@ -221,13 +219,15 @@ class Publisher:
         return True
 
     def find_aside(self, kind: str, sha256: str) -> str | None:
-        """The path of a file that was set aside; what it is made of, its proof tells."""
+        """The path of a file that was set aside; its proof says what it was made of."""
         path = self._aside(kind, sha256)
         return path if is_file(path) else None
 
     def clear_aside(self) -> None:
-        """Remove what was set aside: every photo of a run has what it needs. Never raises: what
-        cannot be removed goes after the next run."""
+        """Remove what was set aside, once every photo of a run has what it needs.
+
+        Never raises: what cannot be removed is removed after the next run.
+        """
         folder = os.path.join(self.root, STATE, ASIDE)
         with contextlib.suppress(OSError):
             for name in os.listdir(folder):
@@ -237,13 +237,13 @@ class Publisher:
             self._folders.discard(folder)
 
     def discard_leftover(self, name: str) -> None:
-        """Remove what a killed run may have left of this photo."""
+        """Remove the temporary files that a killed run may have left of this photo."""
         for kind in (MASKS, CUTOUTS):
             with contextlib.suppress(OSError):
                 self._disk.unlink(temporary_path(self.path(kind, name)))
 
     def discard_leftovers(self) -> None:
-        """The same in all folders: no journal tells which photos were under way."""
+        """The same in all folders, for when no journal says which photos were under way."""
         for kind in (MASKS, CUTOUTS):
             for folder, _, names in os.walk(os.path.join(self.root, kind)):
                 for name in filter(is_temporary, names):
@@ -265,7 +265,7 @@ class Publisher:
         self._rename_anywhere(path, target)
 
     def _rename_anywhere(self, path: str, target: str) -> None:
-        """Rename, or copy where the results lie on another disk than the state folder."""
+        """Rename, or copy if the results are on another disk than the state folder."""
         try:
             self._disk.rename(path, target)
         except OSError as error:
