@@ -1,4 +1,4 @@
-"""What a photo needs: nothing, results that are there already, a failure's record, or a call.
+"""The decision what a photo needs: nothing, reuse of results, a failure's record, or a call.
 
 A run and a plan ask the same two questions: first of the photo's row, which costs no more than a
 few `os.stat`, then of its bytes. Importing this loads nothing heavy: where all photos are settled
@@ -31,29 +31,29 @@ _FILE = Kind.FILE
 
 @dataclass(frozen=True)
 class Settled:
-    """The photo's row says all: it is ``done``, ``rejected`` or ``failed``, and stays so."""
+    """The photo's row suffices: it is ``done``, ``rejected`` or ``failed``, and stays so."""
 
     status: str
 
 
 @dataclass(frozen=True)
 class Failed:
-    """These bytes have failed, of this photo or of a copy, or their results have no place."""
+    """These bytes have failed (of this photo or a copy), or their output name is taken."""
 
     error: PhotoError
 
 
 @dataclass(frozen=True)
 class Call:
-    """The engine has to be asked."""
+    """The engine has to be called."""
 
 
 @dataclass(frozen=True)
 class Decider:
     """Decides for one run, or for the run that is planned, whose number the journal has.
 
-    ``checked`` names the rules of pre-validation: a reject is looked at again when they change.
-    ``force`` bars results and failures of earlier runs, ``retry_failed`` the failures.
+    ``checked`` names the rules of pre-validation: a rejected photo is checked again when they
+    change. ``force`` ignores results and failures of earlier runs, ``retry_failed`` the failures.
     """
 
     journal: Journal
@@ -64,8 +64,7 @@ class Decider:
     retry_failed: bool = False
 
     def by_row(self, photo: Photo, known: Known | None) -> Settled | None:
-        """What a photo's row decides, as the photo was `Photo.seen`; ``None`` where the photo is to
-        be done."""
+        """The decision by a photo's row; ``None`` if the photo, `Photo.seen`, is to be done."""
         if known is None or self.force or photo.kind is Kind.TROUBLE:
             return None
         if known.size != photo.size or known.mtime != photo.mtime or known.transient:
@@ -86,8 +85,10 @@ class Decider:
         )
 
     def is_its_row(self, photo: Photo, name: bytes, mtime: int) -> bool:
-        """Whether a row of a done photo with this output name and time (ns) still is this photo's,
-        by all but the files, which are the matter of `stats`."""
+        """Whether a done photo's row with this output name and time (ns) still is this photo's.
+
+        The files are not checked here, but by `stats`.
+        """
         # Unpacked, as this is asked of every photo of a second run.
         _, key, wanted, _, _, kind, _, keeps_name, _ = photo
         # An address and stdin have no time, a file always has one.
@@ -103,10 +104,10 @@ class Decider:
         return StatChecker(masks if wanted.mask else None, cutouts if wanted.cutout else None)
 
     def by_bytes(self, due: Due, picture: Picture, sha256: str) -> Reuse | Failed | Call:
-        """What a photo needs whose row does not settle it: ``sha256`` is that of its bytes."""
+        """The decision for a photo that its row does not settle, by the ``sha256`` of its bytes."""
         try:
             reuse = self._earlier.find(due.photo, picture, sha256)
-            # Whatever keeps a result from being written is found before money is spent on it.
+            # A taken output name is found before money is spent on the photo.
             for kind in (MASKS, CUTOUTS):
                 is_there = reuse is not None and kind in reuse.results.in_place
                 if self.fingerprint.wants(kind) and not is_there:

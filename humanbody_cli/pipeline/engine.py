@@ -1,6 +1,6 @@
-"""The seam between the pipeline and the engines, and what a run's choice of engine needs and says.
+"""The interface of engines, and what a run checks and says about its choice of engine.
 
-Imports nothing heavy: a run with nothing to do asks no more than which engine it would use.
+Imports nothing heavy: a run with nothing to do only asks which engine it would use.
 """
 
 from __future__ import annotations
@@ -37,31 +37,31 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class Ask:
-    """Which of the two results are needed: the API is quicker where it need not send both."""
+    """Which of the two results are needed: the API is faster if it need not send both."""
 
     mask: bool = True
     cutout: bool = True
 
 
 class SpooledAnswer(Protocol):
-    """Where an engine that is paid puts an answer as soon as it has it, until it is published."""
+    """Where a paid engine keeps an answer from its arrival until its results are published."""
 
     @property
     def failure(self) -> FatalError | None:
-        """Why an answer could not be kept: nothing more may be paid for."""
+        """Why an answer could not be kept; no further call may then be made."""
 
     @property
     def is_there(self) -> bool:
-        """Whether an answer was kept that is not published, by an earlier run mostly."""
+        """Whether there is an answer that is not published, usually of an earlier run."""
 
     def body(self) -> bytes:
-        """That answer, maybe cut short."""
+        """That answer, possibly truncated."""
 
     def keep(self, body: bytes) -> None:
-        """Put an answer there; ``failure`` is set where that cannot be done."""
+        """Write an answer; ``failure`` is set if that cannot be done."""
 
     def discard(self) -> None:
-        """The answer is none: make its place ready for another.
+        """Drop an unusable answer, and make its place ready for another.
 
         Raises:
             FatalError: that cannot be done.
@@ -90,16 +90,16 @@ class Engine(Protocol):
         """
 
     async def aclose(self) -> None:
-        """Let go of connections and threads."""
+        """Release connections and threads."""
 
 
 def name_of(identity: str) -> str:
-    """The engine's name, as records have it, of what the journal keeps to tell engines apart."""
+    """The engine's name in records, from its `Fingerprint.engine`."""
     return identity.partition(";")[0]
 
 
 def check_installed(settings: RunSettings) -> None:
-    """See to it that a run has what it needs, before its first call.
+    """Check that a run has what it needs, before its first call.
 
     Raises:
         FatalError: the engine is not installed, or the API has no key.

@@ -1,4 +1,4 @@
-"""The options that shape a result, as text in the journal and in the files: whose results serve."""
+"""The fingerprint: the options that shape a result, as text, and which results it accepts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Fingerprint:
 
     @staticmethod
     def made_in(kind: str, known: Known) -> str | None:
-        """The same of a file that a row tells of; ``None`` where none is known."""
+        """The same for a file of a row; ``None`` if the row has no engine."""
         options, engine = _parsed(known.shape)
         return _made(kind, options, engine) if engine else None
 
@@ -88,7 +88,7 @@ class Fingerprint:
 
     @cached_property
     def cutouts_from(self) -> frozenset[str]:
-        """Texts of results whose cutout is the wanted one: the photo is known to be taken."""
+        """Texts of results whose cutout is the wanted one: the photo is known to be accepted."""
         return self._texts(fits=(False, True))
 
     @cached_property
@@ -103,7 +103,7 @@ class Fingerprint:
 
     @cached_property
     def same_call(self) -> frozenset[str]:
-        """Texts of results that came of the very request that this run would send."""
+        """Texts of results of the very request that this run would send."""
         return frozenset(
             replace(self, wanted=replace(self.wanted, edges=edges, metadata=kept)).text(self.engine)
             for edges, kept in product(Edges, Metadata)
@@ -130,8 +130,7 @@ def engine_of(known: Known) -> str:
 
 
 def _parsed(shape: str | None) -> tuple[str, str]:
-    """The options of a cutout and the engine in a `Fingerprint.text`: its two parts that files and
-    records name by themselves."""
+    """The options of a cutout and the engine in a `Fingerprint.text`."""
     head, _, engine = (shape or "").partition(";engine=")
     return head.partition(";")[2], engine
 
@@ -142,9 +141,9 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 def engine_identity(settings: RunSettings) -> str:
     """The engine's name, then all that tells its results from those of another of that name.
 
-    The provider's regional hosts are one API. Any other endpoint is a server of its own: what a
-    rehearsal against it made is not an answer of the API. For a model of the user's own the file's
-    content and the way it is fed count.
+    The provider's regional hosts are one API. Any other endpoint is a server of its own, whose
+    results are not the API's. For a model of the user's own, the file's content and its
+    preprocessing count.
     """
     if settings.uses_api:
         parts = urlsplit(settings.api.shown_endpoint)
@@ -153,10 +152,10 @@ def engine_identity(settings: RunSettings) -> str:
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)  # however it was spelled
         place = f"{parts.scheme}://{parts.hostname}:{port}{parts.path.rstrip('/')}"
         return f"{API_ENGINE};endpoint={place.replace(';', '%3B')}"
-    return ";".join((settings.engine_name, *_fed(settings.local)))
+    return ";".join((settings.engine_name, *_preprocessing(settings.local)))
 
 
-def _fed(local: LocalSettings) -> Iterable[str]:
+def _preprocessing(local: LocalSettings) -> Iterable[str]:
     if local.model is not None:
         yield f"model={_file_digest(local.model)}"
     for name in ("preset", "mean", "std", "side"):

@@ -1,6 +1,6 @@
 """The steps from one photo's bytes to its results: examine, prepare, segment, make.
 
-All but the engine's call are pure: they know of no file, journal or request.
+All but the engine's call are pure: they touch no file, journal or connection.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Steps(Protocol[R_co]):
-    """What is done with one photo before and after the engine's call. Each step may run in any
-    thread; each may raise the `PhotoError` that this photo ends with."""
+    """The steps of one photo before and after the engine's call. Each may run in any thread, and
+    may raise the `PhotoError` that the photo ends with."""
 
     def examine(self, data: bytes, size: int) -> Picture:
         """Check a photo; ``data`` may be the beginning of a file of ``size`` bytes."""
@@ -78,7 +78,7 @@ class Prepared(Generic[R]):
 
 
 class Hop(Protocol):
-    """Runs a step, in a thread as a rule."""
+    """Runs a step, usually in a thread."""
 
     def __call__(self, step: Callable[[], T], /) -> Awaitable[T]:
         """The step's result."""
@@ -106,7 +106,7 @@ async def process(steps: Steps[R], data: bytes, size: int, engine: Engine, hop: 
 class Results:
     """PNG bytes, ``None`` where none is wanted. ``coverage`` and ``doubt`` go from 0 to 1.
 
-    ``engine`` is `Fingerprint.engine` of whatever made the mask. ``in_place`` names the kinds of
+    ``engine`` is the `Fingerprint.engine` that made the mask. ``in_place`` names the kinds of
     files that already are where they belong, byte for byte.
     """
 
@@ -124,8 +124,7 @@ class Results:
 
 @dataclass(frozen=True)
 class ClientSteps:
-    """The steps of ``hbseg segment``. ``engine`` goes into the results, as `Fingerprint.engine`
-    names it."""
+    """The steps of ``hbseg segment``. ``engine`` is the `Fingerprint.engine` for the results."""
 
     wanted: Wanted
     rules: Rules
@@ -136,7 +135,7 @@ class ClientSteps:
         return sources.check(data, size, self.rules)
 
     def prepare(self, picture: Picture) -> Upload:
-        """Make what is sent; see `uploads.prepare`. Pixels that no engine needs are let go."""
+        """Make what is sent; see `uploads.prepare`. Drop pixels that the engine does not need."""
         upload = uploads.prepare(picture, fit=self.wanted.fit)
         if not self.rules.keep_pixels:
             picture.forget_pixels()
@@ -162,7 +161,7 @@ class ClientSteps:
         try:
             with composing():
                 return self._made(picture, upload, segmentation)
-        except PhotoError as error:  # it was sent, so it is not rejected, whatever is wrong with it
+        except PhotoError as error:  # it was sent, so it has failed and is not rejected
             error.rejected, error.attempts = False, segmentation.attempts
             raise
 
@@ -190,7 +189,7 @@ class ClientSteps:
 
 @contextlib.contextmanager
 def composing() -> Iterator[None]:
-    """Whatever goes wrong while one photo's results are composed is that photo's failure.
+    """Turn any error while one photo's results are composed into that photo's failure.
 
     Raises:
         PhotoError: in the place of any exception that is not one of ours already.
@@ -240,7 +239,7 @@ def _with_metadata(cutout: bytes, picture: Picture, wanted: Wanted) -> bytes:
 def _figures(
     mask: Mask | None, cutout: bytes | None, size: tuple[int, int]
 ) -> tuple[float | None, float | None]:
-    """Coverage and doubt. None of a cutout that is sound by its structure but not to Pillow."""
+    """Coverage and doubt; ``None`` for a cutout of sound structure that Pillow rejects."""
     if mask is not None:
         return mask.coverage(), mask.doubt()
     if cutout is None:

@@ -1,4 +1,4 @@
-"""One photo's way: read, check, prepare, segment, compose, publish. Errors become outcomes here."""
+"""The pipeline: one photo from its file to its row; a photo's errors become outcomes here."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from humanbody_cli.storage.publishing import Publisher
 _DISK_THREADS = 8
 """An fsync keeps a thread for up to 15 ms; publishing must not keep the processors' threads."""
 
-_LOOK_AGAIN = 0.1
-"""Seconds between looks at the room on the disk, where photos under way hold all of it."""
+_ROOM_POLL = 0.1
+"""Seconds between checks of the free disk space, while photos under way hold all of it."""
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Pipeline:
         self._disk = started_pool(_DISK_THREADS, "disk")
 
     async def process(self, due: Due) -> Outcome:
-        """One photo, whole.
+        """Process one photo from beginning to end.
 
         Raises:
             FatalError: no photo can be done; this one stays pending.
@@ -90,9 +90,9 @@ class Pipeline:
                 return await in_thread(self._disk, self._give_up, state, error)
 
     def _read(self, state: _PhotoState) -> Picture:
-        """The photo read and checked. What was made of earlier bytes goes first: whatever becomes
-        of this photo, those are not its results."""
-        # Whose results are there is a question of the whole file's bytes.
+        """Read and check the photo. Results of earlier bytes are taken away first: however this
+        photo ends, they are not its results."""
+        # Only the whole file's bytes tell whether the results that are there belong to them.
         has_results = state.known is not None and state.known.has_results
         most = sources.MAX_FIT_BYTES if has_results else self.steps.rules.most_bytes
         data, size = sources.read(state.photo, most)
@@ -110,8 +110,11 @@ class Pipeline:
         state.is_retired = True
 
     def _retire(self, state: _PhotoState, kind: str) -> None:
-        """Take away what is published for this photo and is not its result. What was paid for is
-        kept until the run ends: it may belong to another photo whose file was renamed."""
+        """Take away a published file that is not this photo's result.
+
+        Paid results are kept until the run ends: they may belong to another photo whose file was
+        renamed.
+        """
         known, name, ours = state.known, state.photo.name, recorded(state.known, kind)
         if known is not None and known.sha256 and known.engine == API_ENGINE:
             made = self.fingerprint.made_in(kind, known)
@@ -120,25 +123,26 @@ class Pipeline:
             self.publisher.withdraw(kind, name, may_replace=ours)
 
     async def _make(self, state: _PhotoState, picture: Picture) -> Outcome:
-        """What was paid for already, or a call."""
+        """Earlier results, or new ones by a call."""
         prepared = await in_thread(self._work, self._prepare, state, picture)
         if isinstance(prepared, Results):
             return await in_thread(self._disk, self._publish, state, prepared)
-        # Not an event: other programs make room too.
+        # Polled, as other programs make room too.
         while not await in_thread(self._work, self._take_room, state, prepared):  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_AGAIN)
+            await asyncio.sleep(_ROOM_POLL)
         segmentation = await prepared.segment(self.engine, state.spooled)
         try:
-            # With nothing to compose it does not wait for a processor.
+            # Without anything to compose it need not wait for a processor.
             pool = self._work if segmentation.cutout is None else self._disk
             made = await in_thread(pool, prepared.make, segmentation)
             return await in_thread(self._disk, self._publish, state, made)
         except PhotoError as error:
-            error.attempts, error.rejected = segmentation.attempts, False  # it was sent: paid for
+            # It was sent and paid for, so it has failed and is not rejected.
+            error.attempts, error.rejected = segmentation.attempts, False
             raise
 
     def _prepare(self, state: _PhotoState, picture: Picture) -> Results | Prepared[Results]:
-        """Results that need no call, or what is to be sent."""
+        """Results that need no call, or the photo prepared for one."""
         if self.spool is not None:
             state.spooled = self.spool.of(self.fingerprint.answer_name(state.digest))
         decision = self.decider.by_bytes(state.due, picture, state.digest)
@@ -157,7 +161,7 @@ class Pipeline:
         return prepared
 
     def _take_room(self, state: _PhotoState, prepared: Prepared[Results]) -> bool:
-        """Room for the answer and the results; whether photos under way leave any."""
+        """Reserve disk space for the answer and the results; false while other photos hold it."""
         spooled, room = state.spooled, room_for(prepared.upload.size)
         waits = spooled is not None and not spooled.is_there
         state.room = self.publisher.reserve(prepared.picture.size, at_once=room if waits else 0)
@@ -192,7 +196,7 @@ class Pipeline:
         return outcome
 
     def _put(self, state: _PhotoState, kind: str, data: bytes | None, made: Results) -> int | None:
-        """Publish one file; the bytes that stand at its name for the row, ``None`` for none."""
+        """Publish one file; the size in bytes for the row, ``None`` if there is no file."""
         how = self.fingerprint.made(kind, made.engine)
         if data is None:
             kept = self._kept(state, kind, how)
@@ -206,8 +210,8 @@ class Pipeline:
         return len(data)
 
     def _kept(self, state: _PhotoState, kind: str, how: str) -> int | None:
-        """The bytes of an earlier file that still is this photo's: the same bytes, made the same
-        way, and there."""
+        """The size of an earlier file that still is this photo's: there, of the same bytes and made
+        in the same way."""
         known = state.known
         if known is None or known.sha256 != state.sha256:
             return None
@@ -221,12 +225,15 @@ class Pipeline:
         return None
 
     def _give_up(self, state: _PhotoState, error: PhotoError) -> Outcome:
-        """A photo without results of its own. Those that it had before stay, unless they were made
-        of other bytes, or another engine has now refused the photo for good."""
+        """Record a photo that failed or was rejected.
+
+        Its earlier results stay, unless they were made of other bytes, or another engine has now
+        refused the photo permanently.
+        """
         known = state.known
         serves = known is not None and known.shape in self.fingerprint.accepted
         has_results = known is not None and known.has_results and not state.is_retired
-        may_be_same = state.sha256 is not None or error.transient  # else it is no file any more
+        may_be_same = state.sha256 is not None or error.transient  # else it is not a file any more
         keeps = has_results and may_be_same and (error.rejected or error.transient or serves)
         if has_results and not keeps:
             self._retire_all(state)
@@ -256,7 +263,7 @@ class Pipeline:
 
     def _left_out_outcome(self, state: _PhotoState, error: PhotoError) -> Outcome:
         status = Status.REJECTED if error.rejected else Status.FAILED
-        known = state.known  # where that run was stopped, its verdict is of the run before
+        known = state.known  # pending: that run was stopped, and the code is from the run before it
         ends = ((error.code, status.value), (error.code, "pending"))
         return replace(
             state.outcome(status),
@@ -270,7 +277,7 @@ class Pipeline:
         )
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """Release the threads, and clean up the answer spool."""
         self._work.shutdown(wait=False)
         self._disk.shutdown(wait=False)
         if self.spool is not None:
@@ -280,7 +287,7 @@ class Pipeline:
 
 @dataclass
 class _PhotoState:
-    """How far one photo has come. ``is_retired``: results of its earlier bytes were taken away."""
+    """The progress of one photo. ``is_retired``: results of its earlier bytes were taken away."""
 
     due: Due
     started: float
@@ -307,14 +314,14 @@ class _PhotoState:
         return self.sha256
 
     def release(self) -> None:
-        """Give back what was taken for this photo: it is published, or will not be now."""
+        """Give back what was reserved for this photo: it has ended, or will not end in this run."""
         if self.spooled is not None:
             self.spooled.release()
         if self.room is not None:
             self.room.release()
 
     def has_other_bytes(self, size: int) -> bool:
-        """Whether the photo, now of so many bytes, is not the one that the journal's row is of."""
+        """Whether the photo, now of ``size`` bytes, differs from the one in the journal's row."""
         known = self.known
         if known is None or known.sha256 is None:
             return False
@@ -323,12 +330,12 @@ class _PhotoState:
         return self.sha256 != known.sha256
 
     def checked(self, rules: str, *, keeps_files: bool) -> str:
-        """The rules for the row, marked where its files still are those of an earlier version."""
+        """The rules for the row, marked if its files are still those of an earlier version."""
         is_proofless = keeps_files and self.known is not None and self.known.is_proofless
         return rules + PROOFLESS if is_proofless else rules
 
     def outcome(self, status: Status) -> Outcome:
-        """What may be said of this photo whatever became of it."""
+        """The part of the record that does not depend on how the photo ended."""
         width, height = self.picture.size if self.picture else (None, None)
         return Outcome(
             source=self.photo.source,

@@ -1,8 +1,8 @@
-"""Results that are already there for these bytes, for whichever photo they were made.
+"""Reuse: earlier results of the same bytes, whichever photo they were made for.
 
-Two copies of a photo, a photo that moved, an option that only changes how the cutout is composed,
-a file published just before the power went: all are answered from the output folder. What is taken
-up is proved to be made of these very bytes: by its row and its size, and by the proof in the file.
+Copies of a photo, a photo that moved, an option that only changes how the cutout is composed, a
+file published just before a power cut: all are served from the output folder. What is reused is
+proved to be made of these very bytes: by its row and its size, and by the proof in the file.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Reuse:
 class EarlierResults:
     """Finds results that need no call, for the run whose number the journal has.
 
-    ``force`` bars those of earlier runs, ``retry_failed`` the failures of earlier runs. After the
-    journal was lost, every published file is looked at for what it is made of: rows that would lead
-    to the files of copies and of renamed photos are gone.
+    ``force`` ignores those of earlier runs, ``retry_failed`` the failures of earlier runs. After
+    the journal was lost, the proofs of all published files are read: the rows that would lead to
+    the files of copies and of renamed photos are gone.
     """
 
     journal: Journal
@@ -71,14 +71,14 @@ class EarlierResults:
         """Results for this photo that need no call.
 
         Raises:
-            PhotoError: these bytes failed, of this photo or of a copy; so would they again, and be
-                paid for.
+            PhotoError: these bytes failed, of this photo or of a copy; they would fail again and
+                cost a call.
         """
         while True:
             renames = self.journal.renames
             found = self._from_rows(photo, picture, sha256)
             if found is not None or renames == self.journal.renames:
-                break  # else the walk has given files other names while they were looked for
+                break  # else the walk has renamed files during the search
         return found if found or self.force else self._adopted(photo, picture, sha256)
 
     def _from_rows(self, photo: Photo, picture: Picture, sha256: str) -> Reuse | None:
@@ -129,10 +129,10 @@ class EarlierResults:
         )
 
     def _recorded(self, kind: str, known: Known, sha256: str) -> _Proved | None:
-        """A published file of a row, if it is the one that was published: at its name,
-        or set aside by a run that ended before the photo's row was written.
+        """A published file of a row, if it is the one that was published: at its name, or set aside
+        by a run that ended before the photo's row was written.
 
-        Files of earlier versions hold no proof: their row and their size have to do.
+        Files of earlier versions hold no proof: their row and size must suffice.
         """
         size = known.size_of(kind)
         if size is None:
@@ -146,8 +146,8 @@ class EarlierResults:
         return _whole(path, True, sha256, made) or _whole(aside, False, sha256, made)
 
     def _adopted(self, photo: Photo, picture: Picture, sha256: str) -> Reuse | None:
-        """Files without a row that prove what they were made of: published just before
-        the end came, renamed, set aside, or left by a journal that was lost."""
+        """Files without a row that prove what they were made of: published just before a run was
+        killed, renamed, set aside, or left by a journal that was lost."""
         wanted = self.fingerprint.wanted
         for engine in self.fingerprint.engines:
             with self.publisher.aside_guard:
@@ -167,8 +167,8 @@ class EarlierResults:
 
     def _may_compose(self, photo: Photo, sha256: str, engine: str) -> bool:
         """Whether the cutout differs from what is wanted only in how it is composed. A cutout that
-        is damaged or gone is asked for again: its colours are the API's own. A mask that is set
-        aside had a row, and serves as it did by that row."""
+        is damaged or missing is requested again: its colours are the API's own. A mask that is set
+        aside had a row, and is used as it was by that row."""
         had_row = not self.journal.was_lost and self.publisher.find_aside(MASKS, sha256) is not None
         if self.fingerprint.wanted.edges is Edges.SOFT or had_row:
             return True
@@ -207,7 +207,7 @@ class EarlierResults:
         return next(filter(None, found), None)
 
     def _places(self, kind: str, photo: Photo, sha256: str) -> Iterator[tuple[str, bool]]:
-        """Where a photo's file may be, and whether that is its own place."""
+        """The paths where a photo's file may be, each with whether it is the photo's own."""
         yield self.publisher.path(kind, photo.name), True
         yield self.publisher.path(kind, marked(photo.name, photo.key)), False
         aside = self.publisher.find_aside(kind, sha256)
@@ -231,7 +231,7 @@ class EarlierResults:
 
 @dataclass(frozen=True)
 class _Proved:
-    """A file whose proof fits."""
+    """A file whose proof matches."""
 
     data: bytes
     doubt: float | None
@@ -272,7 +272,7 @@ def _is_mask_for(file: _Proved | None, picture: Picture) -> bool:
 
 
 def _again(failure: Known, photo: Photo) -> PhotoError:
-    """What became of the same bytes: they fail once a run, and failures for good stand."""
+    """The error of the same bytes: they fail once per run, and permanent failures remain."""
     message = str(failure.message)
     if failure.key != key_of(photo):
         message += f" (as for {to_text(failure.source)})"

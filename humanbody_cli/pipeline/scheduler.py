@@ -23,8 +23,8 @@ T = TypeVar("T")
 READ_AHEAD = 32
 """Photos taken from the walk at a time: one hop to its thread for all of them."""
 
-_LOOK_AGAIN = 0.25
-"""Seconds between looks at the capacity, which grows as the run learns."""
+_CAPACITY_POLL = 0.25
+"""Seconds between checks of the capacity, which grows during the run."""
 
 
 class Stream(Generic[T]):
@@ -82,10 +82,10 @@ async def run(
     *,
     ahead: int = READ_AHEAD,
 ) -> None:
-    """Process photos until there are no more or the run is stopped; then let all under way land.
+    """Process photos until there are no more or the run is stopped; then wait for those under way.
 
-    Each outcome is handed to ``deliver`` as it comes. A photo that does not come to an outcome
-    because the run ends is not delivered. A bug, here or there, is raised after all have landed.
+    Each outcome is passed to ``deliver`` at once. A photo without an outcome because the run ends
+    is not delivered. A bug, in ``process`` or ``deliver``, is raised after all photos have ended.
     """
     scheduler = _Scheduler(Stream(photos, ahead), process, capacity, stop, deliver)
     await scheduler.run()
@@ -113,7 +113,7 @@ async def _cancel_the_rest() -> None:
 
 
 class _Scheduler(Generic[T]):
-    """Starts photos while there is room, and hands on what becomes of them."""
+    """Starts photos while there is capacity, and delivers their outcomes."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class _Scheduler(Generic[T]):
         self._stopping = stop.stopped()
 
     async def run(self) -> None:
-        """Until there are no more photos and all have landed."""
+        """Run until there are no more photos and all have ended."""
         more = True
         self._stopping.add_done_callback(self._wake)
         try:
@@ -142,7 +142,7 @@ class _Scheduler(Generic[T]):
                 more = more and await self._fill()
                 if self._active:
                     # Not wait_for, which may lose the cancellation at the end of the grace.
-                    await asyncio.wait({self._news}, timeout=_LOOK_AGAIN)
+                    await asyncio.wait({self._news}, timeout=_CAPACITY_POLL)
                     self._news = asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
             for task in self._active:
@@ -157,11 +157,11 @@ class _Scheduler(Generic[T]):
             self._news.set_result(None)
 
     async def _fill(self) -> bool:
-        """Start photos while there is room; whether there may be more."""
+        """Start photos while there is capacity; whether there may be more."""
         while not self._stop.is_set and not self.bugs and len(self._active) < self._capacity():
             try:
                 photo = await _unless_stopped(self._stream, self._stopping)
-            except Exception as error:  # noqa: BLE001 - calls in flight must land first
+            except Exception as error:  # noqa: BLE001 - calls in flight must end first
                 self._judge(error)
                 return False
             if photo is None:
@@ -172,7 +172,7 @@ class _Scheduler(Generic[T]):
         return not self._stop.is_set and not self.bugs
 
     def _land(self, task: asyncio.Task[Outcome]) -> None:
-        """A photo has ended: its outcome is handed on at once, whatever else is waited for."""
+        """A photo has ended: deliver its outcome at once."""
         self._active.discard(task)
         self._wake()
         if task.cancelled():
@@ -183,11 +183,11 @@ class _Scheduler(Generic[T]):
             return
         try:
             self._deliver(task.result())
-        except Exception as failure:  # noqa: BLE001 - calls in flight must land first
+        except Exception as failure:  # noqa: BLE001 - calls in flight must end first
             self._judge(failure)
 
     def _judge(self, error: BaseException) -> None:
-        """What we raise on purpose ends the run; the rest are bugs."""
+        """Errors raised on purpose end the run; the rest are bugs."""
         if isinstance(error, Stopped):
             return
         if isinstance(error, HbsegError):
@@ -225,7 +225,7 @@ class _Turn:
 
 
 async def _unless_stopped(stream: Stream[T], stopping: asyncio.Future[None]) -> T | None:
-    """The next photo, or ``None`` as soon as the run is to end: its source may never answer."""
+    """The next photo, or ``None`` once the run is to end: the source of photos may never answer."""
     coming = asyncio.ensure_future(stream.next())
     both: set[asyncio.Future[Any]] = {coming, stopping}
     try:

@@ -1,4 +1,4 @@
-"""Whether a done photo's files are as the journal says. Asked of every photo of a second run.
+"""Checks by `os.stat` that done photos' files are as the journal says, for all of a second run.
 
 Three `os.stat` per photo, of its source, its mask and its cutout, are most of such a run's time: on
 a large tree a second process takes its share of them on another core, while the first walks the
@@ -32,13 +32,12 @@ _SILENCE = 500
 """Milliseconds without an answer after which it is asked whether the second process is stopped."""
 
 _LAST_POLLS, _LAST_WAIT = 200, 0.005
-"""How often, and how many seconds apart, a killed process is looked for: one that hangs in a system
-call of a lost disk does not even follow SIGKILL, and is left to it."""
+"""How often, and how many seconds apart, a killed process is waited for: one that hangs in a system
+call of a lost disk does not end even by SIGKILL, and is left alone."""
 
 
 class StatCheck(Protocol):
-    """Takes rows of done photos and tells, in the same order, which have their files as they
-    were."""
+    """Takes rows of done photos and answers, in the same order, whose files are unchanged."""
 
     ahead: int
     """Questions that are worth asking before the first answer is read."""
@@ -116,8 +115,8 @@ class _Question:
 class ForkedStatChecker:
     """Checks in two processes: a forked one, and this one whenever that one has enough to do.
 
-    To be made before any thread is started. Where the other process is gone or stopped, all is done
-    here: it is help and no more.
+    To be made before any thread is started. If the other process is gone or stopped, this one does
+    everything.
     """
 
     ahead = 2 * _BUSY

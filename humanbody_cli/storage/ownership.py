@@ -28,8 +28,8 @@ _NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def results_folder_above(path: str, root: str) -> str | None:
-    """The folder at or above ``path`` that only `hbseg segment` writes to: the masks, cutouts or state
-    of any output folder; ``root`` is one that is known. ``None`` if there is none.
+    """The folder at or above ``path`` that only `hbseg segment` writes to; ``None`` for none. These
+    are the masks, cutouts and state of any output folder; ``root`` is one that is known.
 
     Links, ``..`` and other letter cases lead to the same answer. ``path`` need not be there.
     """
