@@ -59,8 +59,8 @@ def assemble(
 
 
 def steps_for(settings: RunSettings, engine: str, *, keep_pixels: bool) -> ClientSteps:
-    """The steps of each photo; ``engine`` is what its results say made them. ``keep_pixels`` where
-    the engine works on the decoded pixels, as the embedded one does."""
+    """The steps of each photo; ``engine`` is recorded as the maker of its results. ``keep_pixels``
+    is for an engine that works on the decoded pixels, as the embedded one does."""
     wanted = settings.wanted
     overhead = request_size(0, settings.api.credentials)
     rules = Rules(wanted.fit, keep_pixels=keep_pixels, overhead=overhead)
@@ -69,7 +69,7 @@ def steps_for(settings: RunSettings, engine: str, *, keep_pixels: bool) -> Clien
 
 def engine_for(settings: RunSettings, stop: Stop, threads: int) -> tuple[Engine, Gate | None]:
     """The engine that the settings choose, with the API's gate; ``threads`` photos are read at a
-    time. `engine.check_installed` comes first.
+    time. Call `engine.check_installed` first.
 
     Raises:
         FatalError: the engine is not installed or cannot be used, or the limit on open files allows
@@ -100,22 +100,22 @@ def _api_engine(settings: ApiSettings, stop: Stop, threads: int) -> tuple[Engine
 
 BASE = 20
 """Descriptors of a run besides those below. Always open are 11: stdin, stdout, stderr, the lock,
-the journal (SQLite's database, log and shared memory), the quota's timeline, the event loop (3).
-For moments there are 9 more: an answer that an earlier run kept, the pipes to the second process
-that looks at done photos (2), folders being listed (2), a name being resolved (2), a module being
-imported, a file's owner being asked for."""
+the journal (SQLite's database, log and shared memory), the quota's slots, the event loop (3). 9
+more are open briefly: an answer that an earlier run kept, the pipes to the second process of
+`stat_check` (2), folders being listed (2), a name being resolved (2), a module being imported, a
+file whose proof is read."""
 
 PUBLISHING = 8
 """Files being written: one for each of the pipeline's disk threads."""
 
 _MOST_AHEAD = 8
-"""Photos made ready beyond those in flight, where the limit is no matter."""
+"""Photos prepared beyond those in flight, if the limit is high enough."""
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """Calls in flight and photos under way that may be at a time (``None``: no limit of its own),
-    and a line for the user where that is less than was asked for."""
+    """Calls in flight and photos under way that are allowed at a time (``None``: no limit), and a
+    line for the user if that is less than was asked for."""
 
     calls: int | None
     photos: int | None = None
@@ -125,7 +125,7 @@ class Allowance:
 def affordable_calls(soft_limit: int, threads: int = os.cpu_count() or 1) -> int:
     """Calls in flight that ``soft_limit`` open files allow; 0 or less: not even one.
 
-    Each takes a socket and a file for its answer, and a quarter as many photos are made ready
+    Each takes a socket and a file for its answer, and a quarter as many photos are prepared
     meanwhile. ``threads`` is how many photos are read at the same time.
     """
     left = _left(soft_limit, threads)
@@ -135,8 +135,8 @@ def affordable_calls(soft_limit: int, threads: int = os.cpu_count() or 1) -> int
 def _left(soft_limit: int, threads: int) -> int:
     """Descriptors for calls and photos under way.
 
-    A photo being read is a file, or 4 descriptors where it comes from an address (a socket and an
-    event loop). Under a low limit fewer are read at a time, as fewer are under way.
+    A photo being read takes 1 descriptor (a file), or 4 if it comes from an address (a socket and
+    an event loop). Under a low limit fewer are read at a time, as fewer are under way.
     """
     return soft_limit - BASE - PUBLISHING - min(4 * threads, max(4, soft_limit // 8))
 
@@ -147,9 +147,9 @@ def needed(calls: int, threads: int = os.cpu_count() or 1) -> int:
 
 
 def allowance(concurrency: int | None, most: int, threads: int = os.cpu_count() or 1) -> Allowance:
-    """Raise the limit as far as is needed and allowed, and say what it then allows.
+    """Raise the limit as far as needed and permitted; what it then allows.
 
-    ``concurrency`` is what the user asked for, ``most`` the calls in flight where nothing was.
+    ``concurrency`` is what the user asked for, ``most`` the calls in flight otherwise.
 
     Raises:
         FatalError: the limit does not allow a single call.
@@ -181,7 +181,7 @@ def _smallest(threads: int) -> int:
 
 
 def _raised_to(wanted: int) -> int | None:
-    """The limit after it was raised, if that was needed; ``None`` where there is none."""
+    """The limit, raised if needed; ``None`` if there is none."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return None

@@ -1,4 +1,4 @@
-"""``hbseg check``: would these photos be taken? No call, no output."""
+"""``hbseg check``: whether photos would be accepted, without calls or output."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def check(inputs: InputSettings, rules: Rules, *, json: bool, verbosity: int) ->
     """Pre-validate every photo; the exit code.
 
     Raises:
-        UsageError: an input is not there, or a list cannot be read (any further).
-        StdoutError: nobody reads the records any more.
+        UsageError: an input does not exist, or a list cannot be read (any further).
+        StdoutError: stdout cannot be written.
     """
     check_inputs(inputs)
     reporter = Reporter(verbosity=verbosity, json=json)
     walk = Walk()
     failure: HbsegError | None = None
     try:
-        # Names that come through a pipe are checked as they come.
+        # Names from a pipe are checked as they arrive.
         ahead = 1 if is_piped(inputs) else scheduler.READ_AHEAD
         photos = find(inputs, walk)
         each(photos, partial(_examined, rules), reporter.add, reporter.stop, ahead=ahead)
@@ -61,12 +61,12 @@ def each(
     *,
     ahead: int = scheduler.READ_AHEAD,
 ) -> None:
-    """Examine photos on every core until ``stop`` is set; ``deliver`` gets each outcome as it
-    comes. ``ahead`` photos are taken from the stream at a time.
+    """Examine photos on every core until ``stop`` is set; ``deliver`` gets each outcome at once.
+    ``ahead`` photos are taken from the stream at a time.
 
     Raises:
-        HbsegError: the reason to stop; or what ended the stream of photos, once all that came
-            before it are delivered.
+        HbsegError: the reason to stop; or the error of the stream, once all photos before it are
+            delivered.
     """
     configure_pillow()
     cores = os.cpu_count() or 1
@@ -83,7 +83,7 @@ def each(
     try:
         scheduler.run_loop(work())
     finally:
-        # Interrupted, nobody waits for a read that does not return.
+        # After an interrupt, do not wait for a read that does not return.
         pool.shutdown(wait=False, cancel_futures=True)
     for reason in (stop.reason, *broken):
         if reason is not None:
@@ -91,7 +91,7 @@ def each(
 
 
 def _until_broken(items: Iterator[T], broken: list[HbsegError]) -> Iterator[T]:
-    """The photos up to an error, which is put down: it must not take along those read with it."""
+    """The photos up to an error, which is kept for later: it must not lose those read with it."""
     try:
         yield from items
     except HbsegError as error:
@@ -99,7 +99,7 @@ def _until_broken(items: Iterator[T], broken: list[HbsegError]) -> Iterator[T]:
 
 
 def _examined(rules: Rules, photo: Photo) -> Outcome:
-    """A photo that passes is pending: it would be done by a run."""
+    """The outcome of one photo: pending if it is accepted, as a run would process it."""
     try:
         picture = sources.examine(photo, rules)
     except PhotoError as error:

@@ -26,7 +26,7 @@ class Ending:
     """How a run ends early.
 
     Photos under way may take ``grace`` seconds after a signal, and ``patience`` seconds after any
-    other reason to stop: by then every call has come to its own time limit. ``note_pending`` says
+    other reason to stop: by then every call has reached its own time limit. ``note_pending`` says
     whether the photos that were not started are written down as pending. ``ahead`` photos are taken
     from the walk at a time.
     """
@@ -75,7 +75,7 @@ async def _drive(
 
 
 async def _exhaust(photos: Iterator[Due], seconds: float) -> None:
-    """Take the rest of the walk: it then stands in the journal as pending, for `status`."""
+    """Take the rest of the walk, which records it in the journal as pending, for `status`."""
 
     def drain() -> None:
         with contextlib.suppress(HbsegError, ValueError):
@@ -88,8 +88,8 @@ async def _exhaust(photos: Iterator[Due], seconds: float) -> None:
 
 
 class _Deadline:
-    """Once the run is to end, what is under way has a time limit: a photo whose read never returns
-    must not keep the process alive."""
+    """The time limit for photos under way once the run is to end: a read that never returns must
+    not keep the process alive."""
 
     def __init__(self, work: asyncio.Future[None], stop: Stop) -> None:
         self._work = work
@@ -110,14 +110,14 @@ class _Deadline:
             self._last_resort.start()
 
     def lift(self) -> None:
-        """Everything has ended by itself."""
+        """Remove the limit: everything has ended by itself."""
         if self._last_resort is not None:
             self._last_resort.cancel()
 
 
 @contextlib.contextmanager
 def _signals(stop: Stop, deadline: _Deadline, grace: float) -> Iterator[None]:
-    """First SIGINT or SIGTERM: start nothing more, let calls in flight land. Second: out at once.
+    """First SIGINT or SIGTERM: start nothing more, let calls in flight end. Second: exit at once.
 
     A signal that was ignored when the run began (nohup, ``&``) stays ignored.
     """

@@ -1,4 +1,4 @@
-"""What a run would do: its calls, rejects, bytes and time. No call is made, nothing is written.
+"""``hbseg plan``: the calls, rejected photos, bytes and time of a run, without making it.
 
 The decisions are the run's own: `Decider` says what a photo needs, and `responses.kept` whether a
 call is answered by what an earlier run was sent.
@@ -40,8 +40,8 @@ from humanbody_cli.storage.answer_spool import KeptAnswers
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.publishing import Publisher
 
-_LOOK_SECONDS = 0.07
-"""Processor seconds that the embedded engine takes for a photo, whatever its size."""
+_ENGINE_SECONDS = 0.07
+"""Processor seconds that the embedded engine takes for a photo of any size."""
 
 _MEGAPIXEL_SECONDS = 0.04
 """Processor seconds for each megapixel: decoding, composing, encoding. Measured on photographs of
@@ -83,7 +83,7 @@ class Plan:
 
 
 def plan(settings: RunSettings) -> int:
-    """Tell what a run with these settings would do; 3 where it would leave photos out.
+    """Print what a run with these settings would do; the exit code: 3 if photos would be left out.
 
     Raises:
         HbsegError: the run could not begin either.
@@ -105,7 +105,7 @@ def plan(settings: RunSettings) -> int:
 
 
 class _Planner:
-    """Examines every photo of a run to be."""
+    """Examines every photo of a planned run."""
 
     def __init__(self, settings: RunSettings, journal: Journal) -> None:
         self._settings = settings
@@ -124,7 +124,7 @@ class _Planner:
         self._plan = Plan(name_of(fingerprint.engine), paid=settings.uses_api)
 
     def planned(self) -> Plan:
-        """The plan, once every photo was looked at."""
+        """The plan, once every photo was examined."""
         walk = Walk()
         walk.avoid(self._root)
         each(self._due(walk), self._examined, self._count, self._reporter.stop)
@@ -137,18 +137,18 @@ class _Planner:
         chunks = chunked(find(self._settings.inputs, walk))
         # Not with a second process: a fork beside threads is not safe.
         unsettled = incremental.unsettled(
-            chunks, self._journal, self._decider, self._passed, at_once=True
+            chunks, self._journal, self._decider, self._skip, at_once=True
         )
         for todo in unsettled:
             for due in todo:
                 self._plan.bytes += max(0, due.photo.size)
                 yield due
 
-    def _passed(self, status: str, keys: list[bytes]) -> None:
+    def _skip(self, status: str, keys: list[bytes]) -> None:
         self._plan.settled[status] += len(keys)
 
     def _examined(self, due: Due) -> Outcome:
-        """What would become of one photo: pending, with one attempt where a call is needed."""
+        """The outcome of one photo: pending (with one attempt if a call is needed), or an error."""
         source = due.photo.source
         try:
             picture = self._steps.examine(*sources.read(due.photo, self._steps.rules.most_bytes))
@@ -170,7 +170,7 @@ class _Planner:
         )
 
     def _needs_call(self, picture: Picture, sha256: str, decision: Reuse | Call) -> bool:
-        """Whether this photo is the first of its bytes and has neither results nor an answer."""
+        """Whether this photo is the first with its bytes and has neither results nor an answer."""
         if isinstance(decision, Reuse):
             self._is_first(sha256)
             return False
@@ -178,8 +178,8 @@ class _Planner:
         return self._is_first(sha256) and not self._is_answered(picture, upload)
 
     def _is_first(self, sha256: str) -> bool:
-        """Whether no photo of these bytes was asked about before. A kept answer serves one of them,
-        and its results the others."""
+        """Whether these bytes are new to the plan. A kept answer is used for the first photo, its
+        results for the copies."""
         digest = bytes.fromhex(sha256)
         with self._guard:
             is_first = digest not in self._seen
@@ -187,7 +187,7 @@ class _Planner:
             return is_first
 
     def _is_answered(self, picture: Picture, upload: uploads.Upload) -> bool:
-        """Whether a kept answer to what would be sent will do."""
+        """Whether a kept answer can replace the call."""
         body = self._kept.body(self._fingerprint.answer_name(sources.digest(upload.picture)))
         ask = self._steps.ask(picture, upload)
         return responses.kept(body, upload, ask) is not None
@@ -209,7 +209,7 @@ def _seconds(plan: Plan, settings: RunSettings) -> float:
         return plan.calls / (EDGE * (settings.api.qps or 1.0))
     soft = settings.wanted.cutout and settings.wanted.edges is Edges.SOFT
     per_megapixel = _SOFT_MEGAPIXEL_SECONDS if soft else _MEGAPIXEL_SECONDS
-    work = plan.calls * _LOOK_SECONDS + plan.megapixels * per_megapixel
+    work = plan.calls * _ENGINE_SECONDS + plan.megapixels * per_megapixel
     return work / min(settings.local.threads, os.cpu_count() or 1)
 
 

@@ -1,4 +1,4 @@
-"""New cutouts from masks already there, with no call: edges, crop, background, size, format."""
+"""``hbseg recompose``: new cutouts from existing masks, without calls."""
 
 from __future__ import annotations
 

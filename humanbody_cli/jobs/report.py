@@ -1,8 +1,7 @@
-"""A page to look through the results: OUT/report.html, with the pictures where they are.
+"""``hbseg report``: OUT/report.html for looking through the results, linked where they are.
 
 Plain HTML that needs no server and no network. A page holds as many photos as a browser shows
-without effort; further ones are linked. The most doubtful masks come first: they are what a person
-wants to look at.
+easily; further pages are linked. Doubtful masks come first: they need a person's attention.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.ownership import always
 from humanbody_cli.storage.publishing import Publisher
 
-PHOTOS_A_PAGE = 240
+PHOTOS_PER_PAGE = 240
 
 SEAL = "report"
 """The kind of seal that pages bear."""
@@ -50,21 +49,21 @@ overflow-wrap:anywhere}
 
 
 def write(journal: Journal) -> list[str]:
-    """Write the page or pages; their paths, the first to be opened first.
+    """Write the page or pages; their paths, the first page first.
 
     Raises:
-        OutputError: they cannot be written, or a file that is no report of ours is in the way.
+        OutputError: they cannot be written, or a file that is not a report of hbseg is in the way.
     """
     root = journal.root
     figures = counts(journal)
-    pages = max(1, -(-figures[Status.DONE.value] // PHOTOS_A_PAGE))
+    pages = max(1, -(-figures[Status.DONE.value] // PHOTOS_PER_PAGE))
     paths = [os.path.join(root, _file(page)) for page in range(1, pages + 1)]
     for path in paths:
         ownership.check_replaceable(path, SEAL, "move it away")
     done = _by_doubt(journal)
     publisher = Publisher(root, durable=False)
     for page in range(1, pages + 1):
-        photos = list(islice(done, PHOTOS_A_PAGE))
+        photos = list(islice(done, PHOTOS_PER_PAGE))
         text = _page(journal, figures, photos, page, pages)
         data = proof.sealed(text.encode("utf-8", "replace"), SEAL)
         publisher.publish("", _file(page), data, may_replace=always)
@@ -154,5 +153,5 @@ def _text(text: str) -> str:
 
 
 def _link(root: str, path: str) -> str:
-    """A link that works whatever bytes the name is made of."""
+    """A link that works for names of any bytes."""
     return quote(os.fsencode(os.path.relpath(path, root)))

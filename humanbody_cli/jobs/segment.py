@@ -1,4 +1,4 @@
-"""One run: settings become an engine, a journal and a pipeline; outcomes become an exit code."""
+"""``hbseg segment``: one run, from its settings to its summary and exit code."""
 
 from __future__ import annotations
 
@@ -28,10 +28,7 @@ from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
 from humanbody_cli.pipeline.decision import Decider
 from humanbody_cli.pipeline.engine import check_installed, engine_line
-from humanbody_cli.pipeline.fingerprint import (
-    Fingerprint,
-    fingerprint_of,
-)
+from humanbody_cli.pipeline.fingerprint import Fingerprint, fingerprint_of
 from humanbody_cli.storage import answer_spool
 from humanbody_cli.storage.disk import Disk
 from humanbody_cli.storage.journal import Journal
@@ -132,7 +129,7 @@ class _Run:
         return code
 
     def _tidy(self) -> None:
-        """Remove what a killed run has left half written, before any output name changes."""
+        """Remove what a killed run left half written, before any output name changes."""
         if self.journal.was_lost:
             self.publisher.discard_leftovers()
         for name in self.journal.half_done():
@@ -167,7 +164,7 @@ class _Run:
         self.reporter.say(engine_line(self.settings))
         if self.gate is not None and self.gate.notice:
             self.reporter.say(f"hbseg: {self.gate.notice}")
-        # Names that come through a pipe are done as they come, and may never end.
+        # Names from a pipe are processed as they arrive, and may never end.
         piped = is_piped(self.settings.inputs)
         event_loop.drive(
             photos,
@@ -219,7 +216,7 @@ class _Run:
 def decider_for(
     settings: RunSettings, fingerprint: Fingerprint, journal: Journal, publisher: Publisher
 ) -> Decider:
-    """What decides what the photos of a run need."""
+    """The decider for a run."""
     return Decider(
         journal,
         publisher,
@@ -231,8 +228,8 @@ def decider_for(
 
 
 def rules_text(settings: RunSettings) -> str:
-    """The rules of pre-validation as text. A reject is looked at again once they change: other
-    options, another version of hbseg, a reader for more formats, a longer key."""
+    """The rules of pre-validation as text. Rejected photos are checked again once they change: by
+    other options, another version of hbseg, a reader for more formats, a longer key."""
     return (
         f"fit={int(settings.wanted.fit)};version={__version__};readers={readers()};"
         f"overhead={request_size(0, settings.api.credentials)}"

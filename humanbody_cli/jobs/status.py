@@ -1,4 +1,4 @@
-"""What an output folder's journal holds: counts for a person, everything for a program."""
+"""``hbseg status``: the contents of the journal, as counts for a person or JSON for a program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One photo in, one cutout out on stdout: for pipelines. No output folder, no journal."""
+"""``-o -``: one photo in, its cutout on stdout. No output folder, no journal."""
 
 from __future__ import annotations
 
