@@ -207,8 +207,8 @@ BY_STATUS: dict[int, Page] = {
 def page_for(status: int) -> Page:
     """What an answer that names no error of the API means.
 
-    By class: 3xx stops the run (a POST is not redirected to an address that nobody chose); 5xx may
-    be temporary; everything else may concern this photo alone.
+    By class: 3xx stops the run (a POST is not redirected to an address that the user did not
+    choose); 5xx may be temporary; everything else may concern this photo alone.
     """
     known = BY_STATUS.get(status)
     if known is not None:

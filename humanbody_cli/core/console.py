@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 class _Stdout(io.FileIO):
-    """Descriptor 1. Its errors are raised as `StdoutError`, which passes through Python's buffers
-    and through Click as it is; Click makes exit code 1 of a ``BrokenPipeError``."""
+    """Descriptor 1. Its errors are raised as `StdoutError`, which passes unchanged through Python's
+    buffers and through Click; Click turns a ``BrokenPipeError`` into exit code 1."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
             while (taken := super().write(data)) is None:
                 select.select((), (self,), ())  # the parent left it non-blocking, and it is full
         except OSError as error:
-            # What the buffers still hold has nowhere to go.
+            # What is still in the buffers is dropped.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise stdout_error(error) from error
         return taken
@@ -60,7 +60,7 @@ def prepare() -> None:
 
 
 def _text(raw: io.FileIO, encoding: str) -> io.TextIOWrapper:
-    # Names may hold what the locale's encoding has no code for.
+    # Names may contain characters that the locale's encoding lacks.
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=encoding,
@@ -81,7 +81,7 @@ def write_line(text: str) -> None:
     """One line of data on stdout, at once: a program may wait for it.
 
     Raises:
-        StdoutError: nobody reads stdout any more, or its disk is full.
+        StdoutError: its reader has closed stdout, or its disk is full.
     """
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
@@ -91,16 +91,16 @@ def write_data(data: bytes) -> None:
     """Bytes on stdout, as they are; the last of them reach it when the command ends.
 
     Raises:
-        StdoutError: nobody reads stdout any more, or its disk is full.
+        StdoutError: its reader has closed stdout, or its disk is full.
     """
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
 
 
 def shown(text: str) -> str:
-    """Text fit for a terminal: control characters and bytes that are no text are escaped.
+    """Text that is safe for a terminal: control characters and bytes that are not text are escaped.
 
-    For everything that a server, a file or a journal says. What is escaped already stays as it is.
+    For all text from servers, files and the journal. Text that is escaped already is unchanged.
     """
     return "".join(
         char
@@ -113,7 +113,7 @@ def shown(text: str) -> str:
 
 
 class Reporter:
-    """Tells how a run goes: lines and a bar on stderr, JSON lines on stdout, counts in ``tally``.
+    """Reports a run: lines and a bar on stderr, JSON lines on stdout, counts in ``tally``.
 
     There is no bar where stderr is not a terminal or ``-q`` was given. Once stdout is lost,
     ``stop`` is set with the `StdoutError` and no further line is written there.
@@ -153,15 +153,15 @@ class Reporter:
             print(shown(line), file=sys.stderr, flush=True)  # noqa: T201 - the one place
 
     def notes(self, notes: Iterable[str], quiet_notes: Iterable[str]) -> None:
-        """The notes of a walk; ``-q`` keeps back the quiet ones."""
+        """The notes of a walk; ``-q`` suppresses the quiet ones."""
         for note in notes:
             self.say(note, level=-1)
         for note in quiet_notes:
             self.say(note)
 
     def skip(self, status: str, keys: list[bytes], outcome: Callable[[bytes], Outcome]) -> None:
-        """Photos that an earlier run settled with this status. ``outcome`` finds what became of
-        each, for its JSON line."""
+        """Report photos that an earlier run settled with this status. ``outcome`` finds the record
+        of each, for its JSON line."""
         self.tally.settled[status] += len(keys)
         if self._bar is not None:
             self._bar.update(len(keys))
@@ -170,7 +170,7 @@ class Reporter:
                 self._write({**outcome(key).record(), "skipped": True})
 
     def add(self, outcome: Outcome) -> None:
-        """A photo came to its end."""
+        """Report the outcome of a photo."""
         self.tally.add(outcome)
         if outcome.status in (Status.REJECTED, Status.FAILED):
             level = 0 if outcome.repeated else -1
@@ -193,11 +193,11 @@ class Reporter:
             self.stop.set(error)
 
     def exit_code(self) -> int:
-        """That of the reason to stop, else 0, or 3 where photos were left out."""
+        """The exit code of the reason to stop; otherwise 0, or 3 if photos were left out."""
         return self.stop.reason.exit_code if self.stop.reason else self.tally.exit_code()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
 

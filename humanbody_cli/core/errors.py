@@ -1,4 +1,4 @@
-"""The one tree of errors.
+"""All errors that hbseg raises on purpose, as one tree, with their exit codes.
 
 ::
 
@@ -16,8 +16,9 @@
     └── Interrupted          SIGINT or SIGTERM                                  exit 130, 143
 
 Each message is one sentence for the user: what is wrong with which file or option, and what to do.
-Anything outside this tree is a bug and is never caught, but for the few exceptions by which Python
-tells of a limit of the system (`limits_told`).
+Anything outside this tree is a bug and ends in a traceback, with three exceptions: Python's errors
+for a limit of the system (`limits_told`), errors of decoders (`imaging.decoding`), and errors while
+one photo is composed, which become that photo's failure (`photo_steps.composing`).
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ def engine_not_loaded(error: ImportError) -> FatalError:
 
 @contextlib.contextmanager
 def limits_told() -> Iterator[None]:
-    """Tells a limit of the system, met within, in one sentence.
+    """Turn Python's errors for a limit of the system into one sentence.
 
     Raises:
         FatalError: the system grants no further thread or memory.

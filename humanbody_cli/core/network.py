@@ -124,7 +124,7 @@ def _tls_context(file: str | None, folder: str | None) -> ssl.SSLContext:
 def certificates_fault() -> str | None:
     """What is wrong with the certificates that the environment names; ``None`` if nothing is.
 
-    OpenSSL silently ignores a missing ``SSL_CERT_FILE``, and then trusts nobody.
+    OpenSSL silently ignores a missing ``SSL_CERT_FILE``, and then trusts no certificate.
     """
     file = os.environ.get("SSL_CERT_FILE")
     if file:

@@ -1,4 +1,4 @@
-"""What became of one photo (its record) and of all of them (the counts and the exit code)."""
+"""Outcomes: one photo's record, and the counts and the exit code of a whole run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Status(str, Enum):
-    """A photo's fate."""
+    """How a photo ended; pending if it has not."""
 
     DONE = "done"
     REJECTED = "rejected"
@@ -23,10 +23,10 @@ class Outcome:
     """One photo's record.
 
     ``width`` and ``height`` are pixels of the upright photo; ``time_used`` is the engine's own
-    figure and ``elapsed`` the whole way through hbseg, both in milliseconds; ``coverage`` is the
+    figure and ``elapsed`` the whole time in hbseg, both in milliseconds; ``coverage`` is the
     part of the photo inside the mask (0 to 1) and ``doubt`` how unsure the mask is (0 sure to 1).
     ``cutout`` and ``mask`` are paths, ``None`` where none was made. ``repeated``: the run before
-    came to the same end; it is for the summary and no part of the record.
+    ended the same way; it is for the summary and not part of the record.
     """
 
     source: str
@@ -68,10 +68,10 @@ PHOTOS_LEFT_OUT = 3
 
 @dataclass
 class Tally:
-    """What a run has come to. ``settled`` are photos that were settled before it.
+    """Counts of a run. ``settled`` are photos that were settled before it.
 
-    ``repeated`` counts rejects and failures of this run that the run before had come to as well.
-    With ``ignore_known`` only new ones count for the exit code.
+    ``repeated`` counts rejected and failed photos of this run that ended the same way in the run
+    before. With ``ignore_known`` only new ones count for the exit code.
     """
 
     finished: Counter[Status] = field(default_factory=Counter)
@@ -81,7 +81,7 @@ class Tally:
     ignore_known: bool = False
 
     def add(self, outcome: Outcome) -> None:
-        """A photo came to its end."""
+        """Count the outcome of a photo."""
         self.finished[outcome.status] += 1
         self.repeated += outcome.repeated
         if outcome.status is Status.DONE:
@@ -94,12 +94,12 @@ class Tally:
 
     @property
     def total(self) -> int:
-        """Photos that came to an end in this run."""
+        """Photos that ended in this run."""
         return sum(self.finished.values())
 
     @property
     def left_out(self) -> int:
-        """Photos that stand rejected or failed, whether this run found that or an earlier one."""
+        """Photos that are rejected or failed, by this run or an earlier one."""
         return sum(
             self.finished[status] + self.settled[status.value]
             for status in (Status.REJECTED, Status.FAILED)
@@ -116,12 +116,12 @@ class Tally:
         return self.finished_left_out - self.repeated
 
     def exit_code(self) -> int:
-        """0, or 3 where photos of the run's inputs stand rejected or failed."""
+        """0, or 3 if photos of the run's inputs are rejected or failed."""
         counted = self.newly_left_out if self.ignore_known else self.left_out
         return PHOTOS_LEFT_OUT if counted else 0
 
     def counts(self) -> str:
-        """``12 done, 1 rejected, 3 done before``; ``3 done before`` where this run ended none."""
+        """``12 done, 1 rejected, 3 done before``; ``3 done before`` if none ended in this run."""
         parts = [f"{self.done:,} done"] if self.total or not self.settled else []
         parts += [
             f"{self.finished[status]:,} {status.value}"
@@ -137,5 +137,5 @@ class Tally:
 
 
 DOUBTFUL = 0.15
-"""Doubt beyond this marks about a tenth of photographs, whose masks have a mean IoU of .70 where
-the others have .94."""
+"""A doubt above this marks about a tenth of photographs; their masks have a mean IoU of .70, the
+others .94."""

@@ -16,13 +16,13 @@ NO_TIME = -1
 
 
 def to_bytes(path: str) -> bytes:
-    """A path's own bytes. The one way from text to what a journal or a pipe holds: it is the file
-    system's encoding, which need not be UTF-8 (``LC_ALL=en_US.ISO-8859-1``)."""
+    """A path's bytes, for the journal and for pipes: in the file system's encoding, which need not
+    be UTF-8 (``LC_ALL=en_US.ISO-8859-1``)."""
     return path.encode(_ENCODING, _ERRORS)  # os.fsencode takes twice as long
 
 
 def to_text(path: bytes) -> str:
-    """The text of a path's bytes; the way back from `to_bytes`."""
+    """The text of a path's bytes; the inverse of `to_bytes`."""
     return path.decode(_ENCODING, _ERRORS)
 
 

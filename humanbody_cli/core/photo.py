@@ -1,4 +1,4 @@
-"""A photo that was found, and what the journal knows of it: the values that travel together."""
+"""The values that travel with a photo: how it was found, its row in the journal, its end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from humanbody_cli.core.outcomes import Outcome
 from humanbody_cli.core.paths import mtime_of, to_bytes
 
 PROOFLESS = ";proofless"
-"""Marks a row, behind the rules that its photo was checked by, whose files carry no proofs."""
+"""Marks a row whose files have no proofs; it follows the rules that its photo was checked by."""
 
 LOOKUP_SIZE = 500
 """Photos looked up in one query."""
@@ -33,8 +33,8 @@ class Photo(NamedTuple):
 
     ``source`` is how the user would name it. ``key`` is what it is known by: a file's absolute
     path, an address, ``-:`` and the sha256 of what came through stdin; only a file's begins with a
-    slash. ``name`` is its output name; with ``keeps_name`` a name that an earlier run gave it goes
-    before this one. ``size`` (bytes) and ``mtime`` (ns) are the file's: -1 until `seen`, and where
+    slash. ``name`` is its output name; with ``keeps_name`` a name that an earlier run gave it takes
+    precedence. ``size`` (bytes) and ``mtime`` (ns) are the file's: -1 until `seen`, and where
     there is no file. ``data`` are the bytes of a photo from stdin.
     """
 
@@ -49,8 +49,7 @@ class Photo(NamedTuple):
     data: bytes = b""
 
     def seen(self) -> Photo:
-        """The same photo with the size and time of its file. The walk leaves that to those who need
-        it."""
+        """The same photo with the size and time of its file, which the walk does not read."""
         if self.kind is not Kind.FILE:
             return self
         try:
@@ -61,7 +60,7 @@ class Photo(NamedTuple):
 
 
 def key_of(photo: Photo) -> bytes:
-    """What a photo is known by in the journal: its path's own bytes, whether text or not."""
+    """A photo's key in the journal: the bytes of its path, even if they are not text."""
     return to_bytes(photo.key)
 
 

@@ -1,4 +1,4 @@
-"""What a run was told, as frozen objects. Made once by the command, handed down whole."""
+"""The settings of a run as frozen dataclasses, made once by the command; the key pair."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Metadata(str, Enum):
 
 
 WHOLE_ATTEMPT = 3
-"""A whole attempt may take so many times the user's timeout: answers that trickle end too."""
+"""A whole attempt may take this many times the user's timeout, so that trickling answers end."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def without_password(address: str) -> str:
 class ApiSettings:
     """How the API is called. ``qps`` ``None`` means: find the quota (``--qps auto``).
 
-    ``concurrency`` caps the calls in flight; ``retries`` counts further attempts a photo;
+    ``concurrency`` caps the calls in flight; ``retries`` counts further attempts per photo;
     ``max_calls`` counts every attempt of the run.
     """
 
@@ -115,7 +115,7 @@ class Wanted:
 @dataclass(frozen=True)
 class OutputSettings:
     """Where results go and how they are kept. ``durable`` waits for the disk after each file;
-    ``None`` leaves that to the engine: what was paid for is, what can be made again is not."""
+    ``None``: if the engine's results are paid for."""
 
     folder: Path
     durable: bool | None = None
@@ -136,8 +136,8 @@ class Shard:
 class InputSettings:
     """Where photos come from: what was named, and lists of names.
 
-    ``base`` is the folder below which a list's names keep their path in the output, ``None`` where
-    they are to be read for what they have in common. ``name`` is what the photo on stdin is called.
+    ``base`` is the folder below which a list's names keep their path in the output, ``None`` to
+    use their common folder. ``name`` is what the photo on stdin is called.
     """
 
     inputs: tuple[str, ...] = ()
@@ -150,7 +150,7 @@ class InputSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """One run, whole."""
+    """All settings of one run."""
 
     inputs: InputSettings
     output: OutputSettings
@@ -168,7 +168,7 @@ class RunSettings:
         """Whether photos are sent to the API, or to a server that speaks like it.
 
         Where no engine was asked for, it is the API if a key is configured and no model was named:
-        naming a model asks for the engine that runs it, so no photo of such a run is paid for.
+        naming a model asks for the engine that runs it, so such a run makes no paid call.
         """
         if self.engine is not EngineChoice.AUTO:
             return self.engine is EngineChoice.API
@@ -176,7 +176,7 @@ class RunSettings:
 
     @property
     def engine_name(self) -> str:
-        """The engine's name in records; a model of the user's own adds its file's name."""
+        """The engine's name in records, with the file's name for a model of the user's own."""
         if self.uses_api:
             return API_ENGINE
         local, model = EngineChoice.LOCAL.value, self.local.model
@@ -198,6 +198,6 @@ def readable_by_others(path: Path) -> bool:
     """Whether a file of secrets can be read by anyone but its owner: by its group or by everyone.
 
     Raises:
-        OSError: the file is not there.
+        OSError: the file cannot be examined.
     """
     return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))

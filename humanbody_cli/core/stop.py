@@ -1,4 +1,4 @@
-"""How work ends: the stop flag of a run, signals, time limits; threads."""
+"""Stopping: the stop flag of a run, signals, time limits; and pools of threads."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class Stop:
-    """Tells everything under way that the run ends. The first reason wins.
+    """The stop flag of a run, with its reason; the first reason wins.
 
-    Work that was paid for goes on and is published; nothing new begins.
+    Paid work continues and is published; nothing new begins.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Stop:
         if self.reason is None:
             self.reason = reason
             if self._stopped is not None:
-                with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+                with contextlib.suppress(RuntimeError):  # the loop has ended: nothing waits
                     self._stopped.get_loop().call_soon_threadsafe(_resolve, self._stopped)
 
     def check(self) -> None:
@@ -78,7 +78,7 @@ ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def caught_signals() -> list[signal.Signals]:
-    """The signals that end a run, but for those that were ignored when it began (nohup, ``&``)."""
+    """The signals that end a run, except those that were ignored when it began (nohup, ``&``)."""
     return [number for number in ENDING_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
@@ -107,8 +107,8 @@ def started_pool(count: int, name: str) -> ThreadPoolExecutor:
     """A pool of ``count`` threads, all of them running.
 
     `ThreadPoolExecutor` starts its threads when work comes. Where the system then refuses one,
-    ``submit`` raises although the work stands in the queue, and an answer that was paid for might
-    be lost or taken twice. A pool whose threads all run never starts another.
+    ``submit`` raises although the work is in the queue, and a paid answer might be lost or
+    processed twice. A pool whose threads all run never starts another.
 
     Raises:
         FatalError: the system starts no more threads.
@@ -147,12 +147,14 @@ async def in_thread(
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     """The result of ``work``, which is cancelled after ``seconds``.
 
-    The work has ended, clean-up included, before this returns or raises. A result that comes while
-    the work is being cancelled for lateness is returned: it may have been paid for.
+    The work has ended, clean-up included, before this returns or raises, unless the caller is
+    cancelled a second time. A result that comes while the work is being cancelled for lateness is
+    returned: it may have been paid for. `asyncio.wait_for` may lose a cancellation up to Python
+    3.11 (CPython issues 86296 and 96764).
 
     Raises:
         asyncio.TimeoutError: the time is over.
-        asyncio.CancelledError: the caller was cancelled, whatever became of the work.
+        asyncio.CancelledError: the caller was cancelled; a result of the work is lost.
     """
     import asyncio
 
