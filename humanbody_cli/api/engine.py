@@ -36,7 +36,7 @@ from humanbody_cli.api.http import Http, NoAnswer, Unsound, longest_answer
 from humanbody_cli.api.responses import kept, understood
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import AccountError, FatalError, HbsegError, PhotoError
-from humanbody_cli.core.settings import ApiSettings
+from humanbody_cli.core.settings import API_ENGINE, ApiSettings
 from humanbody_cli.core.stop import Stop, started_pool
 from humanbody_cli.imaging.uploads import Upload
 from humanbody_cli.pipeline.engine import Ask, Segmentation, SpooledAnswer
@@ -72,7 +72,7 @@ class ApiEngine:
             started.
     """
 
-    name = "api"
+    name = API_ENGINE
     durable = True
 
     def __init__(self, settings: ApiSettings, gate: Gate, stop: Stop) -> None:

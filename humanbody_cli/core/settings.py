@@ -20,7 +20,8 @@ class EngineChoice(str, Enum):
 
 
 API_ENGINE = EngineChoice.API.value
-"""The API's name in records and in the journal."""
+LOCAL_ENGINE = EngineChoice.LOCAL.value
+"""The engines' names in records and in the journal."""
 
 
 class Edges(str, Enum):
@@ -179,8 +180,8 @@ class RunSettings:
         """The engine's name in records, with the file's name for a model of the user's own."""
         if self.uses_api:
             return API_ENGINE
-        local, model = EngineChoice.LOCAL.value, self.local.model
-        return local if model is None else f"{local}:{model.name}"
+        model = self.local.model
+        return LOCAL_ENGINE if model is None else f"{LOCAL_ENGINE}:{model.name}"
 
 
 @dataclass(frozen=True)

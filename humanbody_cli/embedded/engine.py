@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from humanbody_cli.core.errors import engine_not_loaded, no_engine
-from humanbody_cli.core.settings import LocalSettings
+from humanbody_cli.core.settings import LOCAL_ENGINE, LocalSettings
 from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.uploads import Upload
 from humanbody_cli.pipeline.engine import Ask, Segmentation, SpooledAnswer
 
-Segmenter = Callable[[Image.Image], tuple[Image.Image, float | None]]
-"""Upright RGB pixels -> mask (mode L, same size) and doubt (0 to 1; ``None``: take the mask's own).
-
-Safe to call from several threads at a time.
-"""
+if TYPE_CHECKING:
+    from humanbody_cli.embedded.onnx_model import Segmenter
 
 
 def load_segmenter(settings: LocalSettings) -> Segmenter:
@@ -44,10 +39,9 @@ class LocalEngine:
     The same pixels always give the same mask, in whichever thread.
     """
 
-    name = "local"
     durable = False
 
-    def __init__(self, segmenter: Segmenter, *, threads: int, name: str = "local") -> None:
+    def __init__(self, segmenter: Segmenter, *, threads: int, name: str = LOCAL_ENGINE) -> None:
         self.name = name
         self._segmenter = segmenter
         self._threads = threads

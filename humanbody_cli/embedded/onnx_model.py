@@ -14,18 +14,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
 
 from humanbody_cli.core.errors import FatalError, UsageError
 from humanbody_cli.core.settings import LocalSettings
 from humanbody_cli.embedded import multi_crop
+from humanbody_cli.embedded.multi_crop import Map
 from humanbody_cli.embedded.ort import onnxruntime
 
-Map = NDArray[np.float32]
 Triple = tuple[float, float, float]
-Segment = Callable[[Image.Image], tuple[Image.Image, float | None]]
+Segmenter = Callable[[Image.Image], tuple[Image.Image, float | None]]
+"""Upright RGB pixels -> mask (mode L, same size) and doubt (0 to 1; ``None``: take the mask's own).
+
+Safe to call from several threads at a time.
+"""
 
 BUNDLED = Path(__file__).parent / "models" / "selfie_segmentation.onnx"
 
@@ -276,7 +279,7 @@ def bundled() -> OnnxModel:
     return OnnxModel(BUNDLED, PRESETS["selfie"])
 
 
-def bundled_segmenter(model: OnnxModel) -> Segment:
+def bundled_segmenter(model: OnnxModel) -> Segmenter:
     """The bundled model with multi-crop inference."""
 
     def segment(photo: Image.Image) -> tuple[Image.Image, float | None]:
@@ -286,12 +289,12 @@ def bundled_segmenter(model: OnnxModel) -> Segment:
     return segment
 
 
-def whole_picture_segmenter(model: OnnxModel) -> Segment:
+def whole_picture_segmenter(model: OnnxModel) -> Segmenter:
     """Any other model, on the whole picture at once; its doubt is taken from the mask."""
     return lambda photo: (model.mask(photo.convert("RGB")), None)
 
 
-def segmenter(settings: LocalSettings) -> Segment:
+def segmenter(settings: LocalSettings) -> Segmenter:
     """The segmenter that the settings ask for. Loads its model: a bad one stops a run at once.
 
     Raises:

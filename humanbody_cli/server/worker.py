@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
 
 from humanbody_cli.discovery.fetch import is_any, is_public
-from humanbody_cli.embedded.engine import LocalEngine, Segmenter, load_segmenter
+from humanbody_cli.embedded.engine import LocalEngine, load_segmenter
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.server.app import Downloads, Services, application
 from humanbody_cli.server.auth import Authenticator, Key, RateLimiter
@@ -28,6 +28,9 @@ from humanbody_cli.server.connections import ClientConnection, OpenConnections, 
 from humanbody_cli.server.exchange import MemoryBudget
 from humanbody_cli.server.inference import InferencePool
 from humanbody_cli.server.metrics import Metrics
+
+if TYPE_CHECKING:
+    from humanbody_cli.embedded.onnx_model import Segmenter
 
 log = logging.getLogger("humanbody_cli.server")
 
