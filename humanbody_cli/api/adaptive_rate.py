@@ -108,7 +108,7 @@ class RateController:
         return call
 
     def accepted(self, call: Call, now: float) -> None:
-        """The quota allowed this call, whatever the answer says."""
+        """The quota allowed this call; the answer may still be an error."""
         self._end(call, Fate.ACCEPTED)
         self._latencies.append(now - call.start)
         ordered = sorted(self._latencies)

@@ -6,7 +6,7 @@ How often each failure is retried:
   in this run, such attempts do not count against the photo's retries, and the gate soon gives the
   server up.
 - The connection broke, or the server failed (5xx, CONCURRENCY_LIMIT_EXCEEDED): up to ``--retries``.
-- An unusable success: once, in whatever order it comes with other failures. It was charged, so the
+- An unusable success: once, regardless of the order of other failures. It was charged, so the
   photo then counts as failed until ``--retry-failed``.
 - An answer cut short by the connection counts as a broken connection: the next may be complete.
 """
@@ -203,7 +203,7 @@ class ApiEngine:
 
     @staticmethod
     def _spooled(spooled: SpooledAnswer, upload: Upload, ask: Ask) -> Segmentation | None:
-        """The answer of an earlier run; one that is of no use is discarded."""
+        """The segmentation in the answer of an earlier run; an unusable answer is discarded."""
         segmentation = kept(spooled.body(), upload, ask)
         if segmentation is None:
             spooled.discard()

@@ -107,8 +107,8 @@ class Gate:
                 self._room.set_result(None)
 
     async def _begin(self) -> Call:
-        """Wait for room and a start time, one attempt at a time, so that whatever counts as in
-        flight has been sent."""
+        """Wait for room and a start time, one attempt at a time, so that all counted as in flight
+        have been sent."""
         turn = self._turn = self._turn or asyncio.Lock()
         async with turn:
             waited_at = None

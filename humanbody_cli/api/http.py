@@ -61,7 +61,7 @@ class NoAnswer(Exception):
 
 
 class Unsound(Exception):
-    """A success that is unusable whatever its body says; ``status`` is a 2xx."""
+    """A success that is unusable regardless of its body; ``status`` is a 2xx."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

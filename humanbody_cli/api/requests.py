@@ -36,7 +36,7 @@ def segment_request(
     """The request for one photo.
 
     ``image_format`` is ``JPEG`` or ``PNG``. ``grayscale`` is ``return_grayscale``: 0 cutout only,
-    1 both, 2 mask only. The photo's own file name is not sent: it is nobody else's business.
+    1 both, 2 mask only. The photo's own file name is not sent, for privacy.
     """
     boundary = os.urandom(_BOUNDARY_LENGTH // 2).hex()
     return Multipart(
@@ -76,7 +76,7 @@ def _body(
 
 
 class Refused(HbsegError):
-    """A request gets one of the document's errors.
+    """A request that the server answers with one of the document's errors.
 
     ``bare`` answers come from the gateway and carry no ids; by default the error's own row says so.
     """

@@ -25,7 +25,7 @@ except ImportError:
 
 @dataclass(frozen=True)
 class Success:
-    """A sound answer: ``result``, the mask as PNG or JPEG, and ``body_image``, the cutout as PNG.
+    """A successful answer: ``result``, the mask as PNG or JPEG; ``body_image``, the cutout as PNG.
 
     ``time_used`` is in milliseconds.
     """

@@ -1,1 +1,1 @@
-"""What a person types: the ``hbseg`` command and its subcommands, with click alone."""
+"""The command line: the ``hbseg`` command and its subcommands, with click alone."""

@@ -34,7 +34,7 @@ COMMANDS = {
 }
 
 _MODULES = {"check": "preview", "plan": "preview"}
-"""Commands whose module has another name than they have."""
+"""The modules of commands that are not in a module of their own name."""
 
 
 class LazyGroup(click.Group):

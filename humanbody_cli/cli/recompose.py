@@ -1,4 +1,4 @@
-"""``hbseg recompose``."""
+"""``hbseg recompose``: the command that makes new cutouts from existing masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hbseg report``."""
+"""``hbseg report``: the command that writes the HTML page."""
 
 from __future__ import annotations
 

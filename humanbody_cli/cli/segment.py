@@ -1,4 +1,4 @@
-"""``hbseg segment``."""
+"""``hbseg segment``: the command that makes cutouts and masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hbseg serve``."""
+"""``hbseg serve``: the command that starts the local API server."""
 
 from __future__ import annotations
 

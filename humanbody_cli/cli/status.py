@@ -1,4 +1,4 @@
-"""``hbseg status``."""
+"""``hbseg status``: the command that shows what the journal holds."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A photo by its address, for a run: the fetcher called from a worker thread.
+"""Downloads of photos by address for a run: the fetcher, called from a worker thread.
 
-It runs on an event loop of its own, so that a download can be ended at its deadline, whatever it
-waits for: the connection is then closed, and the thread is free again.
+It runs on an event loop of its own, so that a download in any state can be ended at its deadline:
+the connection is then closed, and the thread is free again.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _client() -> httpx.AsyncClient:
 
 
 def _run(work: Coroutine[Any, Any, Fetched]) -> Fetched:
-    """As `asyncio.run`, which would also wait for a look-up of a name that nobody waits for, and
+    """As `asyncio.run`, which would also wait for an abandoned look-up of a name, and
     which cannot be called where an event loop runs in this thread already."""
     try:
         asyncio.get_running_loop()

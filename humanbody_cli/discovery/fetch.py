@@ -81,7 +81,7 @@ async def fetch(make_client: MakeClient, url: str, limits: FetchLimits) -> Fetch
 
     Raises:
         FetchTimedOut: not everything came within the time.
-        FetchFailed: there is nothing to be had there.
+        FetchFailed: nothing can be fetched from there.
     """
     try:
         return await within(limits.seconds, _fetch(make_client, url, limits))
@@ -162,7 +162,7 @@ async def _beginning(parts: AsyncIterator[bytes], most: int) -> bytes:
 
 
 def is_public(text: str) -> bool:
-    """Whether an IP address belongs to the internet at large, whatever it is wrapped in."""
+    """Whether an IP address is public, also when it is wrapped in an IPv6 address."""
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""The inputs put in order: each once, and each photo reached by one of them."""
+"""The inputs in order: each once, and each photo reached by one of them only."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def compose_one(pixels: Image.Image, mask: Image.Image, recipe: Recipe) -> Image
 
 
 def crop_box(mask: Image.Image, margin: float) -> tuple[int, int, int, int]:
-    """The box around the person with its margin, inside the picture; all of it with nobody."""
+    """The box around the person with its margin, within the picture; all of it without a person."""
     found = binary(mask).getbbox()
     if found is None:
         return (0, 0, *mask.size)

@@ -45,7 +45,7 @@ def out_of_memory(*, rejected: bool = False) -> PhotoError:
 
 @contextlib.contextmanager
 def decoding() -> Iterator[None]:
-    """Turn whatever a decoder raises into the rejection of the photo.
+    """Turn any exception of a decoder into the rejection of the photo.
 
     Damaged files make decoders raise almost any exception: RuntimeError, ZeroDivisionError,
     struct.error. hbseg's own errors pass unchanged. A lack of memory is a transient rejection.

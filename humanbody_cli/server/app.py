@@ -111,7 +111,7 @@ def application(make_services: Callable[[], Services]) -> ASGIApp:
 
 
 class SegmentApi:
-    """The pages for operators, and the one API that there is; API_NOT_FOUND for all else."""
+    """The pages for operators and the one API; API_NOT_FOUND for everything else."""
 
     services: Services
 
@@ -134,7 +134,7 @@ class SegmentApi:
         return JSONResponse(state, 503 if inference.is_down else 200)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, whatever happens."""
+        """Answer one request, or close its connection."""
         services = self.services
         exchange = Exchange(
             scope, receive, send, timeouts=services.timeouts, metrics=services.metrics
@@ -194,7 +194,7 @@ class SegmentApi:
         return form
 
     def _admit(self, form: Form) -> str | None:
-        """Admit a call; the fault that it is to meet."""
+        """Admit a call; the fault to inject, if any."""
         authenticator = self.services.authenticator
         key = authenticator.authenticate(form.get("api_key"), form.get("api_secret"))
         fault = self.services.faults.fault()
@@ -293,7 +293,7 @@ class Downloads:
             yield client
 
     def close(self) -> None:
-        """Start no further look-up of a name."""
+        """Start no further name look-ups."""
         self._names.shutdown(wait=False, cancel_futures=True)
 
 

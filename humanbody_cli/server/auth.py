@@ -72,7 +72,7 @@ def read_keys(path: Path, qps: float | None) -> tuple[Key, ...]:
     """The keys of a file; ``qps`` is the quota of a line that names none.
 
     Raises:
-        UsageError: the file cannot be read, a line makes no sense, or there is no key.
+        UsageError: the file cannot be read, a line is malformed, or there is no key.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -134,7 +134,7 @@ def _number(text: str) -> float:
 _HEAD = struct.Struct("qq")  # calls left (-1: no limit), calls accepted so far
 _TIME = struct.Struct("d")
 _MAX_RING = 100_000
-"""Calls per second that can be counted; a higher quota is no limit."""
+"""Calls per second that can be counted; a higher quota is not enforced."""
 
 Verdict = Literal["ok", "quota", "balance"]
 
@@ -246,7 +246,7 @@ class Authenticator:
         assert api_key is not None
         assert api_secret is not None
         known = self._keys.get(api_key)
-        # An unknown key takes the same way as a wrong secret, at the same cost.
+        # An unknown key is treated like a wrong secret, at the same cost in time.
         index, key = known or self._nobody
         matches = hmac.compare_digest(_digest(key.api_secret.encode()), _digest(api_secret))
         if known is None or not matches:

@@ -1,4 +1,4 @@
-"""What the server is told: timeouts, capacity, and the faults that it rehearses.
+"""The server's settings: timeouts, capacity, and the faults that it injects.
 
 Nothing heavy is imported here.
 """
@@ -97,7 +97,7 @@ class Capacity:
 @dataclass(frozen=True)
 class ServeSettings:
     """All settings of a server. ``qps`` is each key's quota where the keys file has none for it;
-    ``None`` is no quota."""
+    ``None``: no quota."""
 
     host: str = "127.0.0.1"
     port: int = 8000

@@ -1,4 +1,4 @@
-"""From a photo to its results, off the event loop: a bounded queue, the engine, the encoding."""
+"""Inference: one photo to its results off the event loop, with a bounded queue and time limits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class InferenceRequest:
-    """One photo to process. ``shrunk`` halves its results, which is a fault to rehearse."""
+    """One photo to process. ``shrunk`` halves its results, which is an injected fault."""
 
     data: bytes = field(repr=False)
     parameter: str
@@ -59,9 +59,9 @@ class InferenceResult:
 class InferencePool:
     """Processes one photo per thread; while ``queue`` photos wait it refuses others.
 
-    Only a photo at work has its pixels in memory; one that waits costs its bytes. A thread cannot
-    be ended from outside: when one is at work beyond its time, its client is answered, and another
-    thread takes its place, up to ``threads`` times. ``stuck`` counts those that have not come back.
+    Only a photo being processed has its pixels in memory; a waiting one has its bytes. A thread
+    cannot be ended from outside: when one exceeds its time, its client is answered, and another
+    thread takes its place, up to ``threads`` times. ``stuck`` counts those that have not returned.
     """
 
     def __init__(
@@ -86,16 +86,16 @@ class InferencePool:
 
     @property
     def stuck(self) -> int:
-        """Photos that are at work beyond their time."""
+        """Photos that are being processed beyond their time."""
         return len(self._overdue)
 
     @property
     def is_down(self) -> bool:
-        """Whether no thread is left that comes back."""
+        """Whether no working thread is left."""
         return self.stuck >= 2 * self._threads
 
     async def segment(self, request: InferenceRequest) -> InferenceResult:
-        """Find the people in one photo. Cancelled, the photo is at work to the end of its step.
+        """Find the people in one photo. If cancelled, the current step still runs to its end.
 
         Raises:
             Refused: the queue is full, or the photo cannot be done, or not in time.
@@ -149,7 +149,7 @@ class InferencePool:
         return done
 
     def _give_up(self, answer: asyncio.Future[InferenceResult]) -> None:
-        """The photo's time is over, and its thread is not back."""
+        """The photo's time is over, and its thread has not returned."""
         self._overdue.add(answer)
         self._metrics.stuck.set(self.stuck)
         log.warning(
@@ -168,7 +168,7 @@ class InferencePool:
         timer: asyncio.TimerHandle,
         work: asyncio.Task[InferenceResult],
     ) -> None:
-        """The photo's thread is back: its turn is another's, if none has it already."""
+        """The photo's thread has returned: pass on its turn, unless another has it already."""
         self._at_work.discard(work)
         timer.cancel()
         if answer not in self._overdue or self.stuck > self._threads:

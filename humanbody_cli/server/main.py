@@ -153,7 +153,7 @@ class Supervisor:
         """Run the workers until a signal, and return once all have stopped.
 
         Raises:
-            FatalError: a worker cannot be started, or there is no place for the shared figures.
+            FatalError: a worker cannot be started, or there is no folder for the shared metrics.
         """
         with shared_by_workers():
             for number in _STOPPING:

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, and the folder in which several workers share them.
+"""Metrics for Prometheus, and the folder in which several workers share them.
 
 prometheus_client decides when it is imported whether its figures are shared, by
 ``PROMETHEUS_MULTIPROC_DIR``. So it is imported in this module only, and only in functions: the
@@ -77,7 +77,7 @@ def shared_by_workers() -> Iterator[None]:
     """Workers that are started within write their figures into one folder, removed at the end.
 
     Raises:
-        FatalError: there is no place for such a folder.
+        FatalError: such a folder cannot be made.
     """
     try:
         made = tempfile.TemporaryDirectory(prefix="hbseg-metrics-", dir=_place())

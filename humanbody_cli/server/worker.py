@@ -1,4 +1,4 @@
-"""One process of the server: its services put together, and its life until a signal."""
+"""A worker: one process of the server, with its services, until a signal stops it."""
 
 from __future__ import annotations
 
@@ -169,8 +169,8 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         self._loop.call_soon_threadsafe(self._closing.set)
         if not self.force_exit:
-            # The last resort: SIGALRM, which nothing handles, ends the process whatever its
-            # threads and its loop are doing.
+            # The last resort: SIGALRM, which nothing handles, ends the process even if its
+            # threads or its loop hang.
             grace = self.config.timeout_graceful_shutdown or 0
             signal.setitimer(signal.ITIMER_REAL, grace + _TO_END)
 

@@ -1,1 +1,1 @@
-"""The output folder: journal, published files, kept answers, lock."""
+"""The output folder: journal, published files, stored answers, lock."""
