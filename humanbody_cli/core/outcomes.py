@@ -49,6 +49,11 @@ class Outcome:
     transient: bool = False
     repeated: bool = False
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether a person should look at the mask."""
+        return self.doubt is not None and self.doubt > DOUBTFUL
+
     def record(self) -> dict[str, Any]:
         """The public record: plain values, in a fixed order."""
         record = asdict(self)
@@ -85,7 +90,7 @@ class Tally:
         self.finished[outcome.status] += 1
         self.repeated += outcome.repeated
         if outcome.status is Status.DONE:
-            self.doubtful += outcome.doubt is not None and outcome.doubt > DOUBTFUL
+            self.doubtful += outcome.is_doubtful
 
     @property
     def done(self) -> int:

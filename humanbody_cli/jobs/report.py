@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from humanbody_cli.core.console import shown
 from humanbody_cli.core.errors import output_error
-from humanbody_cli.core.outcomes import DOUBTFUL, Outcome, Status
+from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.imaging import proof
 from humanbody_cli.jobs.status import counts
 from humanbody_cli.storage import ownership
@@ -90,7 +90,7 @@ def _by_doubt(journal: Journal) -> Iterator[Outcome]:
     """Done photos, the doubtful ones first, each part by name."""
     for doubtful in (True, False):
         for outcome in journal.outcomes(Status.DONE.value):
-            if (outcome.doubt is not None and outcome.doubt > DOUBTFUL) is doubtful:
+            if outcome.is_doubtful is doubtful:
                 yield outcome
 
 
@@ -125,12 +125,11 @@ def _figure(root: str, outcome: Outcome) -> str:
         for index, path in enumerate(pictures)
     )
     link = _link(root, pictures[0]) if pictures else "#"
-    doubt = outcome.doubt or 0.0
-    sure = f'<span class="doubt">doubt {doubt:.2f}</span>' if doubt > DOUBTFUL else ""
+    doubt = f'<span class="doubt">doubt {outcome.doubt:.2f}</span>' if outcome.is_doubtful else ""
     covered = f"{outcome.coverage:.0%} person" if outcome.coverage is not None else ""
     return (
         f'<figure><a class="pair" href="{link}">{images}</a><figcaption>{_text(outcome.source)}'
-        f"<br><small>{outcome.width} × {outcome.height}, {covered}</small> {sure}</figcaption>"
+        f"<br><small>{outcome.width} × {outcome.height}, {covered}</small> {doubt}</figcaption>"
         "</figure>"
     )
 
