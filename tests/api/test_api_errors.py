@@ -8,7 +8,7 @@ import json
 import random
 import ssl
 import zlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import httpx
@@ -126,7 +126,7 @@ def outcome(ask: Ask = Ask(), **how: Any) -> tuple[Segmentation | HbsegError, Ap
 
 
 @pytest.fixture
-def route():
+def route() -> Iterator[respx.Route]:
     """The API's address, answered by respx."""
     with respx.mock(assert_all_called=False) as mock:
         yield mock.post(URL)
@@ -179,7 +179,7 @@ PAGES_RETRIED = [
 ]
 
 
-def test_a_sound_answer(route):
+def test_a_sound_answer(route: respx.Route) -> None:
     """Mask and cutout come with their ids; the cutout's bytes are the API's own."""
     route.mock(return_value=page(200, SOUND))
     found, api = outcome()
@@ -194,7 +194,7 @@ def test_a_sound_answer(route):
 
 
 @pytest.mark.parametrize(("status", "message"), RETRIED)
-def test_what_may_pass_is_tried_again(route, status, message):
+def test_what_may_pass_is_tried_again(route: respx.Route, status: int, message: str) -> None:
     """A row that is worth another try gets it, and the photo is done."""
     route.mock(side_effect=[refusal(status, message), page(200, SOUND)])
     found, api = outcome()
@@ -204,7 +204,7 @@ def test_what_may_pass_is_tried_again(route, status, message):
 
 
 @pytest.mark.parametrize(("status", "message"), RETRIED)
-def test_what_does_not_pass_fails_this_photo(route, status, message):
+def test_what_does_not_pass_fails_this_photo(route: respx.Route, status: int, message: str) -> None:
     """After the last retry the photo has failed, for now, with the API's own code."""
     route.mock(return_value=refusal(status, message))
     found, api = outcome()
@@ -216,7 +216,9 @@ def test_what_does_not_pass_fails_this_photo(route, status, message):
 
 
 @pytest.mark.parametrize(("status", "body", "code"), PAGES_RETRIED)
-def test_pages_in_between_are_tried_again(route, status, body, code):
+def test_pages_in_between_are_tried_again(
+    route: respx.Route, status: int, body: bytes, code: str
+) -> None:
     """Gateway pages are tried again, then this photo has failed for now."""
     route.mock(side_effect=[page(status, body), page(200, SOUND)])
     assert isinstance(outcome()[0], Segmentation)
@@ -228,7 +230,9 @@ def test_pages_in_between_are_tried_again(route, status, body, code):
 
 
 @pytest.mark.parametrize(("status", "message"), PHOTO_FAILED)
-def test_what_is_wrong_with_a_photo_fails_it_at_once(route, status, message):
+def test_what_is_wrong_with_a_photo_fails_it_at_once(
+    route: respx.Route, status: int, message: str
+) -> None:
     """One call, no retry, the API's own code and request id; the run goes on."""
     route.mock(return_value=refusal(status, message, request_id="1503306112,dd26", time_used=3))
     found, api = outcome()
@@ -240,7 +244,7 @@ def test_what_is_wrong_with_a_photo_fails_it_at_once(route, status, message):
 
 
 @pytest.mark.parametrize("body", [b"Request Entity Too Large", b"<html>413</html>", b""])
-def test_a_request_that_is_too_large_fails_its_photo(route, body):
+def test_a_request_that_is_too_large_fails_its_photo(route: respx.Route, body: bytes) -> None:
     """413 comes as plain text or as a page: this photo failed, and no other."""
     route.mock(return_value=page(413, body))
     found, api = outcome()
@@ -250,7 +254,9 @@ def test_a_request_that_is_too_large_fails_its_photo(route, body):
 
 
 @pytest.mark.parametrize(("status", "message", "words"), STOPPED)
-def test_what_concerns_the_key_stops_the_run(route, status, message, words):
+def test_what_concerns_the_key_stops_the_run(
+    route: respx.Route, status: int, message: str, words: str
+) -> None:
     """One call, the run's stop flag set with words for the user, and no secret in them."""
     route.mock(return_value=refusal(status, message))
     found, api = outcome()
@@ -263,7 +269,7 @@ def test_what_concerns_the_key_stops_the_run(route, status, message, words):
     assert "SECRETSECRET" not in str(api.stop.reason)
 
 
-def test_a_404_page_stops_the_run(route):
+def test_a_404_page_stops_the_run(route: respx.Route) -> None:
     """A server that does not know the address at all is the wrong endpoint."""
     route.mock(return_value=page(404, b"<html>404</html>"))
     found, api = outcome()
@@ -272,7 +278,7 @@ def test_a_404_page_stops_the_run(route):
     assert HOST in str(api.stop.reason)
 
 
-def test_after_a_stop_nothing_is_sent(route):
+def test_after_a_stop_nothing_is_sent(route: respx.Route) -> None:
     """Photos that come after a refused key are not sent: they stay pending."""
     route.mock(return_value=refusal(401, "AUTHENTICATION_ERROR"))
 
@@ -287,7 +293,7 @@ def test_after_a_stop_nothing_is_sent(route):
     assert all(one.attempts == 0 for one in found if isinstance(one, Stopped))
 
 
-def test_a_stop_during_the_rest_before_a_retry(route):
+def test_a_stop_during_the_rest_before_a_retry(route: respx.Route) -> None:
     """A photo that waits for its retry when the run ends stays pending, its call counted."""
 
     async def work(api: Api) -> HbsegError:
@@ -304,7 +310,7 @@ def test_a_stop_during_the_rest_before_a_retry(route):
     assert route.call_count == 1
 
 
-def test_tasks_do_not_mix_their_errors_up(route):
+def test_tasks_do_not_mix_their_errors_up(route: respx.Route) -> None:
     """Photos under way together each meet their own answer, retries and all."""
     answers: dict[int, list[httpx.Response]] = {
         n: [refusal(500, "INTERNAL_ERROR")] * (n % 3)
@@ -330,7 +336,7 @@ def test_tasks_do_not_mix_their_errors_up(route):
         assert one.attempts == n % 3 + 1
 
 
-def test_retries_wait_with_full_jitter(route):
+def test_retries_wait_with_full_jitter(route: respx.Route) -> None:
     """Rests before retries are random, below a bound that doubles: .5, 1, 2 ... 20 seconds."""
     route.mock(return_value=refusal(412, "IMAGE_DOWNLOAD_TIMEOUT"))
     slept = [
@@ -341,7 +347,7 @@ def test_retries_wait_with_full_jitter(route):
     assert len({rests[0] for rests in slept}) > 10
 
 
-def test_no_retries_means_one_call(route):
+def test_no_retries_means_one_call(route: respx.Route) -> None:
     """``--retries 0`` sends once."""
     route.mock(return_value=refusal(500, "INTERNAL_ERROR"))
     found, _ = outcome(retries=0)
@@ -349,7 +355,7 @@ def test_no_retries_means_one_call(route):
     assert route.call_count == 1
 
 
-def test_every_attempt_counts_for_the_call_limit(route):
+def test_every_attempt_counts_for_the_call_limit(route: respx.Route) -> None:
     """Retries count: the limit's last call is made, and not one more."""
     route.mock(return_value=refusal(500, "INTERNAL_ERROR"))
     found, api = outcome(max_calls=2, retries=5)
@@ -372,7 +378,9 @@ FAULTY = [
 
 
 @pytest.mark.parametrize("fault", FAULTY, ids=lambda fault: type(fault).__name__)
-def test_broken_connections_are_tried_again(route, fault):
+def test_broken_connections_are_tried_again(
+    route: respx.Route, fault: httpx.TransportError
+) -> None:
     """A connection that fails in any way is tried again, then this photo has failed for now."""
     route.mock(side_effect=[fault, page(200, SOUND)])
     found, _ = outcome()
@@ -392,7 +400,7 @@ def _kinds(root: type[httpx.TransportError]) -> list[type[httpx.TransportError]]
 
 
 @pytest.mark.parametrize("kind", _kinds(httpx.TransportError), ids=lambda kind: kind.__name__)
-def test_every_transport_fault_has_words(kind):
+def test_every_transport_fault_has_words(kind: type[httpx.TransportError]) -> None:
     """Each fault that httpx knows is explained, by the words nearest to it."""
     assert explain(kind("detail")).endswith("(detail)")
     assert explain(kind("")) in [text for _, text in FAULTS]
@@ -419,13 +427,13 @@ async def endless() -> Any:
         yield bytes(1 << 16)
 
 
-def test_an_answer_without_end_is_given_up(route):
+def test_an_answer_without_end_is_given_up(route: respx.Route) -> None:
     """An answer beyond what its photo can need is not read to its end."""
     with pytest.raises(Unsound, match="longer than the 1,048,576 bytes"):
         post(httpx.Response(200, stream=_Endless(endless)), route)
 
 
-def test_an_answer_that_announces_too_much_is_not_read(route):
+def test_an_answer_that_announces_too_much_is_not_read(route: respx.Route) -> None:
     """The length in the header is believed before a byte of the body is read."""
 
     async def unread() -> Any:
@@ -437,14 +445,16 @@ def test_an_answer_that_announces_too_much_is_not_read(route):
         post(httpx.Response(200, headers=headers, stream=_Endless(unread)), route)
 
 
-def test_of_an_error_page_only_the_beginning_is_read(route):
+def test_of_an_error_page_only_the_beginning_is_read(route: respx.Route) -> None:
     """An error without end is that error: its status says what to do."""
     status, page = post(httpx.Response(502, stream=_Endless(endless)), route)
     assert (status, len(page)) == (502, MOST_OF_A_PAGE)
 
 
 @pytest.mark.parametrize("packed", [gzip.compress, zlib.compress], ids=["gzip", "deflate"])
-def test_a_compressed_answer_is_read_within_its_bound(route, packed):
+def test_a_compressed_answer_is_read_within_its_bound(
+    route: respx.Route, packed: Callable[[bytes], bytes]
+) -> None:
     """A proxy that compresses unasked loses nothing; a few kilobytes that hold 100 MB do."""
     encoding = {"Content-Encoding": "gzip" if packed is gzip.compress else "deflate"}
     sound = httpx.Response(200, headers=encoding, stream=_Once(packed(SOUND)))
@@ -474,7 +484,7 @@ class _Once(httpx.AsyncByteStream):
         yield self._data
 
 
-def test_the_bound_holds_for_what_does_not_compress():
+def test_the_bound_holds_for_what_does_not_compress() -> None:
     """Pixels of pure noise, at any size, fit into the bound, however JSON spells the base64."""
     for size in ((48, 48), (300, 200), (1000, 700)):
         pixels = random.Random(1).randbytes(size[0] * size[1] * 4)
@@ -530,7 +540,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("name", LIES)
-def test_lies_are_tried_once_more_and_never_taken(route, name):
+def test_lies_are_tried_once_more_and_never_taken(route: respx.Route, name: str) -> None:
     """An answer that is not what the document promises is paid twice at most, and then the photo
     has failed for good."""
     route.mock(side_effect=[page(200, LIES[name]), page(200, SOUND)])
@@ -545,7 +555,7 @@ def test_lies_are_tried_once_more_and_never_taken(route, name):
     assert not api.stop.is_set
 
 
-def test_a_lie_without_retries_is_paid_once(route):
+def test_a_lie_without_retries_is_paid_once(route: respx.Route) -> None:
     """``--retries 0`` pays once, and no further run pays again by itself."""
     route.mock(return_value=page(200, LIES["cut-short"]))
     failed, _ = outcome(retries=0)
@@ -553,7 +563,7 @@ def test_a_lie_without_retries_is_paid_once(route):
     assert (failed.transient, failed.attempts, route.call_count) == (False, 1, 1)
 
 
-def test_lies_between_other_failures_are_counted_together(route):
+def test_lies_between_other_failures_are_counted_together(route: respx.Route) -> None:
     """The second lie is the last, whatever came between; other failures keep their retries."""
     broken = httpx.ReadError("reset")
     lie, failure = page(200, LIES["cutout-larger"]), refusal(500, "INTERNAL_ERROR")
@@ -567,7 +577,7 @@ def test_lies_between_other_failures_are_counted_together(route):
     assert found.attempts == 5
 
 
-def test_a_lie_before_an_outage_leaves_the_photo_for_the_next_run(route):
+def test_a_lie_before_an_outage_leaves_the_photo_for_the_next_run(route: respx.Route) -> None:
     """One lie and then a server that fails: the last word was a failure that may pass."""
     route.mock(side_effect=[page(200, LIES["cut-short"]), *[refusal(500, "INTERNAL_ERROR")] * 2])
     failed, _ = outcome(retries=2)
@@ -576,7 +586,7 @@ def test_a_lie_before_an_outage_leaves_the_photo_for_the_next_run(route):
 
 
 @pytest.mark.parametrize("empty", [None, "", "  ", False, 0, [], {}], ids=repr)
-def test_an_empty_error_beside_sound_images_is_an_answer(route, empty):
+def test_an_empty_error_beside_sound_images_is_an_answer(route: respx.Route, empty: object) -> None:
     """Servers that always write error_message leave it empty in a success: it is paid and taken."""
     route.mock(
         return_value=page(200, json.dumps({**json.loads(SOUND), "error_message": empty}).encode())
@@ -586,7 +596,7 @@ def test_an_empty_error_beside_sound_images_is_an_answer(route, empty):
     assert (found.cutout, route.call_count) == (CUTOUT, 1)
 
 
-def test_an_empty_error_without_images_is_unsound(route):
+def test_an_empty_error_without_images_is_unsound(route: respx.Route) -> None:
     """Nothing named and nothing sent: as any answer without its images."""
     route.mock(return_value=page(200, b'{"error_message": null, "request_id": "a"}'))
     failed, _ = outcome(retries=5)
@@ -601,7 +611,7 @@ def test_an_empty_error_without_images_is_unsound(route):
 @pytest.mark.parametrize(
     "text", [b"<html>Access denied</html>", b"", b'"Forbidden"', b'{"message": "Forbidden"}', b"[]"]
 )
-def test_a_page_that_never_gets_better_stops_the_run_at_once(status, text):
+def test_a_page_that_never_gets_better_stops_the_run_at_once(status: int, text: bytes) -> None:
     """One call; the message names the endpoint without its password, and what to check."""
     endpoint = "https://user:hush@api.example.com"
     with respx.mock(assert_all_called=False) as mock:
@@ -618,7 +628,9 @@ def test_a_page_that_never_gets_better_stops_the_run_at_once(status, text):
 
 
 @pytest.mark.parametrize("status", [400, 406, 409, 422])
-def test_a_page_that_may_concern_one_photo_fails_it_for_now(route, status):
+def test_a_page_that_may_concern_one_photo_fails_it_for_now(
+    route: respx.Route, status: int
+) -> None:
     """A firewall may dislike one upload: one further try, then the next run may try again."""
     route.mock(return_value=page(status, b"<html>blocked</html>"))
     failed, api = outcome(retries=5)
@@ -638,7 +650,9 @@ UNREACHED = [
 
 @pytest.mark.parametrize("fault", UNREACHED, ids=lambda fault: type(fault).__name__)
 @pytest.mark.parametrize("retries", [0, 5])
-def test_a_server_that_is_never_reached_is_given_up(route, fault, retries):
+def test_a_server_that_is_never_reached_is_given_up(
+    route: respx.Route, fault: httpx.TransportError, retries: int
+) -> None:
     """Three connections within four seconds, whatever ``--retries``; then one sentence, exit 4."""
     route.mock(side_effect=fault)
     found, api = outcome(retries=retries)
@@ -652,7 +666,9 @@ def test_a_server_that_is_never_reached_is_given_up(route, fault, retries):
 
 @pytest.mark.parametrize("fault", UNREACHED, ids=lambda fault: type(fault).__name__)
 @pytest.mark.parametrize("failures", [1, 2])
-def test_a_network_that_comes_up_late_is_waited_for(route, fault, failures):
+def test_a_network_that_comes_up_late_is_waited_for(
+    route: respx.Route, fault: httpx.TransportError, failures: int
+) -> None:
     """As at boot: the photo is done, and what reached nobody counts as no attempt and no call."""
     route.mock(side_effect=[*[fault] * failures, page(200, SOUND)])
     found, api = outcome(retries=0, max_calls=1)
@@ -661,7 +677,7 @@ def test_a_network_that_comes_up_late_is_waited_for(route, fault, failures):
     assert not api.stop.is_set
 
 
-def test_once_a_server_was_reached_an_outage_is_waited_for(route):
+def test_once_a_server_was_reached_an_outage_is_waited_for(route: respx.Route) -> None:
     """After any answer a lost connection is an ordinary failure with its retries."""
     route.mock(side_effect=[refusal(500, "INTERNAL_ERROR"), *[UNREACHED[0]] * 4, page(200, SOUND)])
     found, api = outcome(retries=5)
@@ -669,7 +685,7 @@ def test_once_a_server_was_reached_an_outage_is_waited_for(route):
     assert (found.attempts, api.gate.calls) == (6, 2)
 
 
-def test_all_photos_together_try_no_more_often(route):
+def test_all_photos_together_try_no_more_often(route: respx.Route) -> None:
     """Twenty photos that reach nobody make three tries between them; all stay pending."""
     route.mock(side_effect=UNREACHED[0])
 
@@ -685,7 +701,9 @@ def test_all_photos_together_try_no_more_often(route):
 
 @pytest.mark.parametrize("reached", [False, True])
 @pytest.mark.parametrize("refused", ["407 Proxy Authentication Required", "403 Forbidden"])
-def test_a_proxy_that_refuses_is_not_asked_again(route, reached, refused):
+def test_a_proxy_that_refuses_is_not_asked_again(
+    route: respx.Route, reached: bool, refused: str
+) -> None:
     """A proxy that wants a password, or allows no such host, answers every call the same way."""
     before = [refusal(500, "INTERNAL_ERROR")] if reached else []
     route.mock(side_effect=[*before, httpx.ProxyError(refused), page(200, SOUND)])
@@ -695,7 +713,7 @@ def test_a_proxy_that_refuses_is_not_asked_again(route, reached, refused):
     assert "check the proxy settings" in str(api.stop.reason)
 
 
-def test_large_lies_are_found_in_the_parsers_thread(route):
+def test_large_lies_are_found_in_the_parsers_thread(route: respx.Route) -> None:
     """Answers that are parsed off the loop meet the same treatment."""
     large = body(body_image=encoded(png(noise((300, 200)).convert("RGBA"), compress_level=0)))
     assert len(large) > 100_000
@@ -707,7 +725,7 @@ def test_large_lies_are_found_in_the_parsers_thread(route):
 
 
 @pytest.mark.parametrize("mask", [MASK, jpeg(opened(MASK)), png(opened(MASK).convert("RGB"))])
-def test_a_mask_may_be_png_or_jpeg(route, mask):
+def test_a_mask_may_be_png_or_jpeg(route: respx.Route, mask: bytes) -> None:
     """The document's sample is a JPEG: both are taken, and become an 8-bit gray PNG."""
     route.mock(return_value=page(200, body(result=encoded(mask))))
     found, _ = outcome()
@@ -728,7 +746,9 @@ def test_a_mask_may_be_png_or_jpeg(route, mask):
         (Ask(mask=True, cutout=False), b"1", {"body_image": None}),
     ],
 )
-def test_only_what_is_needed_is_asked_for(route, ask, grayscale, answer):
+def test_only_what_is_needed_is_asked_for(
+    route: respx.Route, ask: Ask, grayscale: bytes, answer: dict[str, None]
+) -> None:
     """Without the mask the request says return_grayscale=0, and its absence is no lie."""
     route.mock(return_value=page(200, body(**answer)))
     found, _ = outcome(ask)
@@ -739,7 +759,7 @@ def test_only_what_is_needed_is_asked_for(route, ask, grayscale, answer):
     assert PHOTO.data in sent
 
 
-def test_the_secret_is_in_the_body_only(route):
+def test_the_secret_is_in_the_body_only(route: respx.Route) -> None:
     """Key and secret go in the form: never in the address or a header."""
     route.mock(return_value=page(200, SOUND))
     outcome()
@@ -750,14 +770,14 @@ def test_the_secret_is_in_the_body_only(route):
     assert request.headers["content-length"] == str(len(request.content))
 
 
-def test_without_credentials_there_is_no_engine():
+def test_without_credentials_there_is_no_engine() -> None:
     """An engine without a key is a programming error."""
     stop = Stop()
     with pytest.raises(ValueError, match="credentials"):
         ApiEngine(ApiSettings(), Gate(RateController(1, None), OwnSlots(), stop), stop)
 
 
-def test_tls_certificates_are_checked():
+def test_tls_certificates_are_checked() -> None:
     """Https is verified: a key must not go to whoever answers."""
 
     async def context() -> ssl.SSLContext:

@@ -17,7 +17,7 @@ from humanbody_cli.core.stop import Stop
 # The first call
 
 
-def test_the_first_call_goes_alone():
+def test_the_first_call_goes_alone() -> None:
     """Nothing else is sent before the first answer: a bad key costs one call."""
 
     async def work() -> list[float]:
@@ -29,7 +29,7 @@ def test_the_first_call_goes_alone():
     assert second - first >= 3
 
 
-def test_a_first_call_that_fails_leaves_the_next_alone():
+def test_a_first_call_that_fails_leaves_the_next_alone() -> None:
     """Until an answer shows the server at work calls go one by one."""
 
     async def work() -> list[float]:
@@ -45,7 +45,7 @@ def test_a_first_call_that_fails_leaves_the_next_alone():
     assert gaps[3] < 0.2
 
 
-def test_a_stop_with_the_first_answer_costs_one_call():
+def test_a_stop_with_the_first_answer_costs_one_call() -> None:
     """The flag that is set before the answer is left is seen by everyone who waited."""
 
     async def work() -> tuple[int, int]:
@@ -66,7 +66,7 @@ def test_a_stop_with_the_first_answer_costs_one_call():
 # Pace
 
 
-def test_starts_keep_their_distance():
+def test_starts_keep_their_distance() -> None:
     """However many wait, they start one by one at the rate."""
 
     async def work() -> list[float]:
@@ -81,7 +81,7 @@ def test_starts_keep_their_distance():
     assert sum(gaps) / len(gaps) > 1 / 10
 
 
-def test_a_pause_is_not_made_up_for():
+def test_a_pause_is_not_made_up_for() -> None:
     """After a time of nothing to do there is no burst: no credit is saved up."""
 
     async def work() -> list[float]:
@@ -95,7 +95,7 @@ def test_a_pause_is_not_made_up_for():
     assert min(gaps) >= 0.09
 
 
-def test_capacity_covers_those_who_rest():
+def test_capacity_covers_those_who_rest() -> None:
     """Photos that rest before a retry do not take the place of others."""
 
     async def work() -> tuple[int, int]:
@@ -116,7 +116,7 @@ def test_capacity_covers_those_who_rest():
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7])
-def test_the_call_limit_is_exact(limit):
+def test_the_call_limit_is_exact(limit: int) -> None:
     """``--max-calls N`` makes N calls, lets them land, and then stops with its own reason."""
 
     async def work() -> Client:
@@ -131,7 +131,7 @@ def test_the_call_limit_is_exact(limit):
     assert f"limit of {limit}" in str(client.stop.reason)
 
 
-def test_a_limit_that_is_just_enough_stops_nothing():
+def test_a_limit_that_is_just_enough_stops_nothing() -> None:
     """With as many calls as photos the run ends by itself."""
 
     async def work() -> Client:
@@ -142,7 +142,7 @@ def test_a_limit_that_is_just_enough_stops_nothing():
     assert virtual_loop.run(work()).stop.reason is None
 
 
-def test_a_limit_of_none_sends_nothing():
+def test_a_limit_of_none_sends_nothing() -> None:
     """``--max-calls 0`` makes no call at all."""
 
     async def work() -> Client:
@@ -156,7 +156,7 @@ def test_a_limit_of_none_sends_nothing():
 # Stopping
 
 
-def test_a_stop_before_the_wait():
+def test_a_stop_before_the_wait() -> None:
     """Once the run is to end nothing enters."""
 
     async def work() -> Client:
@@ -169,7 +169,7 @@ def test_a_stop_before_the_wait():
     assert (client.sent, client.gate.calls, client.gate.in_flight) == ([], 0, 0)
 
 
-def test_a_stop_during_the_wait():
+def test_a_stop_during_the_wait() -> None:
     """Those who wait for their turn leave at once; the call under way lands."""
 
     async def work() -> tuple[list[object], float, Client]:
@@ -188,7 +188,7 @@ def test_a_stop_during_the_wait():
     assert client.gate.in_flight == 0
 
 
-def test_a_stop_during_the_pacing():
+def test_a_stop_during_the_pacing() -> None:
     """A call whose start was already handed out is not sent once the run is to end."""
 
     async def work() -> Client:
@@ -204,7 +204,7 @@ def test_a_stop_during_the_pacing():
     assert len(client.sent) == client.gate.calls == 1
 
 
-def test_the_first_reason_stays():
+def test_the_first_reason_stays() -> None:
     """Later reasons do not replace the first; ``wait`` and ``sleep`` see it at once."""
 
     async def work() -> float:
@@ -223,7 +223,7 @@ def test_the_first_reason_stays():
     assert virtual_loop.run(work()) == 1000
 
 
-def test_a_sleep_ends_by_itself_or_by_a_stop():
+def test_a_sleep_ends_by_itself_or_by_a_stop() -> None:
     """Sleeping takes its time, none at all for nothing, and ends early with ``Stopped``."""
 
     async def work() -> None:
@@ -241,7 +241,7 @@ def test_a_sleep_ends_by_itself_or_by_a_stop():
     virtual_loop.run(work())
 
 
-def test_a_cancelled_attempt_frees_its_place():
+def test_a_cancelled_attempt_frees_its_place() -> None:
     """A task that is cancelled under way or in the queue leaves no place taken."""
 
     async def work() -> int:
@@ -265,7 +265,9 @@ def test_a_cancelled_attempt_frees_its_place():
     ("seconds", "tries", "ends"),
     [(0.0, 3, 4.0), (0.5, 3, 5.5), (1.0, 3, 7.0), (5.0, 2, 11.0), (10.0, 2, 21.0)],
 )
-def test_a_server_that_is_never_reached_is_given_up_soon(seconds, tries, ends):
+def test_a_server_that_is_never_reached_is_given_up_soon(
+    seconds: float, tries: int, ends: float
+) -> None:
     """Three connections with pauses of 1 and 3 s; two where connecting is slow by itself."""
 
     async def work() -> tuple[Client, float]:
@@ -281,7 +283,7 @@ def test_a_server_that_is_never_reached_is_given_up_soon(seconds, tries, ends):
     assert client.gate.calls == 0
 
 
-def test_those_who_reach_nobody_go_one_at_a_time():
+def test_those_who_reach_nobody_go_one_at_a_time() -> None:
     """However many photos wait, the tries are the run's and not each photo's."""
 
     async def work() -> Client:
@@ -300,7 +302,7 @@ def test_those_who_reach_nobody_go_one_at_a_time():
 
 
 @pytest.mark.parametrize("answer", ["sound", "refused", "broken"])
-def test_once_reached_a_server_is_not_given_up_soon(answer):
+def test_once_reached_a_server_is_not_given_up_soon(answer: str) -> None:
     """After anything came over a connection, the breaker alone decides."""
 
     async def work() -> Client:
@@ -321,7 +323,7 @@ def test_once_reached_a_server_is_not_given_up_soon(answer):
     assert client.gate.calls == 1
 
 
-def test_the_call_limit_counts_what_was_sent():
+def test_the_call_limit_counts_what_was_sent() -> None:
     """Connections that did not come about use up none of ``--max-calls``."""
 
     async def work() -> Client:
@@ -342,7 +344,7 @@ def test_the_call_limit_counts_what_was_sent():
 # A server that fails
 
 
-def test_a_streak_of_failures_pauses_and_probes():
+def test_a_streak_of_failures_pauses_and_probes() -> None:
     """After a streak one call at a time probes the server, after ever longer pauses; then stop."""
 
     async def work() -> Client:
@@ -361,7 +363,7 @@ def test_a_streak_of_failures_pauses_and_probes():
     assert "the server broke off" in str(client.stop.reason)
 
 
-def test_a_probe_that_succeeds_opens_up():
+def test_a_probe_that_succeeds_opens_up() -> None:
     """One good answer after a pause, and everyone goes on at the full rate."""
 
     async def work() -> Client:
@@ -383,7 +385,7 @@ def test_a_probe_that_succeeds_opens_up():
     "under_way",
     [16, 30, 60],
 )
-def test_a_break_of_all_connections_does_not_end_the_run(under_way):
+def test_a_break_of_all_connections_does_not_end_the_run(under_way: int) -> None:
     """Many calls that fail together, as when a proxy restarts, are one fault: the run goes on."""
 
     async def work() -> tuple[list[object], Client]:
@@ -402,7 +404,7 @@ def test_a_break_of_all_connections_does_not_end_the_run(under_way):
     assert all(done)
 
 
-def test_a_volley_of_refusals_does_not_end_the_run():
+def test_a_volley_of_refusals_does_not_end_the_run() -> None:
     """Thirty calls refused together, as when --qps is far too high, are one lesson, not a fault."""
 
     async def work() -> Client:
@@ -422,7 +424,7 @@ def test_a_volley_of_refusals_does_not_end_the_run():
 
 
 @pytest.mark.parametrize("qps", [5, 20])
-def test_an_outage_of_some_seconds_is_waited_for(qps):
+def test_an_outage_of_some_seconds_is_waited_for(qps: int) -> None:
     """A server that is gone for ten seconds is probed until it is back."""
 
     async def work() -> tuple[Client, float]:
@@ -442,7 +444,7 @@ def test_an_outage_of_some_seconds_is_waited_for(qps):
     assert len(during) <= 4  # probes only
 
 
-def test_probes_go_one_at_a_time():
+def test_probes_go_one_at_a_time() -> None:
     """While the server is probed no second call is under way."""
 
     async def work() -> list[float]:
@@ -458,7 +460,7 @@ def test_probes_go_one_at_a_time():
     assert len(gaps[first_pause:]) == len(PAUSES)
 
 
-def test_faults_at_a_steady_rate_are_ridden_out():
+def test_faults_at_a_steady_rate_are_ridden_out() -> None:
     """One fault in five is no broken server: every photo is done, nothing stops."""
 
     async def work() -> tuple[list[object], Client]:
@@ -471,7 +473,7 @@ def test_faults_at_a_steady_rate_are_ridden_out():
     assert client.stop.reason is None
 
 
-def test_retries_have_a_budget_that_successes_earn():
+def test_retries_have_a_budget_that_successes_earn() -> None:
     """One failure in four lasts for ever; one in two uses the budget up and closes the breaker."""
     steady = Breaker()
     for _ in range(2000):

@@ -7,6 +7,7 @@ import email
 import email.policy
 import json
 import traceback
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -59,7 +60,7 @@ def parts_of(request: Multipart) -> dict[str, tuple[bytes, str | None, str]]:
 
 @pytest.mark.parametrize(("kind", "data"), [("JPEG", jpeg()), ("PNG", png())])
 @pytest.mark.parametrize("grayscale", [0, 1, 2])
-def test_requests_parse_back(kind, data, grayscale):
+def test_requests_parse_back(kind: str, data: bytes, grayscale: int) -> None:
     """A multipart parser finds key, secret, return_grayscale and the photo's own bytes."""
     found = parts_of(segment_request(PAIR, data, image_format=kind, grayscale=grayscale))
     assert list(found) == ["api_key", "api_secret", "return_grayscale", "image_file"]
@@ -71,7 +72,7 @@ def test_requests_parse_back(kind, data, grayscale):
 
 
 @given(st.binary(max_size=3000))
-def test_any_image_bytes_come_whole(data):
+def test_any_image_bytes_come_whole(data: bytes) -> None:
     """The image's bytes arrive as they are, whatever they look like, by a server's own parser."""
     multipart = pytest.importorskip("python_multipart.multipart")
     request = segment_request(PAIR, data, image_format="PNG", grayscale=1)
@@ -92,7 +93,7 @@ def test_any_image_bytes_come_whole(data):
     assert received == [b"k" * 32, b"s" * 32, b"1", data]
 
 
-def test_boundaries_differ():
+def test_boundaries_differ() -> None:
     """Each request has a boundary of its own: none can be guessed and planted in a photo."""
     types = {
         segment_request(PAIR, b"", image_format="PNG", grayscale=1).content_type for _ in range(9)
@@ -101,7 +102,7 @@ def test_boundaries_differ():
 
 
 @pytest.mark.parametrize("size", [0, 1, 2_000_000])
-def test_the_size_of_a_request_is_exact(size):
+def test_the_size_of_a_request_is_exact(size: int) -> None:
     """The size that pre-validation counts with is the size that is sent, for a JPEG."""
     request = segment_request(PAIR, bytes(size), image_format="JPEG", grayscale=1)
     assert len(request.body) == request_size(size, PAIR) == request_size(size)
@@ -113,14 +114,16 @@ def test_the_size_of_a_request_is_exact(size):
     st.sampled_from(["JPEG", "PNG"]),
     st.sampled_from([0, 1, 2]),
 )
-def test_no_request_is_larger_than_was_counted(key, secret, kind, grayscale):
+def test_no_request_is_larger_than_was_counted(
+    key: str, secret: str, kind: str, grayscale: int
+) -> None:
     """Whatever the key, a photo that was let through makes no request beyond the limit."""
     pair = Credentials(key, secret)
     request = segment_request(pair, b"12345", image_format=kind, grayscale=grayscale)
     assert len(request.body) <= request_size(5, pair)
 
 
-def test_the_secret_never_shows():
+def test_the_secret_never_shows() -> None:
     """Neither repr, str, formatting nor a traceback of a failure shows the secret."""
     pair = Credentials("public-key-0123", "THE-SECRET")
     for shown in (repr(pair), str(pair), f"{pair}", f"{[pair]!r}"):
@@ -132,7 +135,7 @@ def test_the_secret_never_shows():
         assert "THE-SECRET" not in traceback.format_exc()
 
 
-def test_the_limits_are_the_documents():
+def test_the_limits_are_the_documents() -> None:
     """48 to 4096 pixels, 2 MB, and the address of the document."""
     assert (api_spec.MIN_SIDE, api_spec.MAX_SIDE, api_spec.MAX_BYTES) == (48, 4096, 2_097_152)
     url = api_spec.DEFAULT_ENDPOINT + api_spec.SEGMENT_PATH
@@ -142,19 +145,19 @@ def test_the_limits_are_the_documents():
 # Codes
 
 
-def test_the_rows_are_those_of_the_document():
+def test_the_rows_are_those_of_the_document() -> None:
     """Every row of both tables is there once, with its HTTP status and its treatment."""
     assert [(row.code, row.http_status, row.treatment) for row in api_spec.ROWS] == TABLE
 
 
-def test_the_gateways_rows_are_bare():
+def test_the_gateways_rows_are_bare() -> None:
     """Gateway errors carry no request_id; those of the application do."""
     bare = {row.code for row in api_spec.ROWS if row.bare}
     assert {"AUTHENTICATION_ERROR", "CONCURRENCY_LIMIT_EXCEEDED"} <= bare
     assert not bare & {"IMAGE_ERROR_UNSUPPORTED_FORMAT", "INVALID_IMAGE_SIZE", "INTERNAL_ERROR"}
 
 
-def test_every_row_says_what_to_do():
+def test_every_row_says_what_to_do() -> None:
     """No row leaves the user alone with a code."""
     assert all(len(row.advice) > 15 for row in api_spec.ROWS)
 
@@ -171,7 +174,7 @@ def test_every_row_says_what_to_do():
         (" : ", "", ""),
     ],
 )
-def test_messages_are_split_at_their_first_colon(message, code, parameter):
+def test_messages_are_split_at_their_first_colon(message: str, code: str, parameter: str) -> None:
     """Code and parameter are told apart in both printed forms."""
     assert api_spec.split_message(message) == (code, parameter)
 
@@ -188,7 +191,7 @@ def test_messages_are_split_at_their_first_colon(message, code, parameter):
     ],
 )
 @pytest.mark.parametrize("colon", [":", ": "])
-def test_each_reason_of_a_refused_key_has_its_advice(reason, words, colon):
+def test_each_reason_of_a_refused_key_has_its_advice(reason: str, words: str, colon: str) -> None:
     """A refused key stops the run with words for its own reason, seen or documented."""
     found = refusal(403, error_body(f"AUTHORIZATION_ERROR{colon}{reason}"))
     assert words in found.message
@@ -208,7 +211,9 @@ def refusal(status: int, body: bytes) -> Refusal:
 @pytest.mark.parametrize(("code", "status", "treatment"), TABLE)
 @pytest.mark.parametrize("form", ["{}", "{}:image_file", "{}: image_file"])
 @pytest.mark.parametrize("ids", [True, False])
-def test_every_documented_error_is_understood(code, status, treatment, form, ids):
+def test_every_documented_error_is_understood(
+    code: str, status: int, treatment: Treatment, form: str, ids: bool
+) -> None:
     """Bare or with ids, with a parameter or without: the row decides what is to be done."""
     extra = {"request_id": "1,a", "time_used": 3} if ids else {}
     found = refusal(status, error_body(form.format(code), **extra))
@@ -220,7 +225,9 @@ def test_every_documented_error_is_understood(code, status, treatment, form, ids
 
 @pytest.mark.parametrize(("code", "status", "treatment"), TABLE)
 @pytest.mark.parametrize("other", [200, 400, 403, 418, 500])
-def test_the_message_decides_and_not_the_status(code, status, treatment, other):
+def test_the_message_decides_and_not_the_status(
+    code: str, status: int, treatment: Treatment, other: int
+) -> None:
     """A known error means the same under any HTTP status."""
     found = refusal(other, error_body(code))
     assert (found.code, found.treatment) == (code, treatment)
@@ -238,7 +245,7 @@ def test_the_message_decides_and_not_the_status(code, status, treatment, other):
         (503, Treatment.RETRY),
     ],
 )
-def test_unknown_errors_go_by_their_status(status, treatment):
+def test_unknown_errors_go_by_their_status(status: int, treatment: Treatment) -> None:
     """An error that the document does not have is judged by its status, and costs no key."""
     found = refusal(status, error_body("SOMETHING_NEW: x"))
     assert (found.code, found.treatment) == ("SOMETHING_NEW", treatment)
@@ -294,21 +301,23 @@ def test_unknown_errors_go_by_their_status(status, treatment):
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_pages_and_nonsense_are_refusals(status, body, code, treatment):
+def test_pages_and_nonsense_are_refusals(
+    status: int, body: bytes, code: str, treatment: Treatment
+) -> None:
     """Gateway pages, empty bodies and answers of other shapes each have their treatment."""
     found = refusal(status, body)
     assert (found.code, found.treatment) == (code, treatment)
     assert len(found.message) < 300
 
 
-def test_another_region_is_hinted_at():
+def test_another_region_is_hinted_at() -> None:
     """Keys are regional: a key that does not match may be at the wrong host."""
     found = refusal(401, error_body("AUTHENTICATION_ERROR"))
     assert "api-us.faceplusplus.com" in found.message
 
 
 @given(st.sampled_from([200, 204, 301, 400, 403, 404, 413, 500, 502, 999]), st.binary(max_size=400))
-def test_arbitrary_bytes_never_raise(status, body):
+def test_arbitrary_bytes_never_raise(status: int, body: bytes) -> None:
     """Whatever the bytes and the status, the answer is a refusal with a message."""
     assert refusal(status, body).message
 
@@ -322,7 +331,7 @@ _fields = st.sampled_from("result body_image request_id image_id time_used error
 
 
 @given(st.sampled_from([200, 400, 500]), st.dictionaries(_fields, _values))
-def test_fields_of_any_kind_never_raise(status, fields):
+def test_fields_of_any_kind_never_raise(status: int, fields: dict[str, object]) -> None:
     """Fields of other types than documented are lies or nothing, never an exception."""
     found = parse(status, json.dumps(fields).encode())
     assert found.request_id is None or isinstance(found.request_id, str)
@@ -342,7 +351,7 @@ def test_fields_of_any_kind_never_raise(status, fields):
         *(odd for odd in ("NaN", "Infinity", "1e999")),
     ],
 )
-def test_the_time_of_an_error_of_any_kind_never_raises(time_used):
+def test_the_time_of_an_error_of_any_kind_never_raises(time_used: str) -> None:
     """An error whose time_used is no number is that error all the same."""
     body = b'{"error_message": "INTERNAL_ERROR", "time_used": %b}' % time_used.encode()
     found = refusal(500, body)
@@ -365,7 +374,9 @@ _ascii = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40
     st.one_of(st.none(), _ascii),
     st.one_of(st.none(), st.integers(0, 10**7)),
 )
-def test_a_success_comes_back_whole(result, body_image, identity, time_used):
+def test_a_success_comes_back_whole(
+    result: bytes | None, body_image: bytes | None, identity: str | None, time_used: int | None
+) -> None:
     """What the server writes is what the client reads."""
     answer = Success(identity, identity, time_used, result, body_image)
     assert parse(200, success_body(answer)) == answer
@@ -373,7 +384,7 @@ def test_a_success_comes_back_whole(result, body_image, identity, time_used):
 
 
 @given(_ascii, st.one_of(st.none(), _ascii), st.integers(0, 999))
-def test_an_error_comes_back_whole(message, request_id, time_used):
+def test_an_error_comes_back_whole(message: str, request_id: str | None, time_used: int) -> None:
     """An error's message, ids and time survive the way."""
     code = api_spec.split_message(message)[0]
     found = refusal(400, error_body(message, request_id=request_id, time_used=time_used))
@@ -416,7 +427,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:20])
 @pytest.mark.parametrize("status", [200, 400, 403, 500])
-def test_nothing_of_a_server_reaches_the_terminal_unclean(text, status):
+def test_nothing_of_a_server_reaches_the_terminal_unclean(text: str, status: int) -> None:
     """Code, message and ids are printable and short, wherever the server put what it put."""
     for message in (text, f"INTERNAL_ERROR: {text}", f"{text}: x", [text], {text: text}):
         fields = {"error_message": message, "request_id": text, "image_id": text}
@@ -426,13 +437,13 @@ def test_nothing_of_a_server_reaches_the_terminal_unclean(text, status):
 
 
 @given(st.sampled_from([200, 400, 403, 500]), st.text(), st.text())
-def test_any_text_of_a_server_is_cleaned(status, message, identity):
+def test_any_text_of_a_server_is_cleaned(status: int, message: str, identity: str) -> None:
     """Whatever Unicode there is."""
     fields = {"error_message": message, "request_id": identity, "image_id": identity}
     assert safe(parse(status, json.dumps(fields).encode()))
 
 
-def test_the_reason_in_the_users_own_language_stays_readable():
+def test_the_reason_in_the_users_own_language_stays_readable() -> None:
     """Only what cannot be printed is replaced."""
     found = refusal(400, error_body("INVALID_IMAGE_URL: \u4f59\u989d\x1b[0m"))
     assert found.code == "INVALID_IMAGE_URL"
@@ -466,7 +477,7 @@ STATUSES: dict[int, Treatment] = {
 
 
 @pytest.mark.parametrize("body", [NGINX, b"", b"{}", b"[]", b'"no"', b'{"error_message": null}'])
-def test_every_status_has_its_treatment(body):
+def test_every_status_has_its_treatment(body: bytes) -> None:
     """The whole table is walked; whatever stops a run says what to check."""
     for status, treatment in STATUSES.items():
         if 200 <= status < 300 and body.startswith(b"{"):
@@ -479,7 +490,7 @@ def test_every_status_has_its_treatment(body):
             assert any(word in found.message for word in words)
 
 
-def test_an_unknown_error_goes_by_its_status_too():
+def test_an_unknown_error_goes_by_its_status_too() -> None:
     """An error that the document does not have: where its status speaks of one photo, the API has
     named the reason, and the photo is not sent again."""
     for status, treatment in STATUSES.items():
@@ -492,7 +503,7 @@ def test_an_unknown_error_goes_by_its_status_too():
 
 @pytest.mark.parametrize("status", [200, 201, 203, 299])
 @pytest.mark.parametrize("empty", [None, "", " ", False, 0, [], {}], ids=repr)
-def test_an_empty_error_is_none(status, empty):
+def test_an_empty_error_is_none(status: int, empty: object) -> None:
     """With a success an empty error_message is no error, images or not; images prove themselves."""
     image = base64.b64encode(MASK).decode()
     found = parse(status, json.dumps({"error_message": empty, "result": image}).encode())
@@ -504,7 +515,7 @@ def test_an_empty_error_is_none(status, empty):
 
 
 @pytest.mark.parametrize("status", [302, 400, 403, 500])
-def test_images_of_an_error_are_not_taken(status):
+def test_images_of_an_error_are_not_taken(status: int) -> None:
     """A status that says error is believed, whatever comes with it."""
     image = base64.b64encode(MASK).decode()
     found = parse(status, json.dumps({"error_message": "", "result": image}).encode())
@@ -533,7 +544,7 @@ WIDE = base64.b64encode(b"\xff\xef\xbe" * 60 + b"\xff").decode()  # "/" and "+",
     ids="plain slashes newlines lines equals plus".split(),
 )
 @pytest.mark.parametrize("times", [1, 3001])
-def test_base64_is_read_however_json_escapes_it(escape, times):
+def test_base64_is_read_however_json_escapes_it(escape: Callable[[str], str], times: int) -> None:
     """Slashes, line ends and other characters may be escaped as JSON allows."""
     image = base64.b64encode(base64.b64decode(WIDE) * times).decode()
     found = parse(200, _body(escape(image)))
@@ -551,21 +562,21 @@ def test_base64_is_read_however_json_escapes_it(escape, times):
     ],
     ids="tight loose bom nested".split(),
 )
-def test_white_space_order_and_further_fields_do_not_matter(body):
+def test_white_space_order_and_further_fields_do_not_matter(body: bytes) -> None:
     """The same answer in another spelling is the same answer."""
     found = parse(200, body.replace(b"%b", base64.b64encode(MASK)))
     assert isinstance(found, Success)
     assert (found.result, found.request_id, found.time_used) == (MASK, "a", 5)
 
 
-def test_short_and_empty_images():
+def test_short_and_empty_images() -> None:
     """Images of a few bytes take the way through JSON; an empty one is none."""
     found = parse(200, b'{"result": "AAAA", "body_image": ""}')
     assert isinstance(found, Success)
     assert (found.result, found.body_image) == (b"\0\0\0", None)
 
 
-def test_large_answers_are_read():
+def test_large_answers_are_read() -> None:
     """An answer of 12 megabytes is read whole, and in well under a second."""
     import time
 
@@ -580,7 +591,7 @@ def test_large_answers_are_read():
 
 
 @given(st.integers(0, 400))
-def test_an_answer_that_is_cut_short_is_a_lie(missing):
+def test_an_answer_that_is_cut_short_is_a_lie(missing: int) -> None:
     """A sound answer that lost its end is never taken for a whole one."""
     body = success_body(Success("a", "b", 7, MASK, CUTOUT))
     found = parse(200, body[: len(body) - 1 - missing])
@@ -589,7 +600,7 @@ def test_an_answer_that_is_cut_short_is_a_lie(missing):
 
 
 @pytest.mark.parametrize("twice", ["result", "body_image"])
-def test_an_image_named_twice_is_the_last_one(twice):
+def test_an_image_named_twice_is_the_last_one(twice: str) -> None:
     """As in JSON: the quick way over the images of an answer reads it no other way."""
     first, last = (base64.b64encode(bytes([number]) * 99).decode() for number in (1, 2))
     other = ({"result", "body_image"} - {twice}).pop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 from jpegs import EOI, progressive, segment
@@ -13,6 +14,7 @@ from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.imaging import pictures
 from humanbody_cli.imaging.decoding import MAX_SCANS, has_too_many_scans
+from humanbody_cli.imaging.pictures import Picture
 
 
 def count(data: bytes) -> int:
@@ -21,7 +23,7 @@ def count(data: bytes) -> int:
 
 
 @pytest.mark.parametrize("kind", ["baseline", "progressive", "gray", "restarts", "repeated"])
-def test_scans_are_counted(kind):
+def test_scans_are_counted(kind: str) -> None:
     """One scan of a baseline JPEG, 10 and 6 of libjpeg's progressive ones."""
     data, expected = {
         "baseline": (jpeg(), 1),
@@ -59,12 +61,12 @@ WHERE = {
 
 
 @pytest.mark.parametrize(("data", "too_many"), WHERE.values(), ids=WHERE)
-def test_scans_are_found_wherever_libjpeg_finds_them(data, too_many):
+def test_scans_are_found_wherever_libjpeg_finds_them(data: bytes, too_many: bool) -> None:
     """Not inside segments, nor behind the picture's end; but past anything else."""
     assert has_too_many_scans(data) is too_many
 
 
-def test_a_multi_picture_jpeg_counts_its_first_picture():
+def test_a_multi_picture_jpeg_counts_its_first_picture() -> None:
     """Only the first picture of an MPO is decoded; its further ones may have any number."""
     image = stored(quarters(), 6)
     parts = [noise((40, 40), seed) for seed in range(14)]
@@ -75,7 +77,9 @@ def test_a_multi_picture_jpeg_counts_its_first_picture():
 
 
 @pytest.mark.parametrize("rules", [Rules(), Rules(fit=True), Rules(keep_pixels=True)])
-def test_a_bomb_of_scans_is_rejected_before_it_is_decoded(checked, rules, monkeypatch):
+def test_a_bomb_of_scans_is_rejected_before_it_is_decoded(
+    checked: Callable[..., Picture | str], rules: Rules, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Thousands of scans over 16 million pixels: rejected by its structure, no decoder called."""
     image = Image.new("RGB", (4096, 4096), (90, 90, 90))
     bomb = progressive(3000, image) + EOI
@@ -95,6 +99,6 @@ def test_a_bomb_of_scans_is_rejected_before_it_is_decoded(checked, rules, monkey
     [b"\xff" * 2_000_000 + HIDDEN, b"\xff\xd8" + b"\xff\x00" * 1_000_000 + HIDDEN],
     ids=["fill", "stuffed"],
 )
-def test_the_look_for_scans_never_goes_back(data):
+def test_the_look_for_scans_never_goes_back(data: bytes) -> None:
     """Two megabytes of what a careless pattern would try again from each byte on: hours."""
     assert has_too_many_scans(data)

@@ -6,8 +6,9 @@ import io
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from checking import near, rejection, shows_quarters
@@ -45,7 +46,7 @@ ALL_ORIENTATIONS = range(1, 9)
 
 
 @pytest.fixture(autouse=True)
-def _pillow():
+def _pillow() -> None:
     pictures.configure_pillow()
 
 
@@ -59,7 +60,7 @@ def pixel(data: bytes, at: tuple[int, int] = (5, 5)) -> tuple[int, ...]:
 
 @pytest.mark.parametrize("make", [jpeg, png])
 @pytest.mark.parametrize("orientation", ALL_ORIENTATIONS)
-def test_every_orientation_comes_upright(make, orientation):
+def test_every_orientation_comes_upright(make: Callable[..., bytes], orientation: int) -> None:
     """All eight Exif orientations give the same upright picture of the same size."""
     picture = read_header(make(orientation=orientation))
     assert picture.orientation == orientation
@@ -70,7 +71,7 @@ def test_every_orientation_comes_upright(make, orientation):
 
 @pytest.mark.parametrize("orientation", ALL_ORIENTATIONS)
 @pytest.mark.parametrize("kind", ["TIFF", "WEBP", "AVIF"])
-def test_other_formats_come_upright(kind, orientation):
+def test_other_formats_come_upright(kind: str, orientation: int) -> None:
     """What --fit reads is turned upright too."""
     options = {"lossless": True} if kind == "WEBP" else {}
     data = saved(stored(quarters(), orientation), kind, exif=exif(orientation), **options)
@@ -80,7 +81,7 @@ def test_other_formats_come_upright(kind, orientation):
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_heic_comes_upright(orientation):
+def test_heic_comes_upright(orientation: int) -> None:
     """A phone's HEIC is turned once and not twice."""
     heif = pytest.importorskip("pillow_heif")
     buffer = io.BytesIO()
@@ -92,7 +93,7 @@ def test_heic_comes_upright(orientation):
     assert shows_quarters(picture.pixels(), by=14)
 
 
-def test_exif_after_the_pixels_of_a_png_counts():
+def test_exif_after_the_pixels_of_a_png_counts() -> None:
     """A PNG may carry its Exif behind the pixels, where some tools write it."""
     chunks = chunks_of(png(orientation=6))
     late = sorted(chunks, key=lambda one: (one[0] == b"IEND", one[0] == b"eXIf"))
@@ -102,7 +103,7 @@ def test_exif_after_the_pixels_of_a_png_counts():
     assert shows_quarters(picture.pixels())
 
 
-def test_exif_in_a_text_chunk_of_a_png_counts():
+def test_exif_in_a_text_chunk_of_a_png_counts() -> None:
     """Before eXIf was invented ImageMagick wrote Exif as text; Pillow honours it, and so do we."""
     data = exif(6).tobytes()
     text = PngImagePlugin.PngInfo()
@@ -111,7 +112,7 @@ def test_exif_in_a_text_chunk_of_a_png_counts():
 
 
 @pytest.mark.parametrize("value", [0, 9, 255, 65535])
-def test_an_orientation_that_makes_no_sense_is_upright(value):
+def test_an_orientation_that_makes_no_sense_is_upright(value: int) -> None:
     """An orientation outside 1 to 8 is ignored."""
     tags = exif(value)
     picture = read_header(jpeg(exif=tags))
@@ -132,7 +133,9 @@ BROKEN_EXIF = [
 
 @pytest.mark.parametrize("data", BROKEN_EXIF)
 @pytest.mark.parametrize("make", [jpeg, png])
-def test_broken_exif_is_no_fault(checked, make, data):
+def test_broken_exif_is_no_fault(
+    checked: Callable[..., Picture | str], make: Callable[..., bytes], data: bytes
+) -> None:
     """Damaged Exif, common and harmless, keeps no photo out."""
     found = checked(make(exif=data))
     assert isinstance(found, Picture)
@@ -143,7 +146,7 @@ def test_broken_exif_is_no_fault(checked, make, data):
     "data",
     BROKEN_EXIF,
 )
-def test_broken_exif_is_not_kept(data):
+def test_broken_exif_is_not_kept(data: bytes) -> None:
     """Where Exif is to be kept and is damaged, there is none to keep."""
     assert pictures.upright_exif(read_header(jpeg(exif=data))) is None
 
@@ -167,7 +170,9 @@ ODD_EXIF = {
 
 @pytest.mark.parametrize("data", ODD_EXIF.values(), ids=ODD_EXIF)
 @pytest.mark.parametrize("make", [jpeg, png])
-def test_odd_tags_beside_an_orientation_are_no_fault(make, data):
+def test_odd_tags_beside_an_orientation_are_no_fault(
+    make: Callable[..., bytes], data: bytes
+) -> None:
     """A photo on its side is turned upright, whatever other tags its camera wrote."""
     picture = read_header(make(stored(quarters(), 6), exif=data))
     assert picture.size == (96, 64)
@@ -178,7 +183,7 @@ def test_odd_tags_beside_an_orientation_are_no_fault(make, data):
     "data",
     [pytest.param(ODD_EXIF[n], id=n) for n in ODD_EXIF],
 )
-def test_odd_tags_are_kept_or_dropped(data):
+def test_odd_tags_are_kept_or_dropped(data: bytes) -> None:
     """Exif that cannot be written anew is dropped, and costs no photo."""
     pictures.upright_exif(read_header(jpeg(exif=data)))
 
@@ -195,7 +200,7 @@ def _damaged_exif() -> Iterator[bytes]:
             yield raw[:place] + bytes([value]) + raw[place + 1 :]
 
 
-def test_no_damaged_byte_of_exif_is_a_fault():
+def test_no_damaged_byte_of_exif_is_a_fault() -> None:
     """Whichever byte of its Exif is damaged, the photo decodes at the size that was told."""
     small = stored(quarters((24, 16)), 6)
     for damaged in _damaged_exif():
@@ -203,7 +208,7 @@ def test_no_damaged_byte_of_exif_is_a_fault():
         assert picture.pixels().size == picture.size
 
 
-def test_no_damaged_byte_of_kept_exif_is_a_fault():
+def test_no_damaged_byte_of_kept_exif_is_a_fault() -> None:
     """Whichever byte of its Exif is damaged, it is kept or dropped, and costs no photo."""
     for damaged in _damaged_exif():
         pictures.upright_exif(read_header(jpeg(quarters((24, 16)), exif=damaged)))
@@ -268,7 +273,7 @@ MODES = {
 
 
 @pytest.mark.parametrize("name", MODES)
-def test_every_mode_becomes_rgb_or_rgba(name):
+def test_every_mode_becomes_rgb_or_rgba(name: str) -> None:
     """Each of Pillow's modes gives its known colour, with alpha exactly where there is some."""
     data, expected = MODES[name]
     picture = read_header(data)
@@ -281,19 +286,19 @@ def test_every_mode_becomes_rgb_or_rgba(name):
         assert near(found, expected, 2 if "jpeg" in name or "YCbCr" in name else 0), found
 
 
-def test_16_bit_gray_keeps_its_transparent_value():
+def test_16_bit_gray_keeps_its_transparent_value() -> None:
     """A 16-bit gray PNG with a transparent value is transparent there."""
     assert pixel(GRAY16_TRNS) == (100, 100, 100, 0)
 
 
-def test_16_bit_gray_spans_the_whole_range():
+def test_16_bit_gray_spans_the_whole_range() -> None:
     """0, 32768 and 65535 become 0, 128 and 255."""
     for value, gray in ((0, 0), (32768, 128), (65535, 255)):
         rows = (b"\0" + struct.pack(">H", value) * 64) * 64
         assert pixel(raw_png((64, 64), 16, 0, rows)) == (gray,) * 3
 
 
-def test_pixels_are_decoded_once_and_can_be_dropped():
+def test_pixels_are_decoded_once_and_can_be_dropped() -> None:
     """The pixels are kept until they are dropped, and come again the same."""
     picture = read_header(jpeg())
     first = picture.pixels()
@@ -308,14 +313,14 @@ def test_pixels_are_decoded_once_and_can_be_dropped():
 
 @pytest.mark.parametrize("make", [jpeg, png])
 @pytest.mark.parametrize("profile", [srgb_profile, other_profile])
-def test_an_rgb_profile_is_carried(make, profile):
+def test_an_rgb_profile_is_carried(make: Callable[..., bytes], profile: Callable[..., Any]) -> None:
     """A photo's own RGB profile is what its cutout carries, and its pixels stay as they are."""
     picture = read_header(make(icc_profile=profile()))
     assert pictures.rgb_profile(picture) == profile()
     assert shows_quarters(picture.pixels())
 
 
-def test_a_profile_of_other_colours_is_not_carried():
+def test_a_profile_of_other_colours_is_not_carried() -> None:
     """A CMYK or gray profile says nothing of the RGB pixels that were made of it."""
     cyan = Image.new("CMYK", (64, 64), (255, 0, 0, 0))
     assert pictures.rgb_profile(read_header(jpeg(cyan, icc_profile=cmyk_profile()))) is None
@@ -329,7 +334,7 @@ def test_a_profile_of_other_colours_is_not_carried():
 # Exif for the cutout
 
 
-def test_kept_exif_is_upright_and_keeps_the_rest():
+def test_kept_exif_is_upright_and_keeps_the_rest() -> None:
     """Exif that is kept loses its orientation, baked in by then, and nothing else."""
     kept = pictures.upright_exif(read_header(jpeg(orientation=6, exif=exif(6, gps=True))))
     assert kept is not None
@@ -340,7 +345,7 @@ def test_kept_exif_is_upright_and_keeps_the_rest():
     assert tags.get_ifd(0x8825)[2] == (48.0, 12.0, 30.0)
 
 
-def test_no_exif_stays_none():
+def test_no_exif_stays_none() -> None:
     """A photo without Exif, or with an orientation only, has none to keep."""
     assert pictures.upright_exif(read_header(jpeg())) is None
     assert pictures.upright_exif(read_header(jpeg(orientation=6))) is None
@@ -352,7 +357,9 @@ OTHERS = dict(every_format(quarters()))
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_formats_are_rejected_with_a_hint(checked, name):
+def test_other_formats_are_rejected_with_a_hint(
+    checked: Callable[..., Picture | str], name: str
+) -> None:
     """WebP, TIFF, BMP, GIF and AVIF are no API formats; the message offers --fit."""
     assert checked(OTHERS[name]) == FORMAT
     message = rejection(OTHERS[name]).message
@@ -361,7 +368,7 @@ def test_other_formats_are_rejected_with_a_hint(checked, name):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_formats_are_read_with_fit(checked, name):
+def test_other_formats_are_read_with_fit(checked: Callable[..., Picture | str], name: str) -> None:
     """With --fit each is read, with its known pixels."""
     found = checked(OTHERS[name], FIT)
     assert isinstance(found, Picture)
@@ -369,7 +376,9 @@ def test_other_formats_are_read_with_fit(checked, name):
     assert shows_quarters(found.pixels(), by=12)
 
 
-def test_heic_is_rejected_with_a_hint_and_read_with_fit(checked):
+def test_heic_is_rejected_with_a_hint_and_read_with_fit(
+    checked: Callable[..., Picture | str],
+) -> None:
     """HEIC, what phones write, is treated like the others where the extra is installed."""
     heif = pytest.importorskip("pillow_heif")
     buffer = io.BytesIO()
@@ -400,7 +409,7 @@ for head in ({HEIC_HEAD!r}, {AVIF_HEAD!r}):
 """
 
 
-def test_a_missing_reader_is_named_with_the_way_to_it():
+def test_a_missing_reader_is_named_with_the_way_to_it() -> None:
     """Without its reader a HEIC or AVIF is told how to install it, from a clone too; who uses --fit
     already is not told to."""
     root = Path(pictures.__file__).parents[2]
@@ -425,7 +434,7 @@ def test_a_missing_reader_is_named_with_the_way_to_it():
 
 @pytest.mark.parametrize("fit", [True, False])
 @pytest.mark.parametrize(("name", "head"), [("HEIC", HEIC_HEAD), ("AVIF", AVIF_HEAD)])
-def test_a_damaged_heic_or_avif_is_called_damaged(name, head, fit):
+def test_a_damaged_heic_or_avif_is_called_damaged(name: str, head: bytes, fit: bool) -> None:
     """Where its reader is installed, a HEIC or AVIF that cannot be opened is damaged."""
     if name == "HEIC":
         pytest.importorskip("pillow_heif")
@@ -434,7 +443,7 @@ def test_a_damaged_heic_or_avif_is_called_damaged(name, head, fit):
     assert "install" not in message
 
 
-def test_the_readers_are_named():
+def test_the_readers_are_named() -> None:
     """``readers`` names what is installed, in one order, and loads none of it."""
     script = "import sys; from humanbody_cli.imaging.decoding import readers; r = readers()\n"
     script += "assert not {'PIL.Image', 'pillow_heif'} & set(sys.modules); print(r)"
@@ -446,7 +455,7 @@ def test_the_readers_are_named():
     assert run.stdout.strip() == "avif,heif"
 
 
-def test_a_file_too_large_for_fit_is_not_told_to_use_fit():
+def test_a_file_too_large_for_fit_is_not_told_to_use_fit() -> None:
     """Beyond what --fit reads, the message names that bound and does not offer --fit."""
     with pytest.raises(PhotoError, match="beyond what --fit takes") as caught:
         pictures.check_fit_size(pictures.MAX_FIT_BYTES + 1)
@@ -462,7 +471,9 @@ def _box_of(data: bytes, name: bytes) -> int:
 
 @pytest.mark.parametrize("rules", [Rules(), FIT, Rules(fit=True, keep_pixels=True)])
 @pytest.mark.parametrize("kind", ["AVIF", "HEIC"])
-def test_damaged_pixels_of_modern_formats_are_rejected(checked, kind, rules):
+def test_damaged_pixels_of_modern_formats_are_rejected(
+    checked: Callable[..., Picture | str], kind: str, rules: Rules
+) -> None:
     """Broken AVIF and HEIC, in their headers or their pixels, are this photo's rejection."""
     if kind == "HEIC":
         pytest.importorskip("pillow_heif")
@@ -477,7 +488,7 @@ def test_damaged_pixels_of_modern_formats_are_rejected(checked, kind, rules):
         assert checked(damaged, rules) == FORMAT
 
 
-def test_a_preview_never_stands_for_the_pixels(checked):
+def test_a_preview_never_stands_for_the_pixels(checked: Callable[..., Picture | str]) -> None:
     """A HEIC whose pixels are damaged is rejected though the preview inside it is sound."""
     heif = pytest.importorskip("pillow_heif")
     file = heif.from_pillow(noise((400, 300)))
@@ -490,7 +501,7 @@ def test_a_preview_never_stands_for_the_pixels(checked):
     assert checked(data[:pixels] + b"\xff" * 400 + data[pixels + 400 :], FIT) == FORMAT
 
 
-def test_animated_gifs_give_their_first_frame():
+def test_animated_gifs_give_their_first_frame() -> None:
     """Of an animation the first picture counts."""
     first, second = (image.quantize(8) for image in (quarters(), noise((96, 64))))
     data = saved(first, "GIF", save_all=True, append_images=[second])

@@ -43,12 +43,12 @@ MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"]
 
 
 @pytest.fixture(autouse=True)
-def _pillow():
+def _pillow() -> None:
     pictures.configure_pillow()
 
 
 @pytest.fixture(params=["isal", "zlib"])
-def _inflater(request, monkeypatch):
+def _inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inflating with the extra ``fast`` and without it."""
     if request.param == "isal":
         pytest.importorskip("isal")
@@ -98,7 +98,9 @@ def is_sound(data: bytes) -> bool:
     st.integers(0, 9),
     st.booleans(),
 )
-def test_whatever_pillow_writes_is_sound(mode, size, level, optimise):
+def test_whatever_pillow_writes_is_sound(
+    mode: str, size: tuple[int, int], level: int, optimise: bool
+) -> None:
     """Every mode, size and compression that Pillow writes passes, with its size."""
     data = png(picture(mode, size), compress_level=level, optimize=optimise)
     head = verify(data)
@@ -107,7 +109,7 @@ def test_whatever_pillow_writes_is_sound(mode, size, level, optimise):
 
 
 @pytest.mark.parametrize("colours", [2, 4, 16, 200])
-def test_palettes_of_every_depth_are_sound(colours):
+def test_palettes_of_every_depth_are_sound(colours: int) -> None:
     """Palettes of 1, 2, 4 and 8 bits a pixel pass."""
     data = png(noise((31, 17)).quantize(colours), bits={2: 1, 4: 2, 16: 4, 200: 8}[colours])
     assert verify(data).depth == {2: 1, 4: 2, 16: 4, 200: 8}[colours]
@@ -115,7 +117,7 @@ def test_palettes_of_every_depth_are_sound(colours):
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 5), (8, 8), (33, 17)])
-def test_interlaced_files_are_sound(mode, size):
+def test_interlaced_files_are_sound(mode: str, size: tuple[int, int]) -> None:
     """Files interlaced after Adam7 pass; Pillow agrees with the pixels."""
     image = picture(mode, size)
     data = interlaced_png(image)
@@ -124,7 +126,7 @@ def test_interlaced_files_are_sound(mode, size):
 
 
 @pytest.mark.usefixtures("_inflater")
-def test_a_large_file_of_many_chunks_is_sound():
+def test_a_large_file_of_many_chunks_is_sound() -> None:
     """Pixels spread over many IDAT chunks, as encoders write them, are one stream."""
     data = png(noise((700, 500)))
     assert sum(kind == b"IDAT" for kind, _ in chunks_of(data)) > 5
@@ -132,7 +134,7 @@ def test_a_large_file_of_many_chunks_is_sound():
 
 
 @given(st.integers(1, 4000))
-def test_chunk_borders_anywhere_are_sound(at):
+def test_chunk_borders_anywhere_are_sound(at: int) -> None:
     """The stream of pixels may be parted anywhere, into empty parts too."""
     (head, (_, pixels), end) = chunks_of(png(noise((40, 30)), compress_level=0))
     parts = [(b"IDAT", pixels[:at]), (b"IDAT", b""), (b"IDAT", pixels[at:])]
@@ -140,7 +142,7 @@ def test_chunk_borders_anywhere_are_sound(at):
 
 
 @given(st.binary(max_size=60))
-def test_bytes_after_the_end_are_no_fault(tail):
+def test_bytes_after_the_end_are_no_fault(tail: bytes) -> None:
     """What stands behind IEND is nobody's business."""
     data = png(noise((20, 10)))
     assert verify(data + tail) == verify(data)
@@ -151,14 +153,14 @@ def test_bytes_after_the_end_are_no_fault(tail):
 
 @pytest.mark.usefixtures("_inflater")
 @pytest.mark.parametrize("mode", MODES)
-def test_every_truncation_is_found(mode):
+def test_every_truncation_is_found(mode: str) -> None:
     """A file that is cut short by any number of bytes does not pass."""
     data = png(picture(mode, (13, 11)))
     assert [cut for cut in range(len(data)) if is_sound(data[:cut])] == []
 
 
 @pytest.mark.usefixtures("_inflater")
-def test_every_truncation_of_an_interlaced_file_is_found():
+def test_every_truncation_of_an_interlaced_file_is_found() -> None:
     """Interlaced files are proved complete as well."""
     data = interlaced_png(picture("RGB", (9, 7)))
     assert [cut for cut in range(len(data)) if is_sound(data[:cut])] == []
@@ -166,7 +168,7 @@ def test_every_truncation_of_an_interlaced_file_is_found():
 
 @pytest.mark.usefixtures("_inflater")
 @pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
-def test_every_flipped_byte_is_found(flip):
+def test_every_flipped_byte_is_found(flip: int) -> None:
     """One changed byte anywhere in the file is found: each is under a checksum."""
     data = png(picture("RGBA", (13, 11)), icc_profile=srgb_profile()[:300])
     passed = [
@@ -200,14 +202,14 @@ def _damaged(index: int, place: int, value: int, image: Image.Image) -> bytes:
     st.integers(0, 255),
     st.sampled_from([m for m in MODES if m != "P"]),
 )
-def test_what_passes_decodes(index, place, value, mode):
+def test_what_passes_decodes(index: int, place: int, value: int, mode: str) -> None:
     """Pixels damaged under checksums that fit either decode all the same or do not pass."""
     data = _damaged(index, place, value, picture(mode, (13, 11)))
     assert decodes(data) or not is_sound(data)
 
 
 @pytest.mark.parametrize("place", [8, 9, 10, 11, 12])
-def test_a_header_that_makes_no_sense_is_found(place):
+def test_a_header_that_makes_no_sense_is_found(place: int) -> None:
     """Depth, colour, compression, filter and interlace take none but their defined values."""
     sound = png(picture("RGB", (13, 11)))
     wrong = []
@@ -221,7 +223,7 @@ def test_a_header_that_makes_no_sense_is_found(place):
 @pytest.mark.parametrize(
     ("depth", "colour"), [(1, 2), (2, 4), (4, 6), (16, 3), (1, 6), (2, 2), (4, 4)]
 )
-def test_depths_that_a_colour_does_not_have_are_found(depth, colour):
+def test_depths_that_a_colour_does_not_have_are_found(depth: int, colour: int) -> None:
     """RGB of 4 bits or a palette of 16 is no PNG (PNG 1.2, 4.1.1)."""
     channels = {2: 3, 3: 1, 4: 2, 6: 4}[colour]
     row = b"\0" + bytes((8 * channels * depth + 7) // 8)
@@ -239,13 +241,13 @@ def test_depths_that_a_colour_does_not_have_are_found(depth, colour):
         "IEND IHDR IDAT",
     ],
 )
-def test_missing_and_misplaced_chunks_are_found(parts):
+def test_missing_and_misplaced_chunks_are_found(parts: str) -> None:
     """A PNG is a header, pixels and an end, in this order."""
     sound = dict(chunks_of(png(picture("RGB", (13, 11)))))
     assert not is_sound(png_from([(name.encode(), sound[name.encode()]) for name in parts.split()]))
 
 
-def test_pixels_parted_by_another_chunk_are_found():
+def test_pixels_parted_by_another_chunk_are_found() -> None:
     """IDAT chunks stand together (PNG 1.2, 4.1.3); Pillow stops reading at another chunk."""
     head, (_, pixels), end = chunks_of(png(noise((40, 30)), compress_level=0))
     parts = [(b"IDAT", pixels[:90]), (b"tEXt", b"a\0b"), (b"IDAT", pixels[90:])]
@@ -254,7 +256,7 @@ def test_pixels_parted_by_another_chunk_are_found():
     assert not is_sound(data)
 
 
-def test_a_palette_that_is_missing_is_found():
+def test_a_palette_that_is_missing_is_found() -> None:
     """A palette picture without PLTE has no colours."""
     parts = [one for one in chunks_of(png(picture("P", (9, 9)))) if one[0] != b"PLTE"]
     with pytest.raises(BrokenPng, match="palette"):
@@ -263,7 +265,7 @@ def test_a_palette_that_is_missing_is_found():
 
 @pytest.mark.usefixtures("_inflater")
 @pytest.mark.parametrize("missing", [1, 3, 40])
-def test_too_few_pixels_are_found(missing):
+def test_too_few_pixels_are_found(missing: int) -> None:
     """A sound stream that holds less than the header says does not pass."""
     rows = b"\0" + bytes(40)
     with pytest.raises(BrokenPng, match="fewer pixels"):
@@ -271,7 +273,7 @@ def test_too_few_pixels_are_found(missing):
 
 
 @pytest.mark.usefixtures("_inflater")
-def test_a_filter_that_does_not_exist_is_found():
+def test_a_filter_that_does_not_exist_is_found() -> None:
     """Each row begins with a filter of 0 to 4; nothing else can be decoded."""
     for row in (0, 7, 19):
         rows = [b"\0" + bytes(40)] * 20
@@ -283,12 +285,12 @@ def test_a_filter_that_does_not_exist_is_found():
 
 
 @given(st.binary(max_size=200), st.booleans())
-def test_arbitrary_bytes_raise_nothing_else(data, signed):
+def test_arbitrary_bytes_raise_nothing_else(data: bytes, signed: bool) -> None:
     """Whatever the bytes, the answer is a header or BrokenPng, never another exception."""
     assert is_sound((b"\x89PNG\r\n\x1a\n" if signed else b"") + data) in (True, False)
 
 
-def test_a_zip_bomb_costs_no_memory():
+def test_a_zip_bomb_costs_no_memory() -> None:
     """A megabyte that inflates to 200 is looked through in small steps."""
     script = """
 import resource, sys
@@ -313,7 +315,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 @pytest.mark.usefixtures("_inflater")
-def test_a_zip_bomb_is_given_up_early():
+def test_a_zip_bomb_is_given_up_early() -> None:
     """A stream that holds far more than the header says is not followed to its end."""
     import time
 
@@ -330,7 +332,7 @@ def test_a_zip_bomb_is_given_up_early():
 
 
 @given(st.integers(1, 2**32 - 1), st.integers(1, 2**32 - 1))
-def test_the_header_is_read(width, height):
+def test_the_header_is_read(width: int, height: int) -> None:
     """Width and height are those of IHDR, whatever they are."""
     head = header(raw_png((width, height), 8, 6, b""))
     assert (head.width, head.height, head.depth, head.colour) == (width, height, 8, 6)
@@ -352,7 +354,7 @@ def test_the_header_is_read(width, height):
     ],
     ids="L 1 I;16 LA RGB RGB-tRNS RGBA P P-tRNS".split(),
 )
-def test_gray_and_transparency_are_told(data, gray, alpha):
+def test_gray_and_transparency_are_told(data: bytes, gray: bool, alpha: bool) -> None:
     """An 8-bit gray mask is told from other grays; alpha may be a channel or a tRNS chunk."""
     head = header(data)
     assert is_gray8(head) is gray
@@ -364,7 +366,7 @@ def test_gray_and_transparency_are_told(data, gray, alpha):
 EXIF = exif(gps=True).tobytes().removeprefix(b"Exif\0\0")
 
 
-def test_looks_are_added_and_nothing_else_is_touched():
+def test_looks_are_added_and_nothing_else_is_touched() -> None:
     """Profile and Exif go right behind the header; every other chunk stays as it was."""
     data = png(picture("RGBA", (30, 20)), compress_level=1)
     looks = with_metadata(data, profile=other_profile(), exif=EXIF)
@@ -379,20 +381,20 @@ def test_looks_are_added_and_nothing_else_is_touched():
 
 
 @given(st.binary(max_size=200))
-def test_bytes_behind_the_end_stay_too(tail):
+def test_bytes_behind_the_end_stay_too(tail: bytes) -> None:
     """Even what stands behind IEND stays."""
     data = png(picture("L", (9, 9))) + tail
     assert with_metadata(data, exif=EXIF).endswith(data[33:])
 
 
-def test_no_looks_leave_the_bytes_alone():
+def test_no_looks_leave_the_bytes_alone() -> None:
     """Without profile and Exif the very same object comes back."""
     data = png(picture("L", (9, 9)))
     assert with_metadata(data) is data
     assert with_metadata(data, profile=b"", exif=b"") is data
 
 
-def test_colours_that_are_stated_stay():
+def test_colours_that_are_stated_stay() -> None:
     """A PNG that has a profile, or says it is sRGB, keeps that; Exif that is there stays too."""
     own = png(picture("RGB", (9, 9)), icc_profile=srgb_profile())
     assert with_metadata(own, profile=other_profile()) == own
@@ -403,7 +405,7 @@ def test_colours_that_are_stated_stay():
     assert with_metadata(with_exif, exif=b"other") == with_exif
 
 
-def test_chunks_stop_at_the_first_fault():
+def test_chunks_stop_at_the_first_fault() -> None:
     """Chunks before a damaged one are told, then it raises."""
     data = png(noise((9, 9)))
     parts = chunks(data[:-1])
@@ -418,7 +420,7 @@ def test_chunks_stop_at_the_first_fault():
 
 
 @pytest.fixture(params=["isal", "numpy", "pillow"])
-def _encoder(request, monkeypatch):
+def _encoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The encoder with all extras, with numpy alone, and with neither."""
     if request.param != "pillow":
         pytest.importorskip("numpy")
@@ -433,7 +435,7 @@ def _encoder(request, monkeypatch):
 @pytest.mark.usefixtures("_encoder")
 @pytest.mark.parametrize("mode", ["L", "RGBA"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (48, 48), (301, 127)])
-def test_encoding_keeps_every_pixel(mode, size):
+def test_encoding_keeps_every_pixel(mode: str, size: tuple[int, int]) -> None:
     """What is written is sound, of the same size and mode, and the very same pixels."""
     image = picture(mode, size, seed=3)
     data = encode(image)
@@ -444,7 +446,7 @@ def test_encoding_keeps_every_pixel(mode, size):
 
 
 @pytest.mark.usefixtures("_encoder")
-def test_flat_pictures_become_small():
+def test_flat_pictures_become_small() -> None:
     """A mask's empty areas cost next to nothing with any encoder."""
     assert len(encode(Image.new("L", (2000, 1000)))) < 20_000
     assert len(encode(Image.new("RGBA", (2000, 1000), (1, 2, 3, 4)))) < 80_000
@@ -452,7 +454,7 @@ def test_flat_pictures_become_small():
 
 @settings(max_examples=50, deadline=None)
 @given(st.sampled_from(["L", "RGBA"]), st.data())
-def test_any_pixels_survive_encoding(mode, data):
+def test_any_pixels_survive_encoding(mode: str, data: st.DataObject) -> None:
     """Whatever the pixels are, they come back."""
     size = data.draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
     count = size[0] * size[1] * len(mode)
@@ -462,14 +464,14 @@ def test_any_pixels_survive_encoding(mode, data):
     assert opened(encode(image)).tobytes() == pixels
 
 
-def test_a_cropped_or_turned_picture_is_encoded_as_it_looks():
+def test_a_cropped_or_turned_picture_is_encoded_as_it_looks() -> None:
     """Pictures that share memory with others are written as they are shown."""
     image = picture("RGBA", (60, 40))
     for changed in (image.crop((7, 5, 33, 22)), image.transpose(Image.Transpose.ROTATE_90)):
         assert opened(encode(changed)).tobytes() == changed.tobytes()
 
 
-def test_the_extras_make_no_other_pixels(monkeypatch):
+def test_the_extras_make_no_other_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     """All three encoders write the same picture."""
     image = picture("RGBA", (64, 48))
     found = {opened(encode(image)).tobytes()}

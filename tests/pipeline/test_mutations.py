@@ -34,7 +34,7 @@ WAYS = [
 
 
 @pytest.fixture(autouse=True)
-def _small_bounds(monkeypatch):
+def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """A damaged header may claim any size: what is decoded here stays small, to be quick."""
     pictures.configure_pillow()
     monkeypatch.setattr(pictures, "MAX_FIT_PIXELS", 300_000)
@@ -57,7 +57,7 @@ def outcome(path: Path, fit: bool, keep_pixels: bool, edges: Edges) -> str:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_sound_file_of_every_kind_is_done_with_fit(tmp_path, name):
+def test_a_sound_file_of_every_kind_is_done_with_fit(tmp_path: Path, name: str) -> None:
     """What the mutations start from is read, prepared and composed."""
     path = tmp_path / "photo.jpg"
     path.write_bytes(FILES[name])
@@ -65,7 +65,7 @@ def test_a_sound_file_of_every_kind_is_done_with_fit(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_damaged_file_ends_in_a_result_or_a_rejection(tmp_path, name):
+def test_a_damaged_file_ends_in_a_result_or_a_rejection(tmp_path: Path, name: str) -> None:
     """Bits flipped, bytes cut, moved and repeated, headers and chunks edited: whatever the file has
     become, with --fit or without, it is done or it is this photo's error."""
     rng = random.Random(name)

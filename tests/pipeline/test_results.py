@@ -25,7 +25,7 @@ MASK = Image.radial_gradient("L").resize(SIZE)
 
 
 @pytest.fixture(autouse=True)
-def _pillow():
+def _pillow() -> None:
     configure_pillow()
 
 
@@ -63,7 +63,7 @@ def made(found: Segmentation, wanted: Wanted) -> results.Results:
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_an_odd_chunk_of_a_paid_cutout_costs_nothing(kind):
+def test_an_odd_chunk_of_a_paid_cutout_costs_nothing(kind: str) -> None:
     """With --no-mask a cutout that is sound is published byte for byte, with its figures, whatever
     Pillow thinks of the chunks beside its pixels."""
     data = with_chunk(cutout(), kind.encode(), ODD[kind])
@@ -74,7 +74,7 @@ def test_an_odd_chunk_of_a_paid_cutout_costs_nothing(kind):
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_an_odd_chunk_of_a_paid_mask_costs_nothing(kind):
+def test_an_odd_chunk_of_a_paid_mask_costs_nothing(kind: str) -> None:
     """A gray mask is read and kept byte for byte, whatever stands beside its pixels."""
     data = with_chunk(png(MASK), kind.encode(), ODD[kind])
     mask = Mask.read(data, SIZE)
@@ -82,7 +82,7 @@ def test_an_odd_chunk_of_a_paid_mask_costs_nothing(kind):
     assert mask.image.tobytes() == MASK.tobytes()
 
 
-def test_a_cutout_of_unknown_figures_has_none():
+def test_a_cutout_of_unknown_figures_has_none() -> None:
     """What is sound by its structure and refused by Pillow is published without figures."""
     head, pixels, end = chunks_of(png(noise(SIZE)))
     data = png_from([head, (b"tRNS", b"\0"), pixels, end])
@@ -93,7 +93,7 @@ def test_a_cutout_of_unknown_figures_has_none():
     assert found.doubt is None
 
 
-def test_a_second_header_in_an_answer_is_never_believed():
+def test_a_second_header_in_an_answer_is_never_believed() -> None:
     """A cutout that claims another size further on is not decoded at that size."""
     huge = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 6, 0, 0, 0)
     data = with_chunk(cutout(), b"IHDR", huge)
@@ -103,7 +103,9 @@ def test_a_second_header_in_an_answer_is_never_believed():
 
 
 @pytest.mark.parametrize("edges", Edges)
-def test_whatever_goes_wrong_in_composing_is_one_photos_failure(edges, monkeypatch):
+def test_whatever_goes_wrong_in_composing_is_one_photos_failure(
+    edges: Edges, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It was sent, so it failed and is not rejected; its calls are counted."""
 
     def fail(*_: object) -> None:
@@ -117,7 +119,9 @@ def test_whatever_goes_wrong_in_composing_is_one_photos_failure(edges, monkeypat
     assert caught.value.attempts == 2
 
 
-def test_too_little_memory_for_composing_may_be_tried_again(monkeypatch):
+def test_too_little_memory_for_composing_may_be_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The paid answer is not lost: a later run may have the memory."""
 
     def fail(*_: object) -> None:
@@ -130,7 +134,9 @@ def test_too_little_memory_for_composing_may_be_tried_again(monkeypatch):
     assert not caught.value.rejected
 
 
-def test_pixels_found_damaged_after_the_call_are_no_rejection(monkeypatch):
+def test_pixels_found_damaged_after_the_call_are_no_rejection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A photo that was paid for counts as failed, with its attempts, and not as never sent."""
     picture = read_header(jpeg(noise(SIZE))[:-300])
     upload = prepare(picture, fit=False)
@@ -155,7 +161,9 @@ def _cutout(wanted: Wanted, data: bytes, mask: Mask, *, fresh: bool) -> bytes | 
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize("edges", Edges)
 @pytest.mark.parametrize("kind", ["png", "jpeg", "png-16", "pixels"])
-def test_a_cutouts_bytes_do_not_tell_how_it_came_about(kind, edges, orientation, fit):
+def test_a_cutouts_bytes_do_not_tell_how_it_came_about(
+    kind: str, edges: Edges, orientation: int, fit: bool
+) -> None:
     """From an answer's mask in any form, or from the mask that was published of it, in any thread:
     the same photo, mask and options give the same bytes."""
     size = (4200, 60) if fit else SIZE
@@ -178,7 +186,7 @@ def test_a_cutouts_bytes_do_not_tell_how_it_came_about(kind, edges, orientation,
         assert {way.result() for way in ways} == {first.cutout}
 
 
-def test_an_import_that_fails_while_composing_chooses_no_other_encoder():
+def test_an_import_that_fails_while_composing_chooses_no_other_encoder() -> None:
     """The encoder is chosen by what is installed, and by nothing that happens to one photo."""
 
     def part(box: structure.Box) -> Image.Image:
