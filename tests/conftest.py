@@ -7,12 +7,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from checking import Check
 from fake_api import Behaviour, FakeApi
 from PIL import Image, ImageDraw
 
@@ -142,7 +143,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def checked(tmp_path: Path) -> Callable[..., Picture | str]:
+def checked(tmp_path: Path) -> Check:
     """The whole pre-validation of bytes in a file: the picture, or the code of its rejection."""
 
     def check(data: bytes, rules: Rules | None = None) -> Picture | str:

@@ -8,6 +8,7 @@ import itertools
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import virtual_loop
@@ -119,9 +120,9 @@ class Run:
         return sum(time - self.began >= after for time in self.server.refusals)
 
 
-def ran(server: Server, qps: float | None, **how: float) -> Run:
+def ran(server: Server, qps: float | None, **how: Any) -> Run:
     """A run, whole, in virtual time."""
-    return virtual_loop.run(Run(server, qps, **how).whole())  # type: ignore[arg-type]
+    return virtual_loop.run(Run(server, qps, **how).whole())
 
 
 @pytest.mark.parametrize("latency", [0.05, 0.3, 0.573, 2.5])

@@ -8,7 +8,7 @@ import json
 import random
 import ssl
 import zlib
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import httpx
@@ -282,7 +282,7 @@ def test_after_a_stop_nothing_is_sent(route: respx.Route) -> None:
     """Photos that come after a refused key are not sent: they stay pending."""
     route.mock(return_value=refusal(401, "AUTHENTICATION_ERROR"))
 
-    async def work(api: Api) -> list[Any]:
+    async def work(api: Api) -> list[Segmentation | BaseException]:
         photos = [api.segment() for _ in range(20)]
         return await asyncio.gather(*photos, return_exceptions=True)
 
@@ -327,7 +327,7 @@ def test_tasks_do_not_mix_their_errors_up(route: respx.Route) -> None:
 
     route.mock(side_effect=answer)
 
-    async def work(api: Api) -> list[Any]:
+    async def work(api: Api) -> list[Segmentation | BaseException]:
         tasks = [api.engine.segment(photo, Ask()) for photo in photos]
         return await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -406,7 +406,7 @@ def test_every_transport_fault_has_words(kind: type[httpx.TransportError]) -> No
     assert explain(kind("")) in [text for _, text in FAULTS]
 
 
-def post(response: httpx.Response, route: Any, most: int = 1 << 20) -> tuple[int, bytes]:
+def post(response: httpx.Response, route: respx.Route, most: int = 1 << 20) -> tuple[int, bytes]:
     """What one POST that is answered with this comes to."""
     route.mock(return_value=response)
 
@@ -421,7 +421,7 @@ def post(response: httpx.Response, route: Any, most: int = 1 << 20) -> tuple[int
     return asyncio.run(work())
 
 
-async def endless() -> Any:
+async def endless() -> AsyncIterator[bytes]:
     """A body without end."""
     while True:
         yield bytes(1 << 16)
@@ -436,8 +436,9 @@ def test_an_answer_without_end_is_given_up(route: respx.Route) -> None:
 def test_an_answer_that_announces_too_much_is_not_read(route: respx.Route) -> None:
     """The length in the header is believed before a byte of the body is read."""
 
-    async def unread() -> Any:
-        raise AssertionError("the body was read")
+    async def unread() -> AsyncIterator[bytes]:
+        for _ in range(1):
+            raise AssertionError("the body was read")
         yield b""
 
     headers = {"Content-Length": str(10 << 30)}
@@ -469,10 +470,10 @@ def test_a_compressed_answer_is_read_within_its_bound(
 
 
 class _Endless(httpx.AsyncByteStream):
-    def __init__(self, make: Callable[[], Any]) -> None:
+    def __init__(self, make: Callable[[], AsyncIterator[bytes]]) -> None:
         self._make = make
 
-    def __aiter__(self) -> Any:
+    def __aiter__(self) -> AsyncIterator[bytes]:
         return self._make()
 
 
@@ -480,7 +481,7 @@ class _Once(httpx.AsyncByteStream):
     def __init__(self, data: bytes) -> None:
         self._data = data
 
-    async def __aiter__(self) -> Any:
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         yield self._data
 
 
@@ -689,7 +690,7 @@ def test_all_photos_together_try_no_more_often(route: respx.Route) -> None:
     """Twenty photos that reach nobody make three tries between them; all stay pending."""
     route.mock(side_effect=UNREACHED[0])
 
-    async def work(api: Api) -> list[Any]:
+    async def work(api: Api) -> list[Segmentation | BaseException]:
         photos = [api.segment() for _ in range(20)]
         return await asyncio.gather(*photos, return_exceptions=True)
 

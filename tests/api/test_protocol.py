@@ -54,6 +54,7 @@ def parts_of(request: Multipart) -> dict[str, tuple[bytes, str | None, str]]:
     for part in message.iter_parts():
         name = part.get_param("name", header="content-disposition")
         content = part.get_payload(decode=True)
+        assert isinstance(content, bytes)
         found[str(name)] = (content, part.get_filename(), part.get_content_type())
     return found
 
@@ -215,11 +216,11 @@ def test_every_documented_error_is_understood(
     code: str, status: int, treatment: Treatment, form: str, ids: bool
 ) -> None:
     """Bare or with ids, with a parameter or without: the row decides what is to be done."""
-    extra = {"request_id": "1,a", "time_used": 3} if ids else {}
-    found = refusal(status, error_body(form.format(code), **extra))
+    identity, time_used = ("1,a", 3) if ids else (None, None)
+    body = error_body(form.format(code), request_id=identity, time_used=time_used)
+    found = refusal(status, body)
     assert (found.code, found.treatment) == (code, treatment)
-    assert found.request_id == ("1,a" if ids else None)
-    assert found.time_used == (3 if ids else None)
+    assert (found.request_id, found.time_used) == (identity, time_used)
     assert code in found.message
 
 

@@ -7,6 +7,7 @@ import random
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -30,13 +31,13 @@ def fill(folder: Path, *names: str) -> Path:
     return folder
 
 
-def found(*inputs: object, walk: Walk | None = None, **options: object) -> list[Photo]:
+def found(*inputs: object, walk: Walk | None = None, **options: Any) -> list[Photo]:
     """Every photo of these inputs."""
-    named = InputSettings(inputs=tuple(map(str, inputs)), **options)  # type: ignore[arg-type]
+    named = InputSettings(inputs=tuple(map(str, inputs)), **options)
     return list(find(named, walk or Walk()))
 
 
-def names_in(*inputs: object, walk: Walk | None = None, **options: object) -> list[str]:
+def names_in(*inputs: object, walk: Walk | None = None, **options: Any) -> list[str]:
     """The output names of every photo of these inputs."""
     return [photo.name for photo in found(*inputs, walk=walk, **options)]
 

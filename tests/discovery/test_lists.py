@@ -139,6 +139,12 @@ def pipe() -> Iterator[tuple[int, int]]:
     os.close(read)
 
 
+def _write_all(pipe: int, data: bytes) -> None:
+    """The last that comes through a pipe."""
+    os.write(pipe, data)
+    os.close(pipe)
+
+
 def test_a_pipe_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -> None:
     """Whoever shares a terminal or pipe may have made it non-blocking: that nothing is there yet
     is not its end, for a list and for a photo."""
@@ -148,7 +154,7 @@ def test_a_pipe_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -> None
     os.write(write, b"a.jpg\n")
     assert next(names) == Entry(1, "a.jpg")
     assert next(names) is None
-    late = threading.Timer(0.1, lambda: (os.write(write, b"late"), os.close(write)))
+    late = threading.Timer(0.1, _write_all, (write, b"late"))
     late.start()
     assert Descriptor(read).read_all(100) == b"late"
     late.join()
@@ -260,8 +266,7 @@ def test_parts_of_a_piped_list_are_a_partition(
         read, write = os.pipe()
         settings = InputSettings(from_file=f"/dev/fd/{read}", shard=Shard(index, 3))
         os.write(write, f"{names[0]}\n".encode())
-        rest = ("\n".join(names[1:]).encode(), write)
-        late = threading.Timer(0.1, lambda data, end: (os.write(end, data), os.close(end)), rest)
+        late = threading.Timer(0.1, _write_all, (write, "\n".join(names[1:]).encode()))
         late.start()
         parts.append([one.key for one in find(settings, Walk())])
         late.join()

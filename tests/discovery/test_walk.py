@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -36,10 +37,10 @@ def fill(folder: Path, *names: str) -> Path:
     return folder
 
 
-def found(*inputs: str | Path, walk: Walk | None = None, **settings: object) -> list[Photo]:
+def found(*inputs: str | Path, walk: Walk | None = None, **settings: Any) -> list[Photo]:
     """Every photo of these inputs."""
     names = tuple(str(name) for name in inputs)
-    return list(find(InputSettings(inputs=names, **settings), walk or Walk()))  # type: ignore[arg-type]
+    return list(find(InputSettings(inputs=names, **settings), walk or Walk()))
 
 
 def names_in(*inputs: str | Path, walk: Walk | None = None) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +12,21 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
 from humanbody_cli.embedded.components import find_components
-from humanbody_cli.embedded.crops import ASPECT_FLOOR, close_looks, find_groups, grow, strip, tiles
+from humanbody_cli.embedded.crops import (
+    ASPECT_FLOOR,
+    Box,
+    Size,
+    close_looks,
+    find_groups,
+    grow,
+    strip,
+    tiles,
+)
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=14))
 
 
-def flooded(mask: NDArray[Any], diagonal: bool) -> NDArray[Any]:
+def flooded(mask: NDArray[np.bool_], diagonal: bool) -> NDArray[np.int_]:
     """Labels by plain flood fill in reading order: the definition itself."""
     labels = np.zeros(mask.shape, int)
     steps = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if diagonal or 0 in (y, x)]
@@ -40,14 +48,14 @@ def flooded(mask: NDArray[Any], diagonal: bool) -> NDArray[Any]:
 
 
 @given(masks, st.booleans())
-def test_labels_are_those_of_a_flood_fill(mask: NDArray[Any], diagonal: bool) -> None:
+def test_labels_are_those_of_a_flood_fill(mask: NDArray[np.bool_], diagonal: bool) -> None:
     """Components carry the numbers that a flood fill in reading order gives them."""
     found = find_components(mask, diagonal=diagonal)
     np.testing.assert_array_equal(found.labels, flooded(mask, diagonal))
 
 
 @given(masks)
-def test_areas_and_boxes_are_those_of_the_labels(mask: NDArray[Any]) -> None:
+def test_areas_and_boxes_are_those_of_the_labels(mask: NDArray[np.bool_]) -> None:
     """Each component's area and box are what its labelled pixels say."""
     found = find_components(mask)
     for number, (area, box) in enumerate(zip(found.areas, found.boxes, strict=True), 1):
@@ -59,7 +67,7 @@ def test_areas_and_boxes_are_those_of_the_labels(mask: NDArray[Any]) -> None:
 
 
 @given(masks)
-def test_chosen_components_make_up_their_mask(mask: NDArray[Any]) -> None:
+def test_chosen_components_make_up_their_mask(mask: NDArray[np.bool_]) -> None:
     """The mask of all components is the mask; of none, empty."""
     found = find_components(mask)
     everyone = np.ones(len(found.areas), bool)
@@ -102,7 +110,9 @@ def test_a_grown_box_covers_its_box_and_stays_inside(
 
 @pytest.mark.parametrize("size", [(4000, 500), (500, 4000), (640, 480), (1000, 400)])
 @pytest.mark.parametrize("cover", [tiles, strip])
-def test_boxes_cover_the_whole_picture(cover: Callable[..., Any], size: tuple[int, int]) -> None:
+def test_boxes_cover_the_whole_picture(
+    cover: Callable[[Size], list[Box]], size: tuple[int, int]
+) -> None:
     """Tiles and strips leave no pixel unseen."""
     seen = np.zeros((size[1] // 10, size[0] // 10), bool)
     for left, top, right, bottom in cover(size):

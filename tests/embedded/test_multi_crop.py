@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +16,7 @@ PORTRAITS = Path(__file__).resolve().parents[2] / "sample_images" / "portraits"
 
 
 @pytest.fixture(scope="module")
-def run() -> Callable[..., Any]:
+def run() -> multi_crop.Run:
     """The bundled model."""
     return onnx_model.bundled().run
 
@@ -30,22 +28,22 @@ def astronaut() -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def upright(run: Callable[..., Any], astronaut: Image.Image) -> NDArray[Any]:
+def upright(run: multi_crop.Run, astronaut: Image.Image) -> NDArray[np.bool_]:
     """Where the astronaut is (bool [h, w])."""
     return found(run, astronaut)
 
 
-def found(run: Callable[..., Any], photo: Image.Image) -> NDArray[Any]:
+def found(run: multi_crop.Run, photo: Image.Image) -> NDArray[np.bool_]:
     """The mask of a photo, cut at one half."""
     return np.asarray(multi_crop.to_mask(multi_crop.find_people(run, photo), photo.size)) > 127
 
 
-def overlap(one: NDArray[Any], other: NDArray[Any]) -> float:
+def overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     """Intersection over union of two boolean masks."""
     return np.count_nonzero(one & other) / np.count_nonzero(one | other)
 
 
-def test_a_portrait_is_found_where_it_is(run: Callable[..., Any], astronaut: Image.Image) -> None:
+def test_a_portrait_is_found_where_it_is(run: multi_crop.Run, astronaut: Image.Image) -> None:
     """Face and suit are in, the corners and the flag's pole are out, and the mask is sure."""
     matte = multi_crop.find_people(run, astronaut)
     mask = np.asarray(multi_crop.to_mask(matte, astronaut.size))
@@ -56,9 +54,7 @@ def test_a_portrait_is_found_where_it_is(run: Callable[..., Any], astronaut: Ima
     assert 0 <= matte.confidence.min() <= matte.confidence.max() <= 1
 
 
-def test_the_same_pixels_give_the_same_bytes(
-    run: Callable[..., Any], astronaut: Image.Image
-) -> None:
+def test_the_same_pixels_give_the_same_bytes(run: multi_crop.Run, astronaut: Image.Image) -> None:
     """Two runs agree to the last bit."""
     first, second = (multi_crop.find_people(run, astronaut) for _ in range(2))
     assert first.confidence.tobytes() == second.confidence.tobytes()
@@ -66,9 +62,7 @@ def test_the_same_pixels_give_the_same_bytes(
 
 
 @pytest.mark.parametrize("turn", [Transpose.ROTATE_90, Transpose.ROTATE_180, Transpose.ROTATE_270])
-def test_a_portrait_lying_on_its_side_is_found(
-    run: Callable[..., Any], turn: Image.Transpose
-) -> None:
+def test_a_portrait_lying_on_its_side_is_found(run: multi_crop.Run, turn: Image.Transpose) -> None:
     """Turned any way, the same person is found in the same place."""
     portrait = Image.open(PORTRAITS / "grace_hopper.jpg").convert("RGB")
     turned = found(run, portrait.transpose(turn))
@@ -88,7 +82,7 @@ def wide_picture(
 
 @pytest.mark.parametrize("place", [(0, 140), (620, 140), (1240, 140)])
 def test_a_small_person_in_a_wide_picture_is_found(
-    run: Callable[..., Any], astronaut: Image.Image, upright: NDArray[Any], place: tuple[int, int]
+    run: multi_crop.Run, astronaut: Image.Image, upright: NDArray[np.bool_], place: tuple[int, int]
 ) -> None:
     """A person a ninth of a panorama's width is found, and nobody elsewhere."""
     photo = wide_picture(astronaut, [place], (1400, 300))
@@ -101,7 +95,7 @@ def test_a_small_person_in_a_wide_picture_is_found(
 
 
 def test_people_far_apart_are_all_found(
-    run: Callable[..., Any], astronaut: Image.Image, upright: NDArray[Any]
+    run: multi_crop.Run, astronaut: Image.Image, upright: NDArray[np.bool_]
 ) -> None:
     """Two people at both ends of a panorama are both found, and nobody between them."""
     photo = wide_picture(astronaut, [(0, 140), (1240, 140)], (1400, 300))
@@ -127,7 +121,7 @@ def nobody_pictures() -> dict[str, Image.Image]:
 
 
 @pytest.mark.parametrize("name", nobody_pictures())
-def test_a_picture_with_nobody_gives_an_empty_mask(run: Callable[..., Any], name: str) -> None:
+def test_a_picture_with_nobody_gives_an_empty_mask(run: multi_crop.Run, name: str) -> None:
     """Where nobody is, all but nothing is in the mask."""
     assert found(run, nobody_pictures()[name]).mean() < 0.005
 
@@ -151,7 +145,7 @@ def test_what_is_nowhere_sure_is_dismissed_but_doubted() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (48, 4096), (37, 41), (5000, 30)])
-def test_any_size_gives_a_mask_of_its_size(run: Callable[..., Any], size: tuple[int, int]) -> None:
+def test_any_size_gives_a_mask_of_its_size(run: multi_crop.Run, size: tuple[int, int]) -> None:
     """The thinnest and the smallest pictures come through."""
     photo = Image.new("RGB", size, (90, 120, 60))
     assert multi_crop.to_mask(multi_crop.find_people(run, photo), size).size == size

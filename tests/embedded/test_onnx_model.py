@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from humanbody_cli.embedded import onnx_model
 from humanbody_cli.embedded.onnx_model import PRESETS, OnnxModel, choose_preset, guess_preset
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_images" / "portraits" / "astronaut.png"
+Shape = Sequence[int | str]
 
 
 def field(number: int, value: bytes | int | str) -> bytes:
@@ -31,7 +33,7 @@ def varint(value: int) -> bytes:
     return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + varint(value >> 7)
 
 
-def tensor(name: str, shape: list[int | str] | list[int] | list[str]) -> bytes:
+def tensor(name: str, shape: Shape) -> bytes:
     """A float tensor's ValueInfoProto; names stand for free dimensions."""
     dims = b"".join(field(1, field(1 if isinstance(d, int) else 2, d)) for d in shape)
     return field(1, name) + field(2, field(1, field(1, 1) + field(2, dims)))
@@ -39,13 +41,9 @@ def tensor(name: str, shape: list[int | str] | list[int] | list[str]) -> bytes:
 
 def write_model(
     path: Path,
-    inputs: list[tuple[str, list[int | str]]] | list[tuple[str, list[int]]],
-    nodes: list[
-        tuple[str, list[str], str, dict[str, object]] | tuple[str, list[str], str, dict[str, list]]
-    ]
-    | list[tuple[str, list[str], str, dict[str, object]]]
-    | list[tuple[str, list[str], str, dict[str, list]]],
-    outputs: list[tuple[str, list[int]]] | list[tuple[str, list[str]]],
+    inputs: Sequence[tuple[str, Shape]],
+    nodes: Sequence[tuple[str, list[str], str, dict[str, list[int]]]],
+    outputs: Sequence[tuple[str, Shape]],
 ) -> Path:
     """An ONNX file (opset 11): nodes are (operator, inputs, output, {attribute: ints})."""
     graph = b""
@@ -62,7 +60,7 @@ def write_model(
     return path
 
 
-def mean_model(path: Path, shape: list[int | str] | list[int], axis: int) -> Path:
+def mean_model(path: Path, shape: Shape, axis: int) -> Path:
     """A model whose mask is the mean of the three channels it is given."""
     out = ["n", "h", "w", "c"]
     return write_model(

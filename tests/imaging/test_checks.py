@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checking import rejection, shows_quarters
+from checking import Check, rejection, shows_quarters
 from hypothesis import given
 from hypothesis import strategies as st
 from making import (
@@ -68,7 +68,7 @@ def _pillow() -> None:
     ],
 )
 def test_sides_at_their_limits(
-    checked: Callable[..., Picture | str],
+    checked: Check,
     make: Callable[..., bytes],
     size: tuple[int, int],
     fits: bool,
@@ -79,7 +79,7 @@ def test_sides_at_their_limits(
     assert (found.size if isinstance(found, Picture) else found) == (size if fits else SIZE)
 
 
-def test_a_picture_of_4096_by_4096_is_taken(checked: Callable[..., Picture | str]) -> None:
+def test_a_picture_of_4096_by_4096_is_taken(checked: Check) -> None:
     """The largest picture that the document allows passes."""
     found = checked(png(Image.new("1", (4096, 4096), 1)))
     assert isinstance(found, Picture)
@@ -114,7 +114,7 @@ def test_bytes_at_their_limits(file: int, request_bytes: int, fits: bool) -> Non
     assert "--fit" in caught.value.message
 
 
-def test_a_file_at_the_requests_limit(checked: Callable[..., Picture | str]) -> None:
+def test_a_file_at_the_requests_limit(checked: Check) -> None:
     """The largest file whose request has 2,097,152 bytes passes; one byte more does not."""
     most = TWO_MB - request_size(0)
     assert isinstance(checked(jpeg_of_bytes(most)), Picture)
@@ -123,13 +123,13 @@ def test_a_file_at_the_requests_limit(checked: Callable[..., Picture | str]) -> 
 
 
 def test_a_large_file_with_a_late_header_is_too_large(
-    checked: Callable[..., Picture | str],
+    checked: Check,
 ) -> None:
     """Megabytes of depth map or preview before a JPEG's size make it too large, not damaged."""
     assert checked(jpeg_of_bytes(TWO_MB + 1)) == BYTES
 
 
-def test_the_configured_keys_length_counts(checked: Callable[..., Picture | str]) -> None:
+def test_the_configured_keys_length_counts(checked: Check) -> None:
     """A key longer than usual leaves less room for the photo."""
     most = TWO_MB - request_size(0)
     long_key = Rules(overhead=request_size(0, Credentials("k" * 40, "s" * 32)))
@@ -150,7 +150,7 @@ def test_a_large_file_is_not_read_whole(tmp_path: Path, size: int) -> None:
         examine(single(str(path)), Rules())
 
 
-def test_a_large_file_with_wrong_sides_says_so_first(checked: Callable[..., Picture | str]) -> None:
+def test_a_large_file_with_wrong_sides_says_so_first(checked: Check) -> None:
     """A photo beyond both limits is rejected for its sides: shrinking it settles both."""
     assert checked(jpeg(noise((4200, 600)), quality=100)) == SIZE
 
@@ -175,9 +175,7 @@ def test_a_large_file_with_wrong_sides_says_so_first(checked: Callable[..., Pict
     ids=lambda data: repr(data[:12]),
 )
 @pytest.mark.parametrize("rules", [Rules(), FIT, Rules(keep_pixels=True)], ids=["", "fit", "keep"])
-def test_what_is_no_picture_is_rejected(
-    checked: Callable[..., Picture | str], data: bytes, rules: Rules
-) -> None:
+def test_what_is_no_picture_is_rejected(checked: Check, data: bytes, rules: Rules) -> None:
     """Empty files, texts and stumps of headers are IMAGE_ERROR_UNSUPPORTED_FORMAT, --fit or not."""
     assert checked(data, rules) == FORMAT
 
@@ -253,9 +251,7 @@ def _cuts(data: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_jpeg_cut_short_anywhere_is_rejected(
-    checked: Callable[..., Picture | str], keep: bool
-) -> None:
+def test_a_jpeg_cut_short_anywhere_is_rejected(checked: Check, keep: bool) -> None:
     """A JPEG that lost its end is found out wherever the cut is, at either way of decoding."""
     data = jpeg(noise((160, 96)))
     for cut in _cuts(data):
@@ -263,16 +259,14 @@ def test_a_jpeg_cut_short_anywhere_is_rejected(
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_progressive_jpeg_cut_short_is_rejected(
-    checked: Callable[..., Picture | str], keep: bool
-) -> None:
+def test_a_progressive_jpeg_cut_short_is_rejected(checked: Check, keep: bool) -> None:
     """A progressive JPEG shows a whole picture early; it is found out all the same."""
     data = jpeg(noise((160, 96)), progressive=True)
     for cut in _cuts(data):
         assert checked(data[:cut], Rules(keep_pixels=keep)) == FORMAT, cut
 
 
-def test_a_png_cut_short_anywhere_is_rejected(checked: Callable[..., Picture | str]) -> None:
+def test_a_png_cut_short_anywhere_is_rejected(checked: Check) -> None:
     """A PNG that lost its end is found out wherever the cut is."""
     data = png(noise((60, 50)))
     for cut in [*_cuts(data), *range(len(data) - 14, len(data))]:
@@ -280,9 +274,7 @@ def test_a_png_cut_short_anywhere_is_rejected(checked: Callable[..., Picture | s
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "WEBP", "BMP", "GIF", "AVIF"])
-def test_other_formats_cut_short_are_rejected(
-    checked: Callable[..., Picture | str], kind: str
-) -> None:
+def test_other_formats_cut_short_are_rejected(checked: Check, kind: str) -> None:
     """With --fit a file of another format that lost its second half is rejected too."""
     data = dict(every_format(noise((120, 90))))[kind]
     assert checked(data[: len(data) // 2], FIT) == FORMAT
@@ -292,7 +284,7 @@ def test_other_formats_cut_short_are_rejected(
 @pytest.mark.parametrize("tail", [b"\0", bytes(5000), b"trailing text", b"\xff\xd8\xff\xe0" * 9])
 @pytest.mark.parametrize("keep", [True, False])
 def test_bytes_after_the_end_are_no_fault(
-    checked: Callable[..., Picture | str], make: Callable[..., bytes], tail: bytes, keep: bool
+    checked: Check, make: Callable[..., bytes], tail: bytes, keep: bool
 ) -> None:
     """A sound picture with something behind its end, as phones write it, is taken."""
     found = checked(make() + tail, Rules(keep_pixels=keep))
@@ -300,7 +292,7 @@ def test_bytes_after_the_end_are_no_fault(
     assert shows_quarters(found.pixels())
 
 
-def test_a_multi_picture_jpeg_is_a_jpeg(checked: Callable[..., Picture | str]) -> None:
+def test_a_multi_picture_jpeg_is_a_jpeg(checked: Check) -> None:
     """A phone's MPO is a JPEG: its first picture counts."""
     data = saved(quarters(), "MPO", save_all=True, append_images=[noise((40, 40))], quality=95)
     assert Image.open(io.BytesIO(data)).format == "MPO"
@@ -310,7 +302,7 @@ def test_a_multi_picture_jpeg_is_a_jpeg(checked: Callable[..., Picture | str]) -
     assert shows_quarters(found.pixels())
 
 
-def test_content_counts_and_not_the_name(checked: Callable[..., Picture | str]) -> None:
+def test_content_counts_and_not_the_name(checked: Check) -> None:
     """A PNG called photo.jpg is a PNG."""
     found = checked(png())
     assert isinstance(found, Picture)
@@ -322,9 +314,7 @@ def _bomb(side: int) -> bytes:
 
 
 @pytest.mark.parametrize("side", [20_000, 60_000, 2**31 - 1])
-def test_decompression_bombs_are_rejected_for_their_size(
-    checked: Callable[..., Picture | str], side: int
-) -> None:
+def test_decompression_bombs_are_rejected_for_their_size(checked: Check, side: int) -> None:
     """A header of a billion pixels is an INVALID_IMAGE_SIZE, whatever the file's few bytes hold."""
     assert checked(_bomb(side)) == SIZE
 
@@ -347,8 +337,6 @@ def test_what_is_beyond_fit_is_told_by_its_header() -> None:
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_with_fit_a_bomb_is_rejected_before_it_is_decoded(
-    checked: Callable[..., Picture | str], keep: bool
-) -> None:
+def test_with_fit_a_bomb_is_rejected_before_it_is_decoded(checked: Check, keep: bool) -> None:
     """400 million pixels are refused by the header, not after gigabytes were inflated."""
     assert checked(_bomb(20_000), Rules(fit=True, keep_pixels=keep)) == SIZE

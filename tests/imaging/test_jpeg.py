@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 import pytest
+from checking import Check
 from jpegs import EOI, progressive, segment
 from making import exif, jpeg, noise, quarters, saved, stored
 from PIL import Image
@@ -14,7 +14,6 @@ from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.imaging import pictures
 from humanbody_cli.imaging.decoding import MAX_SCANS, has_too_many_scans
-from humanbody_cli.imaging.pictures import Picture
 
 
 def count(data: bytes) -> int:
@@ -78,7 +77,7 @@ def test_a_multi_picture_jpeg_counts_its_first_picture() -> None:
 
 @pytest.mark.parametrize("rules", [Rules(), Rules(fit=True), Rules(keep_pixels=True)])
 def test_a_bomb_of_scans_is_rejected_before_it_is_decoded(
-    checked: Callable[..., Picture | str], rules: Rules, monkeypatch: pytest.MonkeyPatch
+    checked: Check, rules: Rules, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thousands of scans over 16 million pixels: rejected by its structure, no decoder called."""
     image = Image.new("RGB", (4096, 4096), (90, 90, 90))

@@ -16,12 +16,13 @@ from PIL import Image, ImageFilter
 from humanbody_cli.imaging import mattes
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_images" / "portraits" / "astronaut.png"
+Bytes = NDArray[np.uint8]
 colours = st.tuples(*[st.integers(0, 255)] * 3)
 
 
 def scene(
     inside: tuple[int, int, int], outside: tuple[int, int, int], side: int = 160
-) -> tuple[NDArray[Any], NDArray[Any]]:
+) -> tuple[Bytes, Bytes]:
     """A disc of one colour over another with a soft edge: photo [h, w, 3] and its true alpha."""
     y, x = np.mgrid[:side, :side] - side / 2
     part = np.clip((side / 3 - np.hypot(x, y)) / 12 + 0.5, 0, 1)
@@ -31,16 +32,17 @@ def scene(
     return photo.astype(np.uint8), alpha
 
 
-def foreground(rgb: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+def foreground(rgb: Bytes, alpha: Bytes) -> Bytes:
     """The colours of the people, of all of a photo, as an array."""
     photo, mask = Image.fromarray(rgb), Image.fromarray(alpha)
     return np.asarray(mattes.Foreground(photo, mask).part((0, 0, *photo.size)))
 
 
-def laid_over(colour: NDArray[Any], alpha: NDArray[Any], below: NDArray[Any]) -> NDArray[Any]:
+def laid_over(colour: NDArray[Any], alpha: Bytes, below: NDArray[Any]) -> NDArray[np.float64]:
     """A straight-alpha cutout over a picture, in exact arithmetic."""
     share = alpha[..., np.newaxis] / 255
-    return share * colour + (1 - share) * below
+    laid: NDArray[np.float64] = share * colour + (1 - share) * below
+    return laid
 
 
 @settings(deadline=None, max_examples=30)
@@ -74,9 +76,7 @@ def test_over_its_own_photo_no_rim_is_darker_than_both_sides(
     arrays(np.uint8, (23, 31, 3)),
     arrays(np.uint8, (23, 31), elements=st.sampled_from([0, 1, 90, 200, 254, 255])),
 )
-def test_opaque_pixels_stay_and_hidden_ones_are_black(
-    rgb: NDArray[Any], alpha: NDArray[Any]
-) -> None:
+def test_opaque_pixels_stay_and_hidden_ones_are_black(rgb: Bytes, alpha: Bytes) -> None:
     """Alpha 255 keeps the photo's own bytes, alpha 0 keeps nothing, whatever the picture."""
     found = foreground(rgb, alpha)
     np.testing.assert_array_equal(found[alpha == 255], rgb[alpha == 255])

@@ -8,10 +8,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from checking import near, rejection, shows_quarters
+from checking import Check, near, rejection, shows_quarters
+from checking import pixel as pixel_at
 from making import (
     BLUE,
     GOLD,
@@ -52,7 +52,7 @@ def _pillow() -> None:
 
 def pixel(data: bytes, at: tuple[int, int] = (5, 5)) -> tuple[int, ...]:
     """One upright pixel of a file, through the product's own decoder."""
-    return read_header(data).pixels().getpixel(at)  # type: ignore[return-value]
+    return pixel_at(read_header(data).pixels(), at)
 
 
 # Orientation
@@ -133,9 +133,7 @@ BROKEN_EXIF = [
 
 @pytest.mark.parametrize("data", BROKEN_EXIF)
 @pytest.mark.parametrize("make", [jpeg, png])
-def test_broken_exif_is_no_fault(
-    checked: Callable[..., Picture | str], make: Callable[..., bytes], data: bytes
-) -> None:
+def test_broken_exif_is_no_fault(checked: Check, make: Callable[..., bytes], data: bytes) -> None:
     """Damaged Exif, common and harmless, keeps no photo out."""
     found = checked(make(exif=data))
     assert isinstance(found, Picture)
@@ -279,7 +277,7 @@ def test_every_mode_becomes_rgb_or_rgba(name: str) -> None:
     picture = read_header(data)
     image = picture.pixels()
     assert image.mode == ("RGBA" if picture.has_alpha else "RGB")
-    found = image.getpixel((5, 5))
+    found = pixel_at(image, (5, 5))
     if expected is None:
         assert len(found) == 4
     else:
@@ -313,7 +311,9 @@ def test_pixels_are_decoded_once_and_can_be_dropped() -> None:
 
 @pytest.mark.parametrize("make", [jpeg, png])
 @pytest.mark.parametrize("profile", [srgb_profile, other_profile])
-def test_an_rgb_profile_is_carried(make: Callable[..., bytes], profile: Callable[..., Any]) -> None:
+def test_an_rgb_profile_is_carried(
+    make: Callable[..., bytes], profile: Callable[[], bytes]
+) -> None:
     """A photo's own RGB profile is what its cutout carries, and its pixels stay as they are."""
     picture = read_header(make(icc_profile=profile()))
     assert pictures.rgb_profile(picture) == profile()
@@ -357,9 +357,7 @@ OTHERS = dict(every_format(quarters()))
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_formats_are_rejected_with_a_hint(
-    checked: Callable[..., Picture | str], name: str
-) -> None:
+def test_other_formats_are_rejected_with_a_hint(checked: Check, name: str) -> None:
     """WebP, TIFF, BMP, GIF and AVIF are no API formats; the message offers --fit."""
     assert checked(OTHERS[name]) == FORMAT
     message = rejection(OTHERS[name]).message
@@ -368,7 +366,7 @@ def test_other_formats_are_rejected_with_a_hint(
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_formats_are_read_with_fit(checked: Callable[..., Picture | str], name: str) -> None:
+def test_other_formats_are_read_with_fit(checked: Check, name: str) -> None:
     """With --fit each is read, with its known pixels."""
     found = checked(OTHERS[name], FIT)
     assert isinstance(found, Picture)
@@ -377,7 +375,7 @@ def test_other_formats_are_read_with_fit(checked: Callable[..., Picture | str], 
 
 
 def test_heic_is_rejected_with_a_hint_and_read_with_fit(
-    checked: Callable[..., Picture | str],
+    checked: Check,
 ) -> None:
     """HEIC, what phones write, is treated like the others where the extra is installed."""
     heif = pytest.importorskip("pillow_heif")
@@ -472,7 +470,7 @@ def _box_of(data: bytes, name: bytes) -> int:
 @pytest.mark.parametrize("rules", [Rules(), FIT, Rules(fit=True, keep_pixels=True)])
 @pytest.mark.parametrize("kind", ["AVIF", "HEIC"])
 def test_damaged_pixels_of_modern_formats_are_rejected(
-    checked: Callable[..., Picture | str], kind: str, rules: Rules
+    checked: Check, kind: str, rules: Rules
 ) -> None:
     """Broken AVIF and HEIC, in their headers or their pixels, are this photo's rejection."""
     if kind == "HEIC":
@@ -488,7 +486,7 @@ def test_damaged_pixels_of_modern_formats_are_rejected(
         assert checked(damaged, rules) == FORMAT
 
 
-def test_a_preview_never_stands_for_the_pixels(checked: Callable[..., Picture | str]) -> None:
+def test_a_preview_never_stands_for_the_pixels(checked: Check) -> None:
     """A HEIC whose pixels are damaged is rejected though the preview inside it is sound."""
     heif = pytest.importorskip("pillow_heif")
     file = heif.from_pillow(noise((400, 300)))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from checking import Check, pixel
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from making import (
@@ -67,7 +68,7 @@ def corners(image: Image.Image) -> list[tuple[int, ...]]:
     width, height = image.size
     rgb = image.convert("RGB")
     places = [(2, 2), (width - 3, 2), (2, height - 3), (width - 3, height - 3)]
-    return [rgb.getpixel(place) for place in places]  # type: ignore[misc]
+    return [pixel(rgb, place) for place in places]
 
 
 def near_quarters(image: Image.Image, by: int = 12) -> bool:
@@ -340,7 +341,7 @@ def test_tiny_pictures_are_made_to_fit(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (7, 7), (8, 7), (7, 300), (47, 5)])
 @pytest.mark.parametrize("progressive", [False, True])
 def test_jpegs_under_8_pixels_are_made_to_fit(
-    checked: Callable[..., Picture | str], size: tuple[int, int], progressive: bool
+    checked: Check, size: tuple[int, int], progressive: bool
 ) -> None:
     """A JPEG too small to be decoded at an eighth is checked and enlarged like any other."""
     found = checked(jpeg(Image.new("RGB", size, GOLD), progressive=progressive), Rules(fit=True))
@@ -398,7 +399,7 @@ def test_hidden_colours_are_not_sent() -> None:
     image.paste((*RED, 0), (0, 0, 300, 300))
     upload = prepared(png(image, compress_level=1), fit=True)
     assert upload.format == "JPEG"
-    red, green, _ = opened(upload.data).resize((150, 100)).getpixel((10, 10))
+    red, green, _ = pixel(opened(upload.data).resize((150, 100)), (10, 10))
     assert red - green < 60
 
 

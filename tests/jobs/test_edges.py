@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Hbseg, files, photo
@@ -17,7 +18,7 @@ from fake_api import Behaviour, FakeApi
 from PIL import Image
 
 
-def _runs(paid: Hbseg, api: FakeApi, *arguments: object, code: int = 0, **options: object) -> int:
+def _runs(paid: Hbseg, api: FakeApi, *arguments: object, code: int = 0, **options: Any) -> int:
     """``segment`` with these arguments into ``out``; how many calls it made."""
     before = len(api.stats.calls)
     where = ("-o", "out", "--endpoint", api.url, "--qps", 200)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Ended, Hbseg, files, photo
@@ -21,7 +22,7 @@ MARK = ".hbseg-recomposed"
 def run(paid: Hbseg, api: FakeApi) -> Run:
     """``segment`` with these arguments into ``out``, against the fake API."""
 
-    def run(*arguments: object, code: int = 0, **options: object) -> Ended:
+    def run(*arguments: object, code: int = 0, **options: Any) -> Ended:
         where = ("-o", "out", "--endpoint", api.url, "--qps", 300)
         ended = paid("segment", *arguments, *where, **options)
         assert ended.code == code, ended.err

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Ended, Hbseg, files, photo
@@ -24,7 +25,7 @@ SMALL, LARGE = (96, 80), (120, 90)
 def run(paid: Hbseg, api: FakeApi) -> Run:
     """``segment`` with these arguments into ``out``, against the fake API."""
 
-    def run(*arguments: object, code: int = 0, **options: object) -> Ended:
+    def run(*arguments: object, code: int = 0, **options: Any) -> Ended:
         where = ("-o", "out", "--endpoint", api.url, "--qps", 300)
         ended = paid("segment", *arguments, *where, **options)
         assert ended.code == code, ended.err

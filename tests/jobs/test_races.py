@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import files, photo, run_settings
@@ -37,8 +38,8 @@ def _tell_of_chunks(monkeypatch: pytest.MonkeyPatch, count: int) -> threading.Ev
     told, expect = threading.Event(), Journal.expect
     seen: list[int] = []
 
-    def expecting(self: Journal, *arguments: object) -> object:
-        due = expect(self, *arguments)  # type: ignore[arg-type]
+    def expecting(self: Journal, *arguments: Any) -> Any:
+        due = expect(self, *arguments)
         seen.append(len(due))
         if len(seen) == count:
             told.set()

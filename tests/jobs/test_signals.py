@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,9 @@ LARGE = Behaviour(style=Style(answer_bytes=300_000))
 """Answers of 300 KB: few of them fill a small disk."""
 
 
-def _until(condition: object, seconds: float = 20.0) -> None:
+def _until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < deadline, "it never came to that"
         time.sleep(0.01)
 

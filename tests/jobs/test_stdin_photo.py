@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Hbseg, files, photo
@@ -19,15 +20,15 @@ from humanbody_cli.discovery.walk import Walk, find, single
 
 
 def through(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: bytes, *more: str, **options: object
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: bytes, *more: str, **options: Any
 ) -> list[Photo]:
     """The photos of ``-`` with these bytes on stdin."""
     path = tmp_path / "stdin"
     path.write_bytes(data)
-    settings = InputSettings(inputs=("-", *more), name=options.pop("name", None))  # type: ignore[arg-type]
+    settings = InputSettings(inputs=("-", *more), name=options.pop("name", None))
     with path.open() as stream:
         monkeypatch.setattr(sys, "stdin", stream)
-        return list(find(settings, Walk(), **options))  # type: ignore[arg-type]
+        return list(find(settings, Walk(), **options))
 
 
 def test_each_photo_has_a_key_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -171,12 +172,13 @@ def test_a_cutouts_bytes_do_not_tell_how_it_came_about(
     wanted = Wanted(edges=edges, fit=fit)
     small = prepare(read_header(data), fit=fit).size
     mask = Image.radial_gradient("L").resize(small)
-    answer = {
+    answers: dict[str, Callable[[], Mask]] = {
         "png": lambda: Mask.read(png(mask), small),
         "jpeg": lambda: Mask.read(jpeg(mask), small),
         "png-16": lambda: Mask.read(png(mask.convert("I;16")), small),
         "pixels": lambda: Mask(mask),
-    }[kind]
+    }
+    answer = answers[kind]
     picture = read_header(data)
     first = results.make(wanted, picture, prepare(picture, fit=fit), Segmentation(answer()), "api")
     published = Mask.read(first.mask or b"", picture.size)

@@ -109,7 +109,7 @@ def test_document_sample_call(server: Server) -> None:
 
 def test_file_before_text_fields(server: Server) -> None:
     """The order of multipart fields does not matter."""
-    files = {
+    files: dict[str, tuple[str | None, bytes | str]] = {
         "image_file": ("a.jpg", PORTRAIT),
         "api_key": (None, "good"),
         "api_secret": (None, "secret"),

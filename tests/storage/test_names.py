@@ -137,7 +137,7 @@ def test_three_spellings_of_one_name_keep_their_own() -> None:
 
 _texts = st.text(
     # No lone surrogates: names that are not text have those of U+DC80 to U+DCFF only.
-    alphabet=st.characters(exclude_characters="/\0", exclude_categories=("Cs",)),
+    alphabet=st.characters(exclude_characters="/\0", exclude_categories=["Cs"]),
     max_size=12,
 )
 

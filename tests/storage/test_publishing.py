@@ -146,8 +146,8 @@ def test_a_users_file_survives_a_run(paid: Hbseg, api: FakeApi, photos: Path, li
             path.symlink_to(mine)
         else:
             path.write_bytes(PLAIN)
-    command = ("segment", photos, "-o", "out", "--engine", "api", "--endpoint", api.url)
-    command = (*command, "--qps", "500", "--json")
+    api_options = ("--engine", "api", "--endpoint", api.url, "--qps", "500")
+    command = ("segment", photos, "-o", "out", *api_options, "--json")
     ended = paid(*command)
     assert ended.code == 3, ended.err
     refused = [one for one in ended.records if one["code"] == "OUTPUT_NAME_TAKEN"]
@@ -284,9 +284,7 @@ Space = namedtuple("Space", "f_bavail f_frsize f_files f_favail")
 def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Says how many bytes are free; the journal's own 1 MiB beside them."""
     bytes_free = [0]
-    monkeypatch.setattr(
-        publishing.os, "statvfs", lambda path: Space(bytes_free[0] + (1 << 20), 1, 0, 0)
-    )
+    monkeypatch.setattr(os, "statvfs", lambda path: Space(bytes_free[0] + (1 << 20), 1, 0, 0))
     return bytes_free
 
 

@@ -76,7 +76,7 @@ class Server:
     def memory(self) -> int:
         """Bytes of memory that the process holds (VmRSS)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
+        return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal; the exit code."""
