@@ -5,12 +5,14 @@ from __future__ import annotations
 import compileall
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from checking import Check
@@ -18,6 +20,7 @@ from fake_api import Behaviour, FakeApi
 from PIL import Image, ImageDraw
 
 from humanbody_cli.api.requests import request_size
+from humanbody_cli.core.api_spec import SEGMENT_PATH
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.settings import (
     ApiSettings,
@@ -32,6 +35,9 @@ from humanbody_cli.core.settings import (
 from humanbody_cli.discovery.sources import Rules, examine
 from humanbody_cli.discovery.walk import single
 from humanbody_cli.imaging.pictures import Picture
+
+if TYPE_CHECKING:
+    import respx
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY, SECRET = "the-key-of-the-tests", "the-secret-of-the-tests"
@@ -57,6 +63,9 @@ class Ended:
     def records(self) -> list[dict[str, Any]]:
         """The objects of ``--json``."""
         return [json.loads(line) for line in self.out.splitlines()]
+
+
+Run = Callable[..., Ended]
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,40 @@ def api() -> Iterator[FakeApi]:
     """A fake of the API that accepts everything at once."""
     with FakeApi.in_thread(Behaviour()) as running:
         yield running
+
+
+@pytest.fixture
+def run(paid: Hbseg, api: FakeApi) -> Run:
+    """``segment`` with these arguments into ``out``, against the fake API."""
+
+    def run(*arguments: object, code: int = 0, **options: Any) -> Ended:
+        where = ("-o", "out", "--endpoint", api.url, "--qps", 300)
+        ended = paid("segment", *arguments, *where, **options)
+        assert ended.code == code, ended.err
+        assert "Traceback" not in ended.err
+        return ended
+
+    return run
+
+
+@pytest.fixture
+def route() -> Iterator[respx.Route]:
+    """The API's address as ``api_engine`` calls it, answered by respx."""
+    import respx
+
+    with respx.mock(assert_all_called=False) as mock:
+        yield mock.post("https://api.example.com" + SEGMENT_PATH)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user of the system may enter, unlike those of ``tmp_path``."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    for locked in folder.glob("locked"):
+        locked.chmod(0o755)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -8,12 +8,28 @@ import json
 import random
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
 import respx
+from api_engine import (
+    CUTOUT,
+    HOST,
+    MASK,
+    PHOTO,
+    RETRIES,
+    SIZE,
+    SOUND,
+    URL,
+    Api,
+    body,
+    encoded,
+    outcome,
+    page,
+    refusal,
+    with_api,
+)
 from making import jpeg, noise, opened, png, quarters
 from PIL import Image
 
@@ -23,9 +39,8 @@ from humanbody_cli.api.engine import ApiEngine
 from humanbody_cli.api.gate import Gate
 from humanbody_cli.api.http import MOST_OF_A_PAGE, Http, Unsound, longest_answer
 from humanbody_cli.api.requests import Multipart
-from humanbody_cli.api.responses import Success, error_body, success_body
+from humanbody_cli.api.responses import Success, success_body
 from humanbody_cli.api.slots import OwnSlots
-from humanbody_cli.core.api_spec import SEGMENT_PATH
 from humanbody_cli.core.errors import (
     AccountError,
     CallLimitReached,
@@ -35,112 +50,11 @@ from humanbody_cli.core.errors import (
     Stopped,
 )
 from humanbody_cli.core.network import FAULTS, explain
-from humanbody_cli.core.settings import ApiSettings, Credentials, Timeouts
+from humanbody_cli.core.settings import ApiSettings, Timeouts
 from humanbody_cli.core.stop import Stop
 from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import read_header
 from humanbody_cli.pipeline.engine import Ask, Segmentation
-
-T = TypeVar("T")
-HOST = "https://api.example.com"
-URL = HOST + SEGMENT_PATH
-PHOTO = uploads.prepare(read_header(jpeg(quarters())), fit=False)
-SIZE = PHOTO.size
-MASK = png(Image.linear_gradient("L").resize(SIZE))
-CUTOUT = png(quarters().convert("RGBA"))
-SOUND = success_body(Success("1470378968,c6f50ec6", "7OO7N1dYiJjszvV38oKVpw==", 573, MASK, CUTOUT))
-RETRIES = 2
-
-
-class Hours:
-    """A clock of its own that runs only while something sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class QuickStop(Stop):
-    """A stop flag whose sleeps take no time but the clock's."""
-
-    def __init__(self, clock: Hours) -> None:
-        super().__init__()
-        self.clock = clock
-        self.slept: list[float] = []
-
-    async def sleep(self, seconds: float) -> None:
-        self.check()
-        await asyncio.sleep(0)
-        if seconds > 0:
-            self.slept.append(seconds)
-            self.clock.now += seconds
-        self.check()
-
-
-class Api:
-    """An engine with its gate, its clock and the calls that were made."""
-
-    def __init__(
-        self, *, max_calls: int | None = None, retries: int = RETRIES, endpoint: str = HOST
-    ) -> None:
-        self.clock = Hours()
-        self.stop = QuickStop(self.clock)
-        self.gate = Gate(
-            RateController(100, None), OwnSlots(), self.stop, max_calls=max_calls, clock=self.clock
-        )
-        settings = ApiSettings(
-            credentials=Credentials("key" * 9, "SECRET" * 5), endpoint=endpoint, retries=retries
-        )
-        self.engine = ApiEngine(settings, self.gate, self.stop)
-
-    async def segment(self, ask: Ask = Ask()) -> Segmentation:  # noqa: B008 - frozen
-        """The one photo of these tests, sent."""
-        return await self.engine.segment(PHOTO, ask)
-
-
-def with_api(work: Callable[[Api], Coroutine[Any, Any, T]], **how: Any) -> T:
-    """Run ``work`` with an engine of its own."""
-
-    async def whole() -> T:
-        api = Api(**how)
-        try:
-            return await work(api)
-        finally:
-            await api.engine.aclose()
-
-    return asyncio.run(whole())
-
-
-def outcome(ask: Ask = Ask(), **how: Any) -> tuple[Segmentation | HbsegError, Api]:  # noqa: B008
-    """What became of the photo, and the engine afterwards."""
-
-    async def work(api: Api) -> tuple[Segmentation | HbsegError, Api]:
-        try:
-            return await api.segment(ask), api
-        except HbsegError as error:
-            return error, api
-
-    return with_api(work, **how)
-
-
-@pytest.fixture
-def route() -> Iterator[respx.Route]:
-    """The API's address, answered by respx."""
-    with respx.mock(assert_all_called=False) as mock:
-        yield mock.post(URL)
-
-
-def page(status: int, body: bytes) -> httpx.Response:
-    """An answer of these bytes."""
-    return httpx.Response(status, content=body)
-
-
-def refusal(status: int, message: str, **ids: Any) -> httpx.Response:
-    """An error as the API words it."""
-    return page(status, error_body(message, **ids))
-
 
 # Every row of both tables of the document.
 
@@ -496,22 +410,6 @@ def test_the_bound_holds_for_what_does_not_compress() -> None:
     assert longest_answer((4096, 4096)) < 128 * 2**20
 
 
-# Answers that lie
-
-
-def body(**fields: Any) -> bytes:
-    """A success with some fields other than they should be; ``None`` leaves one out."""
-    whole = {**json.loads(SOUND), **fields}
-    return json.dumps({name: value for name, value in whole.items() if value is not None}).encode()
-
-
-def encoded(data: bytes) -> str:
-    """Bytes as base64 text."""
-    import base64
-
-    return base64.b64encode(data).decode()
-
-
 LARGER = Image.new("RGBA", (SIZE[0] + 1, SIZE[1]))
 LIES = {
     "not-json": b"this is no JSON at all",
@@ -697,7 +595,7 @@ def test_all_photos_together_try_no_more_often(route: respx.Route) -> None:
     found = with_api(work)
     assert route.call_count == 3
     assert {type(one) for one in found} == {FatalError, Stopped}
-    assert all(one.attempts == 0 for one in found)
+    assert all(isinstance(one, HbsegError) and one.attempts == 0 for one in found)
 
 
 @pytest.mark.parametrize("reached", [False, True])

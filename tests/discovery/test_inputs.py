@@ -7,39 +7,19 @@ import random
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from walking import fill, found, names_in
 
 from humanbody_cli.core.paths import absolute
-from humanbody_cli.core.photo import Kind, Photo
+from humanbody_cli.core.photo import Kind
 from humanbody_cli.core.settings import InputSettings
 from humanbody_cli.discovery.inputs import arranged
 from humanbody_cli.discovery.tree import is_picture
 from humanbody_cli.discovery.walk import Walk, find, walk_order
 from humanbody_cli.storage.names import folded
-
-
-def fill(folder: Path, *names: str) -> Path:
-    """Files with these paths below a folder, each with something in it."""
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x" * 9)
-    return folder
-
-
-def found(*inputs: object, walk: Walk | None = None, **options: Any) -> list[Photo]:
-    """Every photo of these inputs."""
-    named = InputSettings(inputs=tuple(map(str, inputs)), **options)
-    return list(find(named, walk or Walk()))
-
-
-def names_in(*inputs: object, walk: Walk | None = None, **options: Any) -> list[str]:
-    """The output names of every photo of these inputs."""
-    return [photo.name for photo in found(*inputs, walk=walk, **options)]
 
 
 def written(path: Path, *names: object) -> str:

@@ -8,14 +8,13 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from walking import common_user, fill, found, names_in
 
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.photo import Kind, Photo
@@ -26,47 +25,6 @@ from humanbody_cli.pipeline import incremental
 from humanbody_cli.pipeline.fingerprint import Fingerprint, Selection
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.publishing import Publisher
-
-
-def fill(folder: Path, *names: str) -> Path:
-    """Files with these paths below a folder, each with something in it."""
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x" * 9)
-    return folder
-
-
-def found(*inputs: str | Path, walk: Walk | None = None, **settings: Any) -> list[Photo]:
-    """Every photo of these inputs."""
-    names = tuple(str(name) for name in inputs)
-    return list(find(InputSettings(inputs=names, **settings), walk or Walk()))
-
-
-def names_in(*inputs: str | Path, walk: Walk | None = None) -> list[str]:
-    """The output names of every photo of these inputs."""
-    return [photo.name for photo in found(*inputs, walk=walk)]
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that every user of the system may enter, unlike those of ``tmp_path``."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
-@contextlib.contextmanager
-def common_user() -> Iterator[None]:
-    """A user with no special rights, even where pytest runs as root."""
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
 
 
 def test_a_folder_is_walked_by_name_and_depth(tmp_path: Path) -> None:

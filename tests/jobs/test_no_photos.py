@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import Ended, Hbseg, files, photo
+from conftest import Hbseg, Run, files, photo
 from fake_api import FakeApi
 
 from humanbody_cli.core.settings import InputSettings
 from humanbody_cli.discovery.walk import Walk, find
 
-Run = Callable[..., Ended]
 MARK = ".hbseg-recomposed"
-
-
-@pytest.fixture
-def run(paid: Hbseg, api: FakeApi) -> Run:
-    """``segment`` with these arguments into ``out``, against the fake API."""
-
-    def run(*arguments: object, code: int = 0, **options: Any) -> Ended:
-        where = ("-o", "out", "--endpoint", api.url, "--qps", 300)
-        ended = paid("segment", *arguments, *where, **options)
-        assert ended.code == code, ended.err
-        return ended
-
-    return run
 
 
 def settles(run: Run, api: FakeApi, tmp_path: Path, *arguments: object) -> None:

@@ -7,32 +7,15 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import Ended, Hbseg, files, photo
+from conftest import Hbseg, Run, files, photo
 from fake_answers import Style
 from fake_api import Behaviour, FakeApi
 from PIL import Image
 
-Run = Callable[..., Ended]
 SMALL, LARGE = (96, 80), (120, 90)
-
-
-@pytest.fixture
-def run(paid: Hbseg, api: FakeApi) -> Run:
-    """``segment`` with these arguments into ``out``, against the fake API."""
-
-    def run(*arguments: object, code: int = 0, **options: Any) -> Ended:
-        where = ("-o", "out", "--endpoint", api.url, "--qps", 300)
-        ended = paid("segment", *arguments, *where, **options)
-        assert ended.code == code, ended.err
-        assert "Traceback" not in ended.err
-        return ended
-
-    return run
 
 
 def size_of(out: Path, name: str) -> tuple[int, int]:

@@ -308,7 +308,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="crash-") as folder:
         plan = Plan(options.seed, options.kills, options.photos, options=tuple(options.options))
         report = Harness(Path(folder), plan).run()
-    print(report)  # noqa: T201
+    print(report)  # noqa: T201 - for whoever started this process
     return 1 if report.problems else 0
 
 

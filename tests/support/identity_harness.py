@@ -384,7 +384,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="identity-") as folder:
             problems = story(Path(folder), seed, steps=options.steps)
         bad += bool(problems)
-        print(f"seed {seed}: {problems[0] if problems else 'held'}", flush=True)  # noqa: T201
+        print(f"seed {seed}: {problems[0] if problems else 'held'}", flush=True)  # noqa: T201 - for whoever started this process
     return 1 if bad else 0
 
 
