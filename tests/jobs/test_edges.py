@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from conftest import Hbseg, files, photo
 from fake_api import Behaviour, FakeApi
 from PIL import Image
+from waiting import PATIENCE, until
 
 
 def _runs(paid: Hbseg, api: FakeApi, *arguments: object, code: int = 0, **options: Any) -> int:
@@ -178,12 +178,9 @@ def test_names_through_a_pipe_are_done_as_they_come(
             assert command.stdin is not None
             command.stdin.write(f"{photos}/a.jpg\n".encode())
             command.stdin.flush()
-            deadline = time.monotonic() + 20
-            while not (tmp_path / "out/cutouts/a.png").exists():
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            assert until((tmp_path / "out/cutouts/a.png").exists)
             command.send_signal(signal.SIGTERM)
-            assert command.wait(timeout=10) == 143
+            assert command.wait(timeout=PATIENCE) == 143
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "foo://x"])

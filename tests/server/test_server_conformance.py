@@ -25,8 +25,8 @@ from server_fixture import (
     picture,
     running,
     site,
-    wait_for,
 )
+from waiting import until
 
 LIMIT = 2 * 1024 * 1024
 MEGABYTES = noise((1700, 1500))  # more than 2 MB
@@ -317,10 +317,8 @@ def test_keep_alive(server: Server) -> None:
 def test_kept_alive_answers_are_not_delayed(server: Server) -> None:
     """Headers and body of an answer do not wait for each other (Nagle and delayed ACK: 40 ms)."""
     with httpx.Client(trust_env=False) as client:
-        times = [
-            client.post(server.url, data={"api_key": "x"}).elapsed.total_seconds() for _ in range(9)
-        ]
-    assert min(times) < 0.03
+        calls = (client.post(server.url, data={"api_key": "x"}) for _ in range(100))
+        assert any(call.elapsed.total_seconds() < 0.03 for call in calls)
 
 
 def test_continue_is_said(server: Server) -> None:
@@ -454,16 +452,27 @@ def test_balance_runs_out(server: Server) -> None:
     assert message(answers[2]) == "AUTHORIZATION_ERROR: Insufficient Account Balance"
 
 
+def _within_a_second(
+    client: httpx.Client, server: Server, count: int
+) -> list[httpx.Response] | None:
+    """Calls of a key with 3 QPS; ``None`` where the machine was too busy to make them in time."""
+    data = {"api_key": "slow", "api_secret": "secret"}
+    began = time.monotonic()
+    answers = [client.post(server.url, data=data) for _ in range(count)]
+    return answers if time.monotonic() - began < 1 else None
+
+
 def test_concurrency_limit_exceeded(server: Server) -> None:
     """CONCURRENCY_LIMIT_EXCEEDED: the fourth call within a second of a key with 3 QPS.
 
     Refused calls do not count: three more are taken a second after the first three.
     """
     with httpx.Client(trust_env=False) as client:
-        data = {"api_key": "slow", "api_secret": "secret"}
-        answers = [client.post(server.url, data=data) for _ in range(8)]
+        while (answers := _within_a_second(client, server, 8)) is None:
+            time.sleep(1.05)
         time.sleep(1.05)
-        later = [client.post(server.url, data=data) for _ in range(4)]
+        while (later := _within_a_second(client, server, 4)) is None:
+            time.sleep(1.05)
     refused = [answer.status_code == 403 for answer in answers]
     assert refused == [False] * 3 + [True] * 5
     assert [answer.status_code == 403 for answer in later] == [False] * 3 + [True]
@@ -549,7 +558,7 @@ def test_one_log_line_a_request(server: Server) -> None:
     answer = server.post(image=PORTRAIT, api_secret="secret")
     request_id = answer.json()["request_id"]
     # The line follows the answer's last byte.
-    assert wait_for(lambda: request_id in server.log.read_text())
+    assert until(lambda: request_id in server.log.read_text())
     (line,) = [line for line in server.log.read_text().splitlines() if request_id in line]
     assert " 200 ok key=good in=" in line
     assert f" out={len(answer.content)} ms=" in line

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from urllib.parse import unquote
 
 import httpx
 from PIL import Image
+from waiting import cpu_seconds, until
 
 PATH = "/humanbodypp/v2/segment"
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_images"
@@ -77,6 +78,10 @@ class Server:
         """Bytes of memory that the process holds (VmRSS)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the process has used."""
+        return cpu_seconds(self.process.pid)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal; the exit code."""
@@ -244,10 +249,15 @@ def connect(server: Server) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=10)
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 3) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
+def takes_calls(server: Server) -> bool:
+    """Whether anybody still listens."""
+    try:
+        connect(server).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def is_in_flight(server: Server) -> bool:
+    """Whether a call's body has come and is not answered yet, in whichever worker."""
+    return until(lambda: server.metric("hbseg_held_bytes") > 0)
