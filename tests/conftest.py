@@ -44,11 +44,16 @@ KEY, SECRET = "the-key-of-the-tests", "the-secret-of-the-tests"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile the package once. Where Python is told to write no bytecode, as in many containers,
+    """Give the runs in this process a state folder of their own, and compile the package once.
+
+    Where Python is told to write no bytecode, as in many containers,
     each of the thousand commands that are started here would compile it again, a fifth of its
     time."""
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(ROOT / "humanbody_cli", quiet=2)
+    state = tempfile.TemporaryDirectory(prefix="hbseg-state-")
+    config.add_cleanup(state.cleanup)
+    os.environ["XDG_STATE_HOME"] = state.name
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Hbseg, photo
+from standard_input import stdin_of
 
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.photo import Kind
@@ -185,15 +186,12 @@ def test_stdin_that_does_not_block(hbseg: Hbseg, tmp_path: Path, what: str) -> N
     assert out.count(b'"status":"pending"') == 1
 
 
-def test_a_dash_in_a_list_on_stdin_is_a_record(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_dash_in_a_list_on_stdin_is_a_record(tmp_path: Path) -> None:
     """stdin is the list, and cannot be a photo: the line is named, and no other name is lost."""
     photo(tmp_path / "a.jpg")
     path = tmp_path / "list"
     path.write_text(f"\n{tmp_path}/a.jpg\n-\n{tmp_path}/b.jpg\n")
-    with path.open() as stream:
-        monkeypatch.setattr(sys, "stdin", stream)
+    with stdin_of(path):
         photos = list(find(InputSettings(from_file="-"), Walk()))
     assert [one.kind for one in photos] == [Kind.FILE, Kind.TROUBLE, Kind.TROUBLE]
     assert "line 3 " in photos[1].trouble

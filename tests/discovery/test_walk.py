@@ -7,13 +7,13 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from standard_input import stdin_of
 from walking import common_user, fill, found, names_in
 
 from humanbody_cli.core.errors import UsageError
@@ -382,14 +382,13 @@ def test_a_list_is_read_as_it_comes(tmp_path: Path) -> None:
     os.close(read)
 
 
-def test_a_list_on_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_on_standard_input(tmp_path: Path) -> None:
     """``--from-file -`` reads the names from standard input and leaves it open."""
     path = tmp_path / "list"
     path.write_bytes(b"a.jpg\nb.jpg\n")
-    with path.open() as stream:
-        monkeypatch.setattr(sys, "stdin", stream)
+    with stdin_of(path) as descriptor:
         assert list(listed("-", nul=False)) == ["a.jpg", "b.jpg"]
-        os.fstat(stream.fileno())
+        os.fstat(descriptor)
 
 
 @pytest.mark.parametrize("name", ["nope", "."])

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import itertools
 import struct
+import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
 from checking import level, pixel
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import BLUE, GOLD, RED, jpeg, noise, opened, png, quarters, raw_png, saved
 from PIL import Image, ImageChops, ImageFilter
 
-from humanbody_cli import imaging
-from humanbody_cli.core.errors import UsageError
 from humanbody_cli.imaging import compose, pictures
 from humanbody_cli.imaging import png as structure
 from humanbody_cli.imaging.compose import Cutout, Mask, hard_cutout, soft_cutout
@@ -252,13 +252,20 @@ def test_a_cutout_made_in_strips_is_the_whole_one(
     assert opened(cutout.png()).tobytes() == cutout.image().tobytes()
 
 
-def test_without_numpy_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_numpy_the_error_says_what_to_install() -> None:
     """Soft edges need numpy; who has none is told how to get it."""
-    for name in ("numpy", "humanbody_cli.imaging.mattes"):  # as if neither had been loaded before
-        monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delattr(imaging, "mattes", raising=False)
-    with pytest.raises(UsageError, match="pip install numpy"):
-        soft_cutout(Image.new("RGB", (4, 4)), Image.new("L", (4, 4)))
+    script = (
+        "import sys; sys.modules['numpy'] = None\n"
+        "from PIL import Image\n"
+        "from humanbody_cli.core.errors import UsageError\n"
+        "from humanbody_cli.imaging.compose import soft_cutout\n"
+        "try: soft_cutout(Image.new('RGB', (4, 4)), Image.new('L', (4, 4)))\n"
+        "except UsageError as error: print(error)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert "pip install numpy" in ended.stdout
 
 
 # Figures

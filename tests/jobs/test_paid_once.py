@@ -280,7 +280,6 @@ def test_an_answer_outlives_a_failure_that_is_not_its_photos(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A paid answer whose results could not be made for want of memory waits for the next run."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     photo(tmp_path / "photos/a.jpg")
     with FakeApi.in_thread(Behaviour()) as api:
         settings = run_settings(tmp_path / "photos", tmp_path / "out", api.url)

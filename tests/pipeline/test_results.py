@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import pytest
 from making import chunks_of, jpeg, noise, png, png_from
@@ -103,41 +104,40 @@ def test_a_second_header_in_an_answer_is_never_believed() -> None:
     assert Mask.read(mask, SIZE).image.size == SIZE
 
 
+class FailingMask(Mask):
+    """A mask that cannot be encoded."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(MASK)
+        self.error = error
+
+    @cached_property
+    def png(self) -> bytes:
+        raise self.error
+
+
 @pytest.mark.parametrize("edges", Edges)
-def test_whatever_goes_wrong_in_composing_is_one_photos_failure(
-    edges: Edges, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whatever_goes_wrong_in_composing_is_one_photos_failure(edges: Edges) -> None:
     """It was sent, so it failed and is not rejected; its calls are counted."""
 
-    def fail(*_: object) -> None:
-        raise ZeroDivisionError("float division")
-
-    monkeypatch.setattr(structure, "encode_parts", fail)
+    mask = FailingMask(ZeroDivisionError("float division"))
     with pytest.raises(PhotoError, match="cannot be composed: float division") as caught:
-        made(Segmentation(Mask(MASK), attempts=2), Wanted(edges=edges))
+        made(Segmentation(mask, attempts=2), Wanted(edges=edges))
     assert caught.value.code == results.NOT_COMPOSED
     assert not caught.value.rejected
     assert caught.value.attempts == 2
 
 
-def test_too_little_memory_for_composing_may_be_tried_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_too_little_memory_for_composing_may_be_tried_again() -> None:
     """The paid answer is not lost: a later run may have the memory."""
 
-    def fail(*_: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(structure, "encode_parts", fail)
     with pytest.raises(PhotoError, match="memory") as caught:
-        made(Segmentation(Mask(MASK), attempts=1), Wanted())
+        made(Segmentation(FailingMask(MemoryError()), attempts=1), Wanted())
     assert caught.value.transient
     assert not caught.value.rejected
 
 
-def test_pixels_found_damaged_after_the_call_are_no_rejection(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_pixels_found_damaged_after_the_call_are_no_rejection() -> None:
     """A photo that was paid for counts as failed, with its attempts, and not as never sent."""
     picture = read_header(jpeg(noise(SIZE))[:-300])
     upload = prepare(picture, fit=False)
