@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import virtual_loop
+from conftest import ROOT
 from gating import Client, all_of
 
 from humanbody_cli.api.slots import OwnSlots, SharedSlots, slots_for
@@ -66,21 +70,29 @@ def test_another_run_that_is_choosing_is_waited_for(tmp_path: Path) -> None:
     assert slots.reserve(100.0, 0.5) == 100.0
 
 
-def test_the_key_is_nowhere_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_nowhere_on_disk(tmp_path: Path) -> None:
     """The timeline's file is named by a digest, one for each key and endpoint, for its owner."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    state = Path(os.environ["XDG_STATE_HOME"])
+    before = set(state.rglob("*"))
     for endpoint, key in (("a", "SECRETKEY"), ("a", "OTHERKEY"), ("b", "SECRETKEY")):
-        assert slots_for(endpoint, key).reserve(1.0, 1.0) == 1.0
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert slots_for(f"{tmp_path}/{endpoint}", key).reserve(1.0, 1.0) == 1.0
+    files = [path for path in state.rglob("*") if path.is_file() and path not in before]
     assert len(files) == 3
     assert all("KEY" not in str(path) and b"KEY" not in path.read_bytes() for path in files)
     assert all(path.stat().st_mode & 0o077 == 0 for path in files)
 
 
-def test_without_a_state_folder_the_timeline_is_the_runs_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_state_folder_the_timeline_is_the_runs_own(tmp_path: Path) -> None:
     """Where nothing can be written the run keeps its own time."""
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_STATE_HOME", str(Path(tmp_path, "file")))
-    assert isinstance(slots_for("a", "b"), OwnSlots)
+    script = (
+        "from humanbody_cli.api.slots import slots_for\nprint(type(slots_for('a', 'b')).__name__)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "file")},
+    )
+    assert ended.stdout == b"OwnSlots\n"

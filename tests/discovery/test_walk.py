@@ -419,13 +419,17 @@ def test_shards_do_not_depend_on_where_the_photos_lie(tmp_path: Path) -> None:
     assert here == there
 
 
-def test_names_from_a_pipe_do_not_wait_for_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class LargeJournal(Journal):
+    """A journal that says that it is large."""
+
+    def is_large(self) -> bool:
+        return True
+
+
+def test_names_from_a_pipe_do_not_wait_for_the_next(tmp_path: Path) -> None:
     """However large the journal: each photo is due before the pipe is asked for another."""
-    monkeypatch.setattr(Journal, "is_large", lambda journal: True)
     (tmp_path / ".hbseg").mkdir()
-    journal = Journal(str(tmp_path))
+    journal = LargeJournal(str(tmp_path))
     asked = []
 
     def one_by_one() -> Iterator[list[Photo]]:
