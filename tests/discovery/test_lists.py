@@ -207,35 +207,32 @@ for photo in find(InputSettings(from_file=sys.argv[1]), Walk()):
 """
 
 
-@pytest.mark.parametrize("path", ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"])
-def test_stdin_has_other_names(path: str) -> None:
-    """A list at ``/dev/stdin`` is stdin as well: the dash swallows no names."""
-    if not os.path.exists(path):
-        pytest.skip("this system has no such name for stdin")
+def _in_list(path: str, stdin: str) -> str:
+    """What a process with this list finds, a photo in each line."""
     ended = subprocess.run(
         [sys.executable, "-c", _IN_LIST, path],
-        input="-\na.jpg\nb.jpg\n",
+        input=stdin,
         capture_output=True,
         text=True,
         check=True,
         cwd=ROOT,
     )
-    assert ended.stdout.split() == ["trouble"] * 3
+    return ended.stdout
+
+
+@pytest.mark.parametrize("path", ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"])
+def test_stdin_has_other_names(path: str) -> None:
+    """A list at ``/dev/stdin`` is stdin as well: the dash swallows no names."""
+    if not os.path.exists(path):
+        pytest.skip("this system has no such name for stdin")
+    assert _in_list(path, "-\na.jpg\nb.jpg\n").split() == ["trouble"] * 3
 
 
 def test_a_dash_in_a_list_from_a_file_is_stdin_s_photo(tmp_path: Path) -> None:
     """Once, however often it stands there."""
     path = tmp_path / "list"
     path.write_text("-\n-\n")
-    ended = subprocess.run(
-        [sys.executable, "-c", _IN_LIST, path],
-        input="bytes",
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
-    assert ended.stdout == "stdin bytes\n"
+    assert _in_list(str(path), "bytes") == "stdin bytes\n"
     assert not is_stdin(str(path))
 
 

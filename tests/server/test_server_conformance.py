@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 import time
@@ -33,33 +34,38 @@ MEGABYTES = noise((1700, 1500))  # more than 2 MB
 ID_FIELDS = {"request_id", "time_used", "error_message"}
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("keys") / "keys"
-    path.write_text(
-        "# the keys of this test\n"
-        "good secret\n"
-        "byclient secret denied-by-client\n"
-        "byadmin secret denied-by-admin\n"
-        "poor secret no-balance\n"
-        "prepaid secret balance=2\n"
-        "slow secret qps=3\n"
-    )
-    path.chmod(0o600)
-    return path
+KEYS = """\
+# the keys of these tests
+good secret
+byclient secret denied-by-client
+byadmin secret denied-by-admin
+poor secret no-balance
+prepaid secret balance=2
+slow secret qps=3
+"""
+PAGES = {"/photo.jpg": PORTRAIT, "/big.png": MEGABYTES, "/page.html": b"<html>", "/slow": b""}
 
 
-@pytest.fixture(scope="module")
-def server(keys: Path) -> Iterator[Server]:
+@contextlib.contextmanager
+def documented(folder: Path) -> Iterator[Server]:
+    """A server with these keys, and the time to fetch a photo short."""
+    keys = folder / "keys"
+    keys.write_text(KEYS)
+    keys.chmod(0o600)
     with running("--keys", str(keys), "--allow-private-urls", "--fetch-timeout", "0.7") as started:
         started.key, started.secret = "good", "secret"
         yield started
 
 
 @pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with documented(tmp_path_factory.mktemp("keys")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
 def web() -> Iterator[str]:
-    pages = {"/photo.jpg": PORTRAIT, "/big.png": MEGABYTES, "/page.html": b"<html>", "/slow": b""}
-    with site(pages) as address:
+    with site(PAGES) as address:
         yield address
 
 
