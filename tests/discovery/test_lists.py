@@ -140,7 +140,7 @@ def pipe() -> Iterator[tuple[int, int]]:
     os.close(read)
 
 
-def _write_all(pipe: int, data: bytes) -> None:
+def write_last(pipe: int, data: bytes) -> None:
     """The last that comes through a pipe."""
     os.write(pipe, data)
     os.close(pipe)
@@ -155,7 +155,7 @@ def test_a_pipe_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -> None
     os.write(write, b"a.jpg\n")
     assert next(names) == Entry(1, "a.jpg")
     assert next(names) is None
-    late = threading.Timer(0.1, _write_all, (write, b"late"))
+    late = threading.Timer(0.1, write_last, (write, b"late"))
     late.start()
     assert Descriptor(read).read_all(100) == b"late"
     late.join()
@@ -261,7 +261,7 @@ def test_parts_of_a_piped_list_are_a_partition(
         read, write = os.pipe()
         settings = InputSettings(from_file=f"/dev/fd/{read}", shard=Shard(index, 3))
         os.write(write, f"{names[0]}\n".encode())
-        late = threading.Timer(0.1, _write_all, (write, "\n".join(names[1:]).encode()))
+        late = threading.Timer(0.1, write_last, (write, "\n".join(names[1:]).encode()))
         late.start()
         parts.append([one.key for one in find(settings, Walk())])
         late.join()

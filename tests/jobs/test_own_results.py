@@ -128,7 +128,7 @@ def test_photos_that_changed_places_pay_nothing(run: Run, api: FakeApi, tmp_path
 # -- files that no row tells of ----------------------------------------------------------------
 
 
-def _forget(out: Path) -> None:
+def forget(out: Path) -> None:
     """What is left where a kill came between the last rename and the row."""
     with sqlite3.connect(out / ".hbseg/journal.sqlite3") as db:
         db.execute("DELETE FROM photos")
@@ -144,7 +144,7 @@ def test_an_older_photo_in_the_same_place_is_not_its_predecessor(
     run("photos")
     photo(source, seed=2)
     os.utime(source, (1_000_000_000, 1_000_000_000))
-    _forget(tmp_path / "out")
+    forget(tmp_path / "out")
     run("photos")
     assert len(api.stats.calls) == 2
 
@@ -153,10 +153,10 @@ def test_a_photo_from_stdin_is_not_its_predecessor(run: Run, api: FakeApi, tmp_p
     """stdin has no time: what lies at its name is its result only if it proves that."""
     one, two = (photo(tmp_path / f"{n}.jpg", seed=n).read_bytes() for n in (1, 2))
     run("-", stdin=one)
-    _forget(tmp_path / "out")
+    forget(tmp_path / "out")
     run("-", stdin=one)
     assert len(api.stats.calls) == 1
-    _forget(tmp_path / "out")
+    forget(tmp_path / "out")
     run("-", stdin=two)
     assert len(api.stats.calls) == 2
 
@@ -166,7 +166,7 @@ def test_results_of_another_engine_are_not_adopted(
 ) -> None:
     """What the embedded engine made is not recorded as the API's, whatever became of the rows."""
     assert hbseg("segment", photos, "-o", "out").code == 0
-    _forget(tmp_path / "out")
+    forget(tmp_path / "out")
     run(photos)
     assert len(api.stats.calls) == 4
 
@@ -174,7 +174,7 @@ def test_results_of_another_engine_are_not_adopted(
 def test_results_with_other_edges_are_not_adopted(run: Run, photos: Path, tmp_path: Path) -> None:
     """Hard cutouts that no row tells of do not pass for soft ones."""
     run(photos)
-    _forget(tmp_path / "out")
+    forget(tmp_path / "out")
     run(photos, "--edges", "soft")
     assert is_soft(tmp_path / "out", "a.png")
 
@@ -188,7 +188,7 @@ def test_a_lost_journal_costs_no_call(
     run(photos)
     before = files(tmp_path / "out")
     if what == "rows":
-        _forget(tmp_path / "out")
+        forget(tmp_path / "out")
     elif what == "journal":
         for path in (tmp_path / "out/.hbseg").glob("journal*"):
             path.unlink()
