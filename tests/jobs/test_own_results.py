@@ -125,9 +125,6 @@ def test_photos_that_changed_places_pay_nothing(run: Run, api: FakeApi, tmp_path
     assert not list((tmp_path / "out/.hbseg").glob("replaced/*"))
 
 
-# -- files that no row tells of ----------------------------------------------------------------
-
-
 def forget(out: Path) -> None:
     """What is left where a kill came between the last rename and the row."""
     with sqlite3.connect(out / ".hbseg/journal.sqlite3") as db:

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from server_fixture import (
+    IMPATIENT,
     PATH,
     PORTRAIT,
     Server,
@@ -23,7 +24,6 @@ from server_fixture import (
     noise,
     picture,
     running,
-    script,
     site,
 )
 from waiting import PATIENCE, until
@@ -32,14 +32,7 @@ from waiting import PATIENCE, until
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """Little patience and little room, so that each limit is met soon."""
-    with running(
-        script=script(
-            "patience=Patience("
-            "headers=0.6, idle=0.6, body=0.8, slow=0.3, answer=1.0, linger=0.5, fetch=0.5),"
-            "capacity=Capacity(queue=1, connections=40, held_bytes=8 << 20),"
-            "local=LocalSettings(threads=1)"
-        )
-    ) as started:
+    with running(script=IMPATIENT) as started:
         yield started
 
 

@@ -157,6 +157,15 @@ def script(settings: str, before: str = "") -> str:
     return SCRIPT.format(settings=settings, before=before)
 
 
+IMPATIENT = script(
+    "patience=Patience("
+    "headers=0.6, idle=0.6, body=0.8, slow=0.3, answer=1.0, linger=0.5, fetch=0.5),"
+    "capacity=Capacity(queue=1, connections=40, held_bytes=8 << 20),"
+    "local=LocalSettings(threads=1)"
+)
+"""A server with little patience and little room, so that each limit is met soon."""
+
+
 def picture(
     size: tuple[int, int] = (120, 90), kind: str = "JPEG", mode: str = "RGB", **options: Any
 ) -> bytes:
