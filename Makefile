@@ -1,15 +1,15 @@
-# Every target works from a fresh clone: the first one that needs it makes .venv.
-# CI calls these targets and nothing else.
+# Every target works in a fresh clone; .venv is created when first needed.
+# CI calls only these targets.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EVAL ?= eval
-# Tests at once. Most of a test's time is a command's waiting: two for each of two processors.
+# Tests at once. A test mostly waits for a command: two per processor on two processors.
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check fuzz bench bench-quota bench-memory bench-rerun bench-quality bench-server clean
+.PHONY: help run test lint types check bench bench-quota bench-memory bench-rerun bench-quality bench-server clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -25,10 +25,10 @@ $(VENV)/.dev: $(VENV)/.local
 
 run: $(VENV)/.local ## Cut the people out of sample_images/ into out/
 	$(BIN)/hbseg segment sample_images -o out
-	@echo "look at out/cutouts, or open the page:"
+	@echo "look at out/cutouts, or open this page:"
 	@$(BIN)/hbseg report out
 
-test: $(VENV)/.dev ## Run every test
+test: $(VENV)/.dev ## Run all tests
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 lint: $(VENV)/.dev ## Check style
@@ -40,23 +40,23 @@ types: $(VENV)/.dev ## Check types
 
 check: lint types test ## Everything that must hold before a change lands
 
-bench-quota: $(VENV)/.dev ## How well the quota is filled, against a local server
+bench-quota: $(VENV)/.dev ## How much of the quota a run uses, against a local server
 	$(BIN)/python benchmarks/bench_quota.py
 
-bench-memory: $(VENV)/.dev ## Peak memory: 20 photos beside 2,000
+bench-memory: $(VENV)/.dev ## Peak memory of 20 and of 2,000 photos
 	$(BIN)/python benchmarks/bench_memory.py
 
-bench-rerun: $(VENV)/.dev ## A second run over 100,000 done photos beside find
+bench-rerun: $(VENV)/.dev ## A second run over 100,000 finished photos, compared with find
 	$(BIN)/python benchmarks/bench_rerun.py
 
-bench-quality: $(VENV)/.dev ## Masks against your own photographs: make bench-quality EVAL=folder
+bench-quality: $(VENV)/.dev ## Mask quality on your own photographs: make bench-quality EVAL=folder
 	$(BIN)/python benchmarks/bench_quality.py $(EVAL)
 
-bench-server: $(VENV)/.dev ## hbseg serve beside rembg s
+bench-server: $(VENV)/.dev ## hbseg serve compared with rembg s
 	$(BIN)/python benchmarks/bench_server.py
 
-bench: bench-quota bench-memory bench-rerun bench-server ## Every benchmark that needs no data
+bench: bench-quota bench-memory bench-rerun bench-server ## All benchmarks that need no data
 
-clean: ## Remove what was made
+clean: ## Remove everything that was built or generated
 	rm -rf $(VENV) out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -22,11 +22,13 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from humanbody_cli.core.settings import Edges, LocalSettings, Wanted
+from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.embedded import onnx_model
 from humanbody_cli.imaging import compose, mattes, pictures, png, uploads
 from humanbody_cli.imaging.compose import Mask
-from humanbody_cli.pipeline import results
+from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.pipeline.engine import Segmentation
+from humanbody_cli.pipeline.photo_steps import ClientSteps
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -139,14 +141,14 @@ def full_size_rows(segment: Segment) -> list[Row]:
     return rows
 
 
-def _whole_way(data: bytes, wanted: Wanted, segment: Segment) -> tuple[results.Results, float]:
+def _whole_way(data: bytes, wanted: Wanted, segment: Segment) -> tuple[photo_steps.Results, float]:
     """What a run makes of one photo's bytes, and the seconds it takes without the engine."""
     started = time.perf_counter()
     picture = pictures.read_header(data)
     pictures.check_sound(picture, keep_pixels=True)
     upload = uploads.prepare(picture, fit=True)
     mask, engine = _timed(segment, upload.pixels())
-    made = results.make(wanted, picture, upload, Segmentation(Mask(mask)), "local")
+    made = ClientSteps(wanted, Rules(), "local").make(picture, upload, Segmentation(Mask(mask)))
     assert made.mask
     assert made.cutout
     return made, time.perf_counter() - started - engine

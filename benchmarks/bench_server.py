@@ -2,11 +2,11 @@
 
     python benchmarks/bench_server.py [--rembg PATH] [--photos FOLDER] [--calls N] [--json]
 
-For each server: answers a second at 8 clients, the median and the 99th percentile of a call's time,
-and the peak memory of its processes. rembg's weights, u2netp.onnx, are taken from where rembg looks
-for them ($U2NET_HOME goes first); where they are not there, that half is left out and said so. The
-output names the file by its SHA-256: a file with the same graph and other values is as fast and as
-large as the published one, but its cutouts mean nothing, and the output says when it is one.
+For each server: answers per second with 8 clients, the median and the 99th percentile of a call's
+time, and the peak memory of its processes. rembg's weights, u2netp.onnx, are taken from where rembg
+looks for them ($U2NET_HOME first); if they are missing, that half is skipped and the output says
+so. The output names the file by its SHA-256: a file with the same graph and other values is as fast
+and as large as the published one, but its cutouts are meaningless, and the output says so too.
 """
 
 from __future__ import annotations

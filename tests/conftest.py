@@ -32,8 +32,8 @@ from humanbody_cli.core.settings import (
     RunSettings,
     Wanted,
 )
+from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.sources import Rules, examine
-from humanbody_cli.discovery.walk import single
 from humanbody_cli.imaging.pictures import Picture
 
 if TYPE_CHECKING:

@@ -153,7 +153,7 @@ class Gate:
         self.connected = True
         self.refused += 1
         self.controller.refused(call, self._clock())
-        why = "the quota stays used up; is another program calling with the same key?"
+        why = "the quota remains used up; is another program using the same key?"
         self._failure(call, why)
 
     def failed(self, call: Call, why: str, *, answered: bool) -> None:
@@ -184,7 +184,7 @@ class Gate:
             return  # one outage takes all calls in flight with it: they say nothing new
         pause = self._breaker.failure()
         if pause is None:
-            self._stop.set(FatalError(f"the server only fails, so the run stopped: {why}"))
+            self._stop.set(FatalError(f"the server keeps failing, so the run stopped: {why}"))
         elif pause:
             self._alone = True
             self._closings += 1
@@ -197,7 +197,7 @@ class Gate:
             self._stop.set(
                 CallLimitReached(
                     f"the call limit of {self._max_calls} (--max-calls) is reached; "
-                    "run the same command again to go on"
+                    "run the same command again to continue"
                 )
             )
             self._stop.check()

@@ -180,7 +180,7 @@ class Http:
         except (ImportError, ValueError, httpx.InvalidURL) as error:
             raise FatalError(
                 f"the proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used: {error}; "
-                "mend or unset it"
+                "fix or unset it"
             ) from error
 
     def _configured(self) -> httpx.AsyncClient:
@@ -304,4 +304,4 @@ def _inflated(status: int, body: bytes, encoding: str, most: int) -> bytes:
 
 
 def _too_long(status: int, most: int) -> Unsound:
-    return Unsound(status, f"it is longer than the {most:,} bytes that this photo can need")
+    return Unsound(status, f"it is longer than {most:,} bytes, the most that this photo can need")

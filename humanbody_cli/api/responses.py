@@ -73,7 +73,7 @@ def parse(status: int, body: bytes) -> Success | Refusal:
             body_image=_image(fields, images, "body_image"),
         )
     except ValueError:  # binascii.Error is one
-        return unsound(status, "an image in the answer is not sound base64")
+        return unsound(status, "an image in the answer is not valid base64")
 
 
 def is_success(status: int) -> bool:
@@ -118,7 +118,7 @@ _OPENING = re.compile(rb'\s*:\s*"')
 def _refusal(status: int, fields: dict[str, Any]) -> Refusal:
     raw = fields["error_message"]
     if not isinstance(raw, str):
-        return _unnamed(status, f"error_message is not a text but a {type(raw).__name__}")
+        return _unnamed(status, f"error_message is not a string but a {type(raw).__name__}")
     code, parameter = api_spec.split_message(raw)
     code = network.ascii_only(code, network.MAX_CODE)
     if not code:
@@ -183,7 +183,7 @@ def _image(fields: dict[str, Any], lifted: dict[str, bytes], name: str) -> bytes
     if value is True and name in lifted:
         return _decode(_unescaped(lifted[name]))
     if not isinstance(value, str):
-        raise ValueError(f"{name} is no string")
+        raise ValueError(f"{name} is not a string")
     return _decode(value.encode("ascii", "replace"))
 
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import click
 
-from humanbody_cli.cli import options
+from humanbody_cli.cli.options.declare import option
+from humanbody_cli.cli.options.inputs import inputs
+from humanbody_cli.cli.options.output import as_json, verbosity
 from humanbody_cli.core.settings import InputSettings
 
 
 @click.command("check")
-@options.inputs
-@options.option("--fit", is_flag=True, help="Check as a run with --fit would.")
-@options.as_json
-@options.verbosity
+@inputs
+@option("--fit", is_flag=True, help="Check as a run with --fit would.")
+@as_json
+@verbosity
 def command(inputs: InputSettings, fit: bool, json: bool, verbosity: int) -> int:
-    """Check photos against the API's limits: no call, no output.
+    """Check photos against the API's limits, without calls or output.
 
-    Exit code 0 where every photo would be sent, 3 where some would be rejected.
+    Exit code 0 if every photo would be sent, 3 if some would be rejected.
     """
     from humanbody_cli.api.requests import request_size
     from humanbody_cli.discovery.sources import Rules

@@ -1,7 +1,7 @@
-"""The ``hbseg`` command: which commands there are, and how errors become exit codes.
+"""The ``hbseg`` command: its subcommands, and the exit code for each error.
 
-Nothing heavy is imported here, and a command's own module only when that command runs: ``--help``
-answers at once.
+Nothing heavy is imported here, and a subcommand's own module only when it runs: ``--help`` answers
+at once.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from humanbody_cli.core import console
 from humanbody_cli.core.errors import HbsegError, StdoutError, limits_told
 
 _LAST_WAIT = 0.5
-"""Seconds that threads have to end by themselves once the command has ended."""
+"""Seconds that threads may take to end once the command has ended."""
 
 COMMANDS = {
     "segment": "Cut people out of photos.",
-    "check": "Check photos against the API's limits: no call, no output.",
-    "plan": "Tell what a run would do: calls, rejects, bytes, time.",
-    "status": "Tell what is done, rejected, failed and pending in OUT.",
-    "report": "Write a page to look through the results in OUT.",
-    "recompose": "Make new cutouts from the masks in OUT: no call.",
+    "check": "Check photos against the API's limits, without calls or output.",
+    "plan": "Show what a run would do: calls, rejected photos, bytes, time.",
+    "status": "Show what is done, rejected, failed and pending in OUT.",
+    "report": "Write an HTML page for looking through the results in OUT.",
+    "recompose": "Make new cutouts from the masks in OUT, without calls.",
     "serve": "Serve the HumanBody Segment API V2 on this machine.",
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose commands live in modules of their own, imported when asked for."""
+    """A group that imports each command's module only when that command is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order in which they are met."""
+        """The commands, in the order in which a user meets them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -51,7 +51,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing any."""
+        """List the commands without importing their modules."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -61,31 +61,31 @@ class LazyGroup(click.Group):
 def hbseg() -> None:
     """Cut people out of photographs, in batches.
 
-    With a Face++ key in the environment (HBSEG_API_KEY, HBSEG_API_SECRET) photos go to the
-    HumanBody Segment API; without one an embedded model does the same on this machine.
+    With a Face++ key in the environment (HBSEG_API_KEY, HBSEG_API_SECRET), photos are sent to the
+    HumanBody Segment API. Without one, an embedded model does the same on this machine.
 
     \b
     Exit codes: 0 all done, 2 usage, 3 some photos rejected or failed,
     4 stopped (bad key, no balance, disk full), 5 --max-calls reached,
-    6 another run holds OUT, 130 and 143 interrupted, 1 a bug.
+    6 another run is using OUT, 130 and 143 interrupted, 1 a bug.
     """
 
 
 def main() -> None:
-    """Run the command; every way out has its exit code."""
+    """Run the command and exit with its code."""
     console.prepare()
     try:
         code = _exit_code()
-    except Exception:  # noqa: BLE001 - a bug: shown whole, and then the process ends all the same
+    except Exception:  # noqa: BLE001 - a bug: show the traceback, then exit as after any other error
         sys.excepthook(*sys.exc_info())
         code = 1
-    with contextlib.suppress(StdoutError):  # a command that failed has said why
+    with contextlib.suppress(StdoutError):  # the command has already said why it failed
         sys.stdout.flush()
     _leave(code)
 
 
 def _leave(code: int) -> NoReturn:
-    """Exit, also past a thread that is blocked in a read: the interpreter would wait for it."""
+    """Exit even if a thread is blocked in a read: the interpreter would wait for it."""
     deadline = time.monotonic() + _LAST_WAIT
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:

@@ -4,51 +4,19 @@ from __future__ import annotations
 
 import click
 
-from humanbody_cli.cli import options
-from humanbody_cli.core.settings import (
-    ApiSettings,
-    InputSettings,
-    LocalSettings,
-    OutputSettings,
-    RunSettings,
-    Wanted,
-)
+from humanbody_cli.cli.options.declare import option
+from humanbody_cli.cli.options.run import run
+from humanbody_cli.core.settings import RunSettings
 
 
 @click.command("plan")
-@options.inputs
-@options.output
-@options.engine
-@options.api
-@options.wanted
-@options.local
-@options.option("--json", "json", is_flag=True, help="The plan as one JSON object.")
-@options.verbosity
-def command(
-    inputs: InputSettings,
-    output: OutputSettings,
-    engine: str,
-    api: ApiSettings,
-    wanted: Wanted,
-    local: LocalSettings,
-    json: bool,
-    verbosity: int,
-) -> int:
-    """Tell what a run would do: calls, rejects, bytes, time. Makes no call and writes nothing.
+@run(option("--json", "json", is_flag=True, help="Print the plan as one JSON object."))
+def command(settings: RunSettings) -> int:
+    """Show what a run would do: calls, rejected photos, bytes, time.
 
-    Takes the options of `hbseg segment`. Exit code 3 where photos would be rejected.
+    Takes the options of `hbseg segment`, makes no call and writes nothing. Exit code 3 if photos
+    would be rejected.
     """
     from humanbody_cli.jobs.plan import plan
 
-    return plan(
-        RunSettings(
-            inputs=inputs,
-            output=output,
-            wanted=wanted,
-            engine=options.engine_choice(engine, local),
-            api=api,
-            local=local,
-            json=json,
-            verbosity=verbosity,
-        )
-    )
+    return plan(settings)

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from humanbody_cli.cli import options
+from humanbody_cli.cli.options.declare import FiniteRange, one_of, option, whole_number
+from humanbody_cli.cli.options.output import as_json, verbosity
 from humanbody_cli.core.settings import Edges
 
 _LONGEST = 16384
-"""Pixels that a side of a resized cutout may have at most."""
+"""Most pixels on a side of a resized cutout."""
 
 
 class Box(click.ParamType):
@@ -23,49 +24,47 @@ class Box(click.ParamType):
         if isinstance(value, tuple):
             return value
         first, cross, second = str(value).lower().partition("x")
-        width = options.whole_number(first)
-        height = options.whole_number(second) if cross else width
+        width = whole_number(first)
+        height = whole_number(second) if cross else width
         if width is None or height is None:
-            self.fail(f"{value!r} is no size such as 800 or 800x600", param, ctx)
+            self.fail(f"{value!r} is not a size such as 800 or 800x600", param, ctx)
         if not 1 <= min(width, height) <= max(width, height) <= _LONGEST:
-            self.fail(f"{value!r}: a side has 1 to {_LONGEST} pixels", param, ctx)
+            self.fail(f"{value!r}: each side must have 1 to {_LONGEST} pixels", param, ctx)
         return width, height
 
 
 @click.command("recompose")
 @click.argument("out", metavar="OUT")
-@options.option(
+@one_of(
     "--edges",
-    type=click.Choice([edges.value for edges in Edges]),
-    default=Edges.SOFT.value,
-    show_default=True,
+    Edges.SOFT,
     help="soft: the confidence as alpha; hard: cut at 0.5.",
 )
-@options.option("--crop", is_flag=True, help="Crop to the person.")
-@options.option(
+@option("--crop", is_flag=True, help="Crop to the person.")
+@option(
     "--margin",
-    type=options.FiniteRange(0, 10),
+    type=FiniteRange(0, 10),
     default=0.05,
     show_default=True,
-    metavar="PART",
-    help="Around the crop, as a part of its longer side.",
+    metavar="FRACTION",
+    help="Margin around the crop, as a fraction of its longer side.",
 )
-@options.option("--background", metavar="COLOR|IMAGE", help="Put this behind the person.")
-@options.option("--size", type=Box(), help="Resize to fit into so many pixels.")
-@options.option(
+@option("--background", metavar="COLOR|IMAGE", help="Colour or picture to put behind the person.")
+@option("--size", type=Box(), metavar="N|WxH", help="Resize to fit into this many pixels.")
+@option(
     "--format",
     type=click.Choice(["png", "webp", "jpg"]),
     default="png",
     show_default=True,
-    help="jpg has no transparency: its background is white unless given.",
+    help="jpg has no transparency; its background is white unless --background is given.",
 )
-@options.option(
+@option(
     "--into",
     metavar="DIR",
-    help="Where to; no file but earlier cutouts is replaced.  [default: OUT/recomposed]",
+    help="Output folder; only earlier cutouts are replaced.  [default: OUT/recomposed]",
 )
-@options.as_json
-@options.verbosity
+@as_json
+@verbosity
 def command(
     out: str,
     edges: str,
@@ -78,7 +77,9 @@ def command(
     json: bool,
     verbosity: int,
 ) -> int:
-    """Make new cutouts from the masks in OUT and the photos they came from, with no call."""
+    """Make new cutouts from the masks in OUT, without calls.
+
+    The photos that the masks were made from are read again."""
     from humanbody_cli.jobs import recompose
     from humanbody_cli.storage.journal import Journal
 

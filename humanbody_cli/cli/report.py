@@ -10,9 +10,9 @@ import click
 @click.command("report")
 @click.argument("out", metavar="OUT")
 def command(out: str) -> int:
-    """Write a page to look through the results in OUT.
+    """Write an HTML page for looking through the results in OUT.
 
-    OUT/report.html needs no server: open it in a browser. Doubtful masks come first. The page's
+    Open OUT/report.html in a browser; it needs no server. Doubtful masks come first. The page's
     path is printed.
     """
     from humanbody_cli.core import console

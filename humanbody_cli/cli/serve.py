@@ -1,89 +1,95 @@
-"""`hbseg serve`: the same API on this machine."""
+"""``hbseg serve``."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-from humanbody_cli.cli.options import FiniteRange
+from humanbody_cli.cli.options.declare import FiniteRange, option
 from humanbody_cli.core.errors import FatalError, UsageError
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-_NEEDED = ("starlette", "uvicorn", "python_multipart", "prometheus_client", "onnxruntime", "numpy")
-"""What the extra ``serve`` brings."""
+_NEEDED = ("starlette", "uvicorn", "multipart", "prometheus_client", "onnxruntime", "numpy")
+"""Installed by the extra ``serve``."""
 
 
-def _option(*names: str, **attributes: Any) -> Callable[[F], F]:
-    # HBSEG_SERVE_QPS, not HBSEG_QPS: that one is a client's pace, which must not throttle a server.
-    variable = "HBSEG_SERVE_" + names[0].removeprefix("--").upper().replace("-", "_")
-    return click.option(*names, envvar=variable, **attributes)
+_option = functools.partial(option, prefix="HBSEG_SERVE_")
+"""HBSEG_QPS is a client's rate and must not throttle a server: that one's is HBSEG_SERVE_QPS."""
 
 
 @click.command("serve")
-@_option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@_option(
+    "--host",
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on.",
+)
 @_option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="N",
     default=8000,
     show_default=True,
-    help="Port to listen on; 0 takes a free one.",
+    help="Port to listen on; 0 picks a free one.",
 )
 @_option(
     "--keys",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Who may call: 'api_key api_secret [state] [qps=N] [balance=N]' a line.",
+    help="Keys that may call, one 'api_key api_secret [state] [qps=N] [balance=N]' per line.",
 )
-@_option("--qps", type=float, metavar="N", help="Calls a second that each key may make.")
+@_option("--qps", type=float, metavar="N", help="Quota of each key, in calls per second.")
 @_option(
     "--latency",
     default="0",
     metavar="S",
-    help="Seconds that every call takes longer: 0.3, or a range as 0.2-0.8.",
+    help="Seconds to add to every call: 0.3, or a range such as 0.2-0.8.",
 )
 @_option(
     "--inject",
     default="",
     metavar="CODE=RATE,...",
-    help="Faults by rate: any error of the API, reset, html502, hang, half, garbage, wrongsize.",
+    help="Faults and their rates: any API error, reset, html502, hang, half, garbage, wrongsize.",
 )
-@_option("--seed", type=int, metavar="N", help="Makes latency and faults repeatable.")
+@_option("--seed", type=int, metavar="N", help="Make latency and faults repeatable.")
 @_option(
     "--workers",
     type=click.IntRange(1, 64),
+    metavar="N",
     default=1,
     show_default=True,
-    help="Processes; quotas hold across them.",
+    help="Processes; they share each key's quota.",
 )
 @_option(
     "--threads",
     type=click.IntRange(1, 256),
-    help="Photos at work at once, a worker.  [default: one a core]",
+    metavar="N",
+    help="Photos that each worker processes at once.  [default: cores divided by workers]",
 )
 @_option(
     "--queue",
     type=click.IntRange(0, 10_000),
+    metavar="N",
     default=32,
     show_default=True,
-    help="Photos that may wait, a worker; beyond it CONCURRENCY_LIMIT_EXCEEDED.",
+    help="Photos that may wait in each worker; more get CONCURRENCY_LIMIT_EXCEEDED.",
 )
 @_option(
     "--fetch-timeout",
     type=FiniteRange(0.1, 300),
+    metavar="S",
     default=10.0,
     show_default=True,
-    help="Seconds that the download of an image_url may take.",
+    help="Longest download of an image_url, in seconds.",
 )
 @_option(
     "--allow-private-urls",
     is_flag=True,
-    help="Fetch image_url from private and loopback addresses too.",
+    help="Also fetch image_url from private and loopback addresses.",
 )
 def command(
     host: str,
@@ -101,28 +107,28 @@ def command(
 ) -> None:
     """Serve the HumanBody Segment API V2 on this machine.
 
-    Clients of the real API work against it when only the host is changed. Without --keys one key
-    pair is made and printed. Every call is one line on stderr; /healthz and /metrics tell how it
-    is doing. Every option has an environment variable: HBSEG_SERVE_ and its name.
+    Clients of the real API work with it once their host is changed. Without --keys, one key pair
+    is generated and printed. Every call is logged as one line on stderr; /healthz and /metrics
+    report the server's state. Every option can be set by an environment variable: --qps is
+    HBSEG_SERVE_QPS.
     """
     if qps is not None and not 0 < qps < float("inf"):
-        raise UsageError(f"--qps {qps:g} is no rate: give calls a second above 0")
+        raise UsageError(f"--qps {qps:g} is not a rate: give calls per second, more than 0")
     _check_extra()
     from humanbody_cli.core.settings import LocalSettings
-    from humanbody_cli.server.config import Capacity, Patience, ServeSettings
-    from humanbody_cli.server.faults import Mood, parse_latency, parse_rates
+    from humanbody_cli.server import config
     from humanbody_cli.server.main import serve as run
 
-    settings = ServeSettings(
+    settings = config.ServeSettings(
         host=host,
         port=port,
         keys=keys,
         qps=qps,
         workers=workers,
         allow_private_urls=allow_private_urls,
-        mood=Mood(parse_latency(latency), parse_rates(inject), seed),
-        patience=Patience(fetch=fetch_timeout),
-        capacity=Capacity(queue=queue),
+        faults=config.FaultPlan(config.parse_latency(latency), config.parse_rates(inject), seed),
+        timeouts=config.ServerTimeouts(fetch=fetch_timeout),
+        capacity=config.Capacity(queue=queue),
         local=LocalSettings(threads=threads or max(1, (os.cpu_count() or 1) // workers)),
     )
     run(settings, click.echo)

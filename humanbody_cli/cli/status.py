@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import click
 
-from humanbody_cli.cli import options
+from humanbody_cli.cli.options.declare import option
 from humanbody_cli.core.errors import UsageError
 
 
 @click.command("status")
 @click.argument("out", metavar="OUT")
-@options.option("--json", "json", is_flag=True, help="Counts and every photo's record as JSON.")
+@option("--json", "json", is_flag=True, help="Print counts and every photo's record as JSON.")
 @click.option(
     "--failed",
     is_flag=True,
-    help="Only rejected and failed photos: one source (or, with --json, one record) a line.",
+    help="List only rejected and failed photos: one source (with --json, one record) per line.",
 )
-@click.option("-0", "--null", "nul", is_flag=True, help="With --failed: end names with NUL.")
+@click.option("-0", "--null", "nul", is_flag=True, help="With --failed: end each name with NUL.")
 def command(out: str, json: bool, failed: bool, nul: bool) -> int:
-    """Tell what is done, rejected, failed and pending in OUT.
+    """Show what is done, rejected, failed and pending in OUT.
 
-    `hbseg status OUT --failed | hbseg segment --from-file - -o OUT2` tries the rest elsewhere.
+    To retry the rejected and failed photos with another output folder:
+
+    \b
+      hbseg status OUT --failed | hbseg segment --from-file - -o OUT2
     """
     if nul and (json or not failed):
-        raise UsageError("-0 ends the names of --failed with NUL; it goes with no other output")
+        raise UsageError("-0 can be used only with --failed, and not with --json")
     from humanbody_cli.jobs import status
     from humanbody_cli.storage.journal import Journal
 

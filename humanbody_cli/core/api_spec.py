@@ -49,19 +49,24 @@ BAD_ANSWER = "BAD_ANSWER"  # paid for, most likely, and not what the document pr
 CONNECTION = "CONNECTION_ERROR"  # no answer: refused, reset, timed out
 GATEWAY = "GATEWAY_ERROR"  # an answer of something in between, which names no error of the API
 
-_REPORT = "this is a fault of hbseg or of a proxy in between; please report it"
+_REPORT = "this is a bug in hbseg, or a proxy changed the request; please report it"
 
 ROWS: tuple[ErrorRow, ...] = (
     # The table of errors of this API alone.
     ErrorRow(
-        UNSUPPORTED_FORMAT, 400, Treatment.PHOTO, "the file is damaged or no JPG or PNG; replace it"
+        UNSUPPORTED_FORMAT,
+        400,
+        Treatment.PHOTO,
+        "the file is damaged, or is not a JPG or PNG; replace it",
     ),
     ErrorRow(
         INVALID_SIZE, 400, Treatment.PHOTO, "each side must have 48 to 4096 pixels; use --fit"
     ),
     ErrorRow(INVALID_URL, 400, Treatment.PHOTO, "the address cannot be fetched; check it"),
-    ErrorRow(FILE_TOO_LARGE, 400, Treatment.PHOTO, "at most 2 MB are taken; use --fit"),
-    ErrorRow(DOWNLOAD_TIMEOUT, 412, Treatment.RETRY, "the photo's own server is slow; try later"),
+    ErrorRow(FILE_TOO_LARGE, 400, Treatment.PHOTO, "at most 2 MB are allowed; use --fit"),
+    ErrorRow(
+        DOWNLOAD_TIMEOUT, 412, Treatment.RETRY, "the photo's own server is slow; try again later"
+    ),
     # The table of errors common to all APIs.
     ErrorRow(
         AUTHENTICATION,
@@ -76,7 +81,7 @@ ROWS: tuple[ErrorRow, ...] = (
         AUTHORIZATION,
         403,
         Treatment.STOP,
-        "this key may not call the API; look at it in the console of your account",
+        "this key may not call the API; check it in your account's console",
         bare=True,
     ),
     ErrorRow(
@@ -89,7 +94,7 @@ ROWS: tuple[ErrorRow, ...] = (
         ENTITY_TOO_LARGE,
         413,
         Treatment.PHOTO,
-        "the whole request may have 2 MB; use --fit",
+        "the whole request may be at most 2 MB; use --fit",
         bare=True,
     ),
     ErrorRow(
@@ -99,15 +104,15 @@ ROWS: tuple[ErrorRow, ...] = (
         "the endpoint does not offer this API; check --endpoint",
         bare=True,
     ),
-    ErrorRow(INTERNAL_ERROR, 500, Treatment.RETRY, "the server failed; try later"),
+    ErrorRow(INTERNAL_ERROR, 500, Treatment.RETRY, "the server failed; try again later"),
 )
 
 BY_CODE: dict[str, ErrorRow] = {row.code: row for row in ROWS}
 
 AUTHORIZATION_REASONS: dict[str, str] = {
     "Denied by Client": "you have disabled this key yourself; enable it in your account's console",
-    "Denied by Admin": "the provider has disabled this key; ask its support",
-    "Denied": "this key is disabled; look at it in the console of your account",
+    "Denied by Admin": "the provider has disabled this key; contact its support",
+    "Denied": "this key is disabled; check it in your account's console",
     "Insufficient Account Balance": "the account's balance is used up; top it up and run again",
     "Limit reached": "the account's limit is used up; raise it or wait, and run again",
 }
@@ -141,17 +146,17 @@ class Page:
 
 
 _REFUSED = (
-    "a proxy, firewall or portal in between refuses the call; check --endpoint, the proxy "
+    "a proxy, firewall or portal refuses the call; check --endpoint, the proxy "
     "settings (HTTPS_PROXY, HTTP_PROXY) and what this network allows"
 )
 _ELSEWHERE = "this is not the API's address; check --endpoint"
 _MANGLED = (
-    "a proxy in between changes the request so that it cannot be served; check the proxy settings "
+    "a proxy changes the request so that it cannot be served; check the proxy settings "
     "(HTTPS_PROXY, HTTP_PROXY) and --endpoint"
 )
-_LOGIN = "this network wants a login first; open a web page in a browser, then run again"
+_LOGIN = "this network requires a login; open a web page in a browser, then run again"
 _PROXY_LOGIN = (
-    "the proxy wants a user and password; put them into HTTPS_PROXY or HTTP_PROXY "
+    "the proxy requires a user and password; put them in HTTPS_PROXY or HTTP_PROXY "
     "(http://user:password@host:port)"
 )
 

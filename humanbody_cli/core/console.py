@@ -1,4 +1,4 @@
-"""The process's own streams and what is said on them: data on stdout, progress on stderr."""
+"""The process's own streams, and the reporter: data on stdout, progress and notes on stderr."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import os
 import select
 import sys
 import time
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from humanbody_cli.core.errors import stdout_error
-from humanbody_cli.core.outcomes import Outcome, Status, Tally
+from humanbody_cli.core.errors import StdoutError, stdout_error
+from humanbody_cli.core.outcomes import Outcome, Status, Tally, json_line
+from humanbody_cli.core.stop import Stop
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -110,10 +112,24 @@ def shown(text: str) -> str:
     )
 
 
-class Progress:
-    """Tells a person how the run goes. No bar where stderr is no terminal or ``-q`` was given."""
+class Reporter:
+    """Tells how a run goes: lines and a bar on stderr, JSON lines on stdout, counts in ``tally``.
 
-    def __init__(self, *, verbosity: int, terminal: bool | None = None) -> None:
+    There is no bar where stderr is not a terminal or ``-q`` was given. Once stdout is lost,
+    ``stop`` is set with the `StdoutError` and no further line is written there.
+    """
+
+    def __init__(
+        self,
+        *,
+        verbosity: int,
+        json: bool = False,
+        ignore_known: bool = False,
+        terminal: bool | None = None,
+    ) -> None:
+        self.tally = Tally(ignore_known=ignore_known)
+        self.stop = Stop()
+        self._json = json
         self._verbosity = verbosity
         on_terminal = sys.stderr.isatty() if terminal is None else terminal
         self._bar: Any = None
@@ -125,9 +141,9 @@ class Progress:
             )
 
     def say(self, line: str, *, level: int = 0) -> None:
-        """One line; ``level`` 1 only with ``-v``, -1 even with ``-q``.
+        """One line on stderr; ``level`` 1 only with ``-v``, -1 even with ``-q``.
 
-        Whatever stands in it, names and what a server said among them, is made safe to show.
+        Names in it, and what a server said, are made safe to show.
         """
         if level > self._verbosity:
             return
@@ -136,29 +152,49 @@ class Progress:
         else:
             print(shown(line), file=sys.stderr, flush=True)  # noqa: T201 - the one place
 
-    def expect(self, total: int) -> None:
-        """How many photos there are, once that is known."""
-        if self._bar is not None:
-            self._bar.total = total
-            self._bar.refresh()
+    def notes(self, notes: Iterable[str], quiet_notes: Iterable[str]) -> None:
+        """The notes of a walk; ``-q`` keeps back the quiet ones."""
+        for note in notes:
+            self.say(note, level=-1)
+        for note in quiet_notes:
+            self.say(note)
 
-    def passed(self, count: int) -> None:
-        """Photos that were settled before this run."""
+    def skip(self, status: str, keys: list[bytes], outcome: Callable[[bytes], Outcome]) -> None:
+        """Photos that an earlier run settled with this status. ``outcome`` finds what became of
+        each, for its JSON line."""
+        self.tally.passed[status] += len(keys)
         if self._bar is not None:
-            self._bar.update(count)
+            self._bar.update(len(keys))
+        if self._json:
+            for key in keys:
+                self._write({**outcome(key).record(), "skipped": True})
 
-    def add(self, outcome: Outcome, tally: Tally) -> None:
+    def add(self, outcome: Outcome) -> None:
         """A photo came to its end."""
+        self.tally.add(outcome)
         if outcome.status in (Status.REJECTED, Status.FAILED):
             level = 0 if outcome.repeated else -1
             self.say(f"{outcome.source}: {outcome.code}: {outcome.message}", level=level)
         elif outcome.status is Status.DONE:
             self.say(_done_line(outcome), level=1)
         if self._bar is not None:
-            left_out = tally.finished[Status.REJECTED] + tally.finished[Status.FAILED]
-            if left_out:
+            if left_out := self.tally.finished_left_out:
                 self._bar.set_postfix_str(f"{left_out} left out", refresh=False)
             self._bar.update(1)
+        if self._json:
+            self._write(outcome.record())
+
+    def _write(self, record: dict[str, Any]) -> None:
+        if isinstance(self.stop.reason, StdoutError):
+            return
+        try:
+            write_line(json_line(record))
+        except StdoutError as error:
+            self.stop.set(error)
+
+    def exit_code(self) -> int:
+        """That of the reason to stop, else 0, or 3 where photos were left out."""
+        return self.stop.reason.exit_code if self.stop.reason else self.tally.exit_code()
 
     def close(self) -> None:
         """Take the bar away."""
@@ -185,6 +221,11 @@ class Stopwatch:
 def counted(count: int, noun: str) -> str:
     """``1 call``, ``12 calls``, ``1,200 calls``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def passed_over(others: int) -> str:
+    """What a summary adds about files that are not photos: ``; 3 other files skipped``."""
+    return f"; {counted(others, 'other file')} skipped" if others else ""
 
 
 def duration(seconds: float) -> str:

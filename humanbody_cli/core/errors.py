@@ -113,23 +113,23 @@ class Interrupted(HbsegError):
     """SIGINT or SIGTERM ended the run; exits with 128 + the signal's number."""
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__("interrupted; run the same command again to go on")
+        super().__init__("interrupted; run the same command again to continue")
         self.exit_code = 128 + signal_number
 
 
 OUTPUT_REASONS: dict[int, str] = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
     errno.EDQUOT: "your disk quota is used up; free some space and run the same command again",
-    errno.EFBIG: "a file may not grow so large here (ulimit -f); raise the limit and run again",
+    errno.EFBIG: "files here may not grow this large (ulimit -f); raise the limit and run again",
     errno.EROFS: "the file system is read-only; choose another output folder",
     errno.EACCES: "you may not write there; change its permissions or choose another folder",
     errno.EPERM: "you may not write there; change its permissions or choose another folder",
     errno.EIO: "the disk reports an input/output error; check it before you run again",
-    errno.ENOENT: "the folder has vanished during the run; restore it and run again",
-    errno.ENOTDIR: "a file stands where a folder is needed; move it away and run again",
-    errno.EISDIR: "a folder stands where a file is needed; move it away and run again",
+    errno.ENOENT: "the folder disappeared during the run; restore it and run again",
+    errno.ENOTDIR: "there is a file where a folder is needed; move it away and run again",
+    errno.EISDIR: "there is a folder where a file is needed; move it away and run again",
     errno.EMFILE: "too many files are open (ulimit -n); raise the limit and run again",
-    errno.ENFILE: "too many files are open on this machine; end other programs and run again",
+    errno.ENFILE: "too many files are open on this machine; close other programs and run again",
 }
 
 
@@ -165,7 +165,7 @@ def engine_not_loaded(error: ImportError) -> FatalError:
     reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
     return FatalError(
         f"the embedded engine is installed but cannot be loaded: {reason}; allow more memory "
-        "(ulimit -v) or install onnxruntime and numpy anew, or set HBSEG_API_KEY and "
+        "(ulimit -v) or reinstall onnxruntime and numpy, or set HBSEG_API_KEY and "
         "HBSEG_API_SECRET to use the API"
     )
 
@@ -196,11 +196,11 @@ def _exhausted(error: Exception) -> str | None:
     says "failed to map segment from shared object" where a library finds no room.
     """
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-        return "no further thread can be started"
+        return "no more threads can be started"
     if isinstance(error, MemoryError):
         return "there is no memory left"
     if isinstance(error, ImportError) and "failed to map segment" in str(error):
-        return f"there is no memory left to load a library ({error})"
+        return f"there is not enough memory left to load a library ({error})"
     return None
 
 

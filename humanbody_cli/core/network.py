@@ -39,13 +39,13 @@ FAULTS: tuple[tuple[type[httpx.TransportError], str], ...] = (
     (httpx.WriteTimeout, "the photo could not be sent within the time limit"),
     (httpx.PoolTimeout, "no free connection"),
     (httpx.ConnectError, "no connection to the server"),
-    (httpx.ReadError, "the connection broke while the answer came"),
+    (httpx.ReadError, "the connection broke while the answer was received"),
     (httpx.WriteError, "the connection broke while the photo was sent"),
     (httpx.CloseError, "the connection broke"),
-    (httpx.RemoteProtocolError, "the server broke off or does not speak HTTP"),
+    (httpx.RemoteProtocolError, "the server closed the connection or does not speak HTTP"),
     (httpx.LocalProtocolError, "the request could not be made"),
     (httpx.UnsupportedProtocol, "only http and https can be called"),
-    (httpx.ProxyError, "the proxy refused"),
+    (httpx.ProxyError, "the proxy refused the connection"),
     (httpx.TransportError, "the connection failed"),
 )
 """Every transport fault of httpx in the user's words, the general ones last."""

@@ -106,9 +106,14 @@ class Tally:
         )
 
     @property
+    def finished_left_out(self) -> int:
+        """Photos that this run rejected or failed."""
+        return self.finished[Status.REJECTED] + self.finished[Status.FAILED]
+
+    @property
     def newly_left_out(self) -> int:
-        """Those of them that no earlier run has told of."""
-        return self.finished[Status.REJECTED] + self.finished[Status.FAILED] - self.repeated
+        """Photos that this run rejected or failed and the run before did not."""
+        return self.finished_left_out - self.repeated
 
     def exit_code(self) -> int:
         """0, or 3 where photos of the run's inputs stand rejected or failed."""
@@ -116,7 +121,7 @@ class Tally:
         return PHOTOS_LEFT_OUT if counted else 0
 
     def counts(self) -> str:
-        """``12 done, 1 rejected, 3 done before``."""
+        """``12 done, 1 rejected, 3 done before``; ``3 done before`` where this run ended none."""
         parts = [f"{self.done:,} done"] if self.total or not self.passed else []
         parts += [
             f"{self.finished[status]:,} {status.value}"

@@ -1,12 +1,22 @@
-"""A photo that was found: where its bytes come from, its key and its output name."""
+"""A photo that was found, and what the journal knows of it: the values that travel together."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from typing import NamedTuple
 
+from humanbody_cli.core.outcomes import Outcome
 from humanbody_cli.core.paths import mtime_of, to_bytes
+
+PROOFLESS = ";proofless"
+"""Marks a row, behind the rules that its photo was checked by, whose files carry no proofs."""
+
+LOOKUP_SIZE = 500
+"""Photos looked up in one query."""
 
 
 class Kind(Enum):
@@ -23,9 +33,9 @@ class Photo(NamedTuple):
 
     ``source`` is how the user would name it. ``key`` is what it is known by: a file's absolute
     path, an address, ``-:`` and the sha256 of what came through stdin; only a file's begins with a
-    slash. ``name`` is its output name; with ``keeps_name`` one that an earlier run gave it stands.
-    ``size`` (bytes) and ``mtime`` (ns) are what a look at the file showed: -1 before that, and
-    where there is no file. ``data`` are the bytes of a photo from stdin.
+    slash. ``name`` is its output name; with ``keeps_name`` a name that an earlier run gave it goes
+    before this one. ``size`` (bytes) and ``mtime`` (ns) are the file's: -1 until `seen`, and where
+    there is no file. ``data`` are the bytes of a photo from stdin.
     """
 
     source: str
@@ -39,7 +49,8 @@ class Photo(NamedTuple):
     data: bytes = b""
 
     def seen(self) -> Photo:
-        """The same photo once its file was looked at. The walk leaves that to those who need it."""
+        """The same photo with the size and time of its file. The walk leaves that to those who need
+        it."""
         if self.kind is not Kind.FILE:
             return self
         try:
@@ -52,3 +63,87 @@ class Photo(NamedTuple):
 def key_of(photo: Photo) -> bytes:
     """What a photo is known by in the journal: its path's own bytes, whether text or not."""
     return to_bytes(photo.key)
+
+
+class Known(NamedTuple):
+    """The part of a journal's row that decides what its photo needs. Sizes in bytes.
+
+    ``shape`` is the text of the `Fingerprint` that its results were made with, ``checked`` names
+    the rules that it was checked by, ``run`` is the number of the run that wrote the row.
+    """
+
+    key: bytes
+    source: bytes
+    name: bytes
+    size: int
+    mtime: int
+    shape: str | None
+    engine: str | None
+    status: str
+    code: str | None
+    message: str | None
+    transient: int
+    mask_size: int | None
+    cutout_size: int | None
+    sha256: str | None
+    checked: str | None
+    run: int | None
+
+    def size_of(self, kind: str) -> int | None:
+        """The size of a published file, one of ``masks`` or of ``cutouts``; ``None`` for none."""
+        return self.mask_size if kind == "masks" else self.cutout_size
+
+    @property
+    def is_proofless(self) -> bool:
+        """Whether an earlier version published the files, without proofs inside: its rows do not
+        name the version that checked the photo."""
+        checked = self.checked or ""
+        return "version=" not in checked or checked.endswith(PROOFLESS)
+
+    @property
+    def has_results(self) -> bool:
+        """Whether anything was published for these bytes."""
+        return self.sha256 is not None and (self.mask_size or self.cutout_size) is not None
+
+
+class Due(NamedTuple):
+    """A photo that is to be done, and what the journal knew of it before."""
+
+    photo: Photo
+    known: Known | None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What is written about a photo beside its outcome.
+
+    ``checked`` names the rules of pre-validation. ``keeps_results`` leaves results of the photo
+    that were published before, and what is known of them, as they are.
+    """
+
+    photo: Photo
+    outcome: Outcome
+    shape: str
+    checked: str
+    keeps_results: bool = False
+    mask_size: int | None = None
+    cutout_size: int | None = None
+
+
+class Copy(NamedTuple):
+    """A row with results of the bytes that were asked for, the photo's own or that of a copy, and
+    its record as of the same moment."""
+
+    known: Known
+    outcome: Outcome
+
+
+DoneRow = tuple[bytes, bytes, int, int, int | None, int | None]
+"""Key, output name, size and mtime of the source, size of the mask and of the cutout."""
+
+
+def chunked(photos: Iterable[Photo], size: int = LOOKUP_SIZE) -> Iterator[list[Photo]]:
+    """Photos in lists of at most ``size``."""
+    rest = iter(photos)
+    while chunk := list(islice(rest, size)):
+        yield chunk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -16,6 +17,10 @@ class EngineChoice(str, Enum):
     AUTO = "auto"
     API = "api"
     LOCAL = "local"
+
+
+API_ENGINE = EngineChoice.API.value
+"""The API's name in records and in the journal."""
 
 
 class Edges(str, Enum):
@@ -158,6 +163,25 @@ class RunSettings:
     grace: float = 30.0
     ignore_known: bool = False
 
+    @property
+    def uses_api(self) -> bool:
+        """Whether photos are sent to the API, or to a server that speaks like it.
+
+        Where no engine was asked for, it is the API if a key is configured and no model was named:
+        naming a model asks for the engine that runs it, so no photo of such a run is paid for.
+        """
+        if self.engine is not EngineChoice.AUTO:
+            return self.engine is EngineChoice.API
+        return self.api.credentials is not None and self.local.model is None
+
+    @property
+    def engine_name(self) -> str:
+        """The engine's name in records; a model of the user's own adds its file's name."""
+        if self.uses_api:
+            return API_ENGINE
+        local, model = EngineChoice.LOCAL.value, self.local.model
+        return local if model is None else f"{local}:{model.name}"
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -168,3 +192,12 @@ class Credentials:
 
     def __repr__(self) -> str:
         return f"Credentials(api_key={self.api_key[:4]}..., api_secret=***)"
+
+
+def readable_by_others(path: Path) -> bool:
+    """Whether a file of secrets can be read by anyone but its owner: by its group or by everyone.
+
+    Raises:
+        OSError: the file is not there.
+    """
+    return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))

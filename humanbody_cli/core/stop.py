@@ -1,13 +1,13 @@
-"""How work ends: the stop flag of a run, signals, time limits; thread pools that are all there."""
+"""How work ends: the stop flag of a run, signals, time limits; threads."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from humanbody_cli.core.errors import FatalError, HbsegError, Interrupted, Stopped, limits_told
 
@@ -56,12 +56,6 @@ class Stop:
             if self.is_set:
                 _resolve(self._stopped)
         return self._stopped
-
-    async def wait(self) -> None:
-        """Return once the run is to end."""
-        import asyncio
-
-        await asyncio.wait({self.stopped()})
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, or raise ``Stopped`` as soon as the run is to end."""
@@ -136,7 +130,18 @@ def started_pool(count: int, name: str) -> ThreadPoolExecutor:
     return pool
 
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+async def in_thread(
+    pool: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Call a function in a thread of ``pool`` and wait for its result, off the event loop."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(pool, lambda: function(*args, **kwargs))
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
@@ -157,13 +162,18 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
         if not task.done():
             await _end(task)
     except asyncio.CancelledError:
-        await _end(task)
-        if not task.cancelled():
-            task.exception()  # seen, so that asyncio does not report it as never retrieved
+        task.add_done_callback(_take_note)
+        await _end(task)  # anyio's scopes cancel again and again, and so end this wait too
         raise
     if task.cancelled():
         raise asyncio.TimeoutError
     return task.result()
+
+
+def _take_note(task: asyncio.Task[Any]) -> None:
+    """See an exception, which asyncio reports otherwise as never retrieved."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _end(task: asyncio.Task[Any]) -> None:

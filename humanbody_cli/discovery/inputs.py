@@ -1,4 +1,4 @@
-"""What was named, put in order: each input once, and each photo reached by one way."""
+"""The inputs put in order: each once, and each photo reached by one of them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def is_path(name: str) -> bool:
 
 
 class Input(NamedTuple):
-    """Something that was named.
+    """One input: a file, a folder, an address or ``-``.
 
-    ``key`` is its absolute path, ``prefix`` the output folder of what it holds (with a slash, or
-    empty), ``base`` a file's output name where its neighbours decide it. What lies inside a folder
-    that is walked too is ``nested``: it comes after that folder, by whose walk it is usually met.
+    ``key`` is its absolute path, ``prefix`` the output folder of its photos (with a slash, or
+    empty), ``base`` a file's output name if its neighbours decide it. An input inside a folder that
+    is also walked is ``nested``: it comes after that folder, whose walk usually finds it.
     """
 
     name: str
@@ -42,19 +42,19 @@ class Input(NamedTuple):
 
 @dataclass
 class Named:
-    """Inputs in the order in which they are to be taken. ``reals`` tells which folder was named
-    first of those that are one folder by their links."""
+    """Inputs in the order in which they are processed. ``reals`` maps a folder's real path to the
+    first of its names that was given."""
 
     inputs: list[Input] = field(default_factory=list)
     reals: dict[str, str] = field(default_factory=dict)
 
     @property
     def roots(self) -> list[Input]:
-        """Folders that lie in no other."""
+        """Folders that are not inside another one."""
         return [one for one in self.inputs if one.is_folder and not one.nested]
 
     def met(self, *, listed: bool) -> Met | None:
-        """What tells photos that were met before, ``None`` where none can be met twice."""
+        """Remembers photos that were met; ``None`` if none can be met twice."""
         nested = [one for one in self.inputs if one.nested]
         folders = tuple(os.path.join(one.key, "") for one in nested if one.is_folder)
         if listed or len(folders) > _FEW:
@@ -65,10 +65,10 @@ class Named:
 
 
 def arranged(names: Iterable[str], note: Callable[[str], None]) -> Named:
-    """Each input once. ``note`` is told of folders that are left out as second names of another.
+    """Each input once; ``note`` receives a sentence for each folder skipped as a second name.
 
-    What a photo is called does not depend on the order of the inputs: what is named beside the
-    folder that holds it is left to that folder's walk.
+    Output names do not depend on the order of the inputs: a photo that is given beside its folder
+    is left to that folder's walk.
     """
     named = Named()
     keys: dict[str, str] = {}
@@ -101,16 +101,16 @@ def arranged(names: Iterable[str], note: Callable[[str], None]) -> Named:
 
 
 def is_second_name(reals: dict[str, str], name: str, note: Callable[[str], None]) -> bool:
-    """Whether a folder was named before, by way of a link; ``note`` is told so."""
+    """Whether a folder was given before under another name; ``note`` then receives a sentence."""
     first = reals.setdefault(os.path.realpath(name), name)
     if first == name or absolute(first) == absolute(name):
         return False
-    note(f"{name}: the same folder as {first}; its photos are done once, as those of {first}")
+    note(f"{name}: the same folder as {first}; its photos are processed once, as those of {first}")
     return True
 
 
 def holder_of(key: str, folders: Collection[str]) -> str | None:
-    """The outermost of ``folders`` whose walk comes to ``key``; walks leave hidden entries out."""
+    """The outermost of ``folders`` whose walk reaches ``key``; walks skip hidden entries."""
     holder = None
     while key != os.sep:
         key, base = os.path.split(key)
@@ -122,7 +122,7 @@ def holder_of(key: str, folders: Collection[str]) -> str | None:
 
 
 def _holder(key: str, folders: Collection[str], holder: Callable[[str], str | None]) -> str | None:
-    """`holder_of` by way of the folder that a path lies in."""
+    """`holder_of`, computed once per containing folder."""
     above, base = os.path.split(key)
     if not folders or not base or base[0] == "." or above == key:
         return None
@@ -130,17 +130,17 @@ def _holder(key: str, folders: Collection[str], holder: Callable[[str], str | No
 
 
 def relative(key: str, folder: str) -> str:
-    """The path of ``key`` below a folder that holds it; empty for the folder itself."""
+    """The path of ``key`` below a folder that contains it; empty for the folder itself."""
     return key[len(folder) :].lstrip(os.sep)
 
 
 def is_within(key: str, folder: str) -> bool:
-    """Whether a path is a folder's own, or that of something below it."""
+    """Whether a path is a folder or something below it."""
     return key == folder or key.startswith(os.path.join(folder, ""))
 
 
 def _bases(files: Iterable[str]) -> dict[str, str]:
-    """Output names of files that were named one by one: by the rule of the folder they lie in."""
+    """Output names of files given one by one, by the rules for their folder."""
     folders: dict[str, list[str]] = {}
     for file in files:
         folder, base = os.path.split(file)
@@ -157,8 +157,8 @@ _FEW = 30
 
 @dataclass
 class Met:
-    """Photos and folders that a run has come to, where it may come to them again: below one of some
-    folders, or by way of one of some files. The others are not written down."""
+    """Photos and folders that were met and may be met again: those below ``folders``, and
+    ``files``. Others are not remembered."""
 
     folders: tuple[str, ...] = ("",)
     files: frozenset[str] = frozenset()
@@ -166,7 +166,7 @@ class Met:
     _folders: Digests = field(default_factory=Digests)
 
     def is_new(self, key: str) -> bool:
-        """Whether a photo is met for the first time. It counts as met from now on."""
+        """Whether a photo is met for the first time; it counts as met from now on."""
         if not key.startswith(self.folders) and key not in self.files:
             return True
         return self._photos.add(key)
@@ -176,22 +176,22 @@ class Met:
         return key in self._photos
 
     def walks(self, folder: str) -> None:
-        """Note that all that is in a folder is being walked."""
+        """Remember that a whole folder is being walked."""
         self._folders.add(folder)
 
     def has_walked(self, folder: str) -> bool:
-        """Whether a folder was walked whole."""
+        """Whether a whole folder was walked."""
         return folder in self._folders
 
 
 class Common:
-    """The deepest folder that is, or holds, every path that it was told of."""
+    """The deepest folder that contains every path that was added, or is one of them."""
 
     def __init__(self) -> None:
         self._path: str | None = None
 
     def add(self, name: str) -> None:
-        """One more input of a list; addresses and stdin lie in no folder."""
+        """Add an input of a list; addresses and stdin are ignored."""
         if not is_path(name):
             return
         key = absolute(name)
@@ -201,12 +201,12 @@ class Common:
             self._path = os.path.commonpath((self._path, key))
 
     def folder(self) -> str:
-        """That folder; a single file's own."""
+        """That folder; for a single file, the folder that contains it."""
         path = self._path or os.sep
         return path if os.path.isdir(path) else os.path.dirname(path)
 
 
 def place_below(bases: Iterable[str], key: str) -> str:
-    """Where a list's name belongs in the output: its path below the first of ``bases`` that holds
-    it, its whole path where none does."""
+    """The path of a list's name in the output: below the first of ``bases`` that contains it, else
+    its whole path."""
     return relative(key, next((base for base in bases if is_within(key, base)), os.sep))

@@ -1,4 +1,4 @@
-"""Lists of names (``--from-file``) and what else comes through a descriptor, read as it comes."""
+"""Lists of names (``--from-file``) and standard input, read as their bytes arrive."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from humanbody_cli.core.paths import to_bytes, to_text
 
 _BLOCK = 65536
 _IN_MEMORY = 8 * 1024 * 1024
-"""Bytes of a list that are kept in memory; what is longer goes to a temporary file."""
+"""Bytes of a list that are kept in memory; a longer one goes to a temporary file."""
 
 _LONGEST = 64 * 1024
-"""Bytes of a single name. No system takes a path nearly as long (Linux: PATH_MAX, 4,096), so what
-is longer is no name, and the rest of it is not worth waiting for."""
+"""Bytes of the longest name. No system accepts a path nearly as long (Linux: PATH_MAX, 4,096), so
+a longer one is not a name, and the rest of it is not read."""
 
 _BOM = b"\xef\xbb\xbf"
-"""The UTF-8 byte order mark that some editors and PowerShell put in front of a text."""
+"""The UTF-8 byte order mark that some editors and PowerShell put at the start of a file."""
 
 
 class Entry(NamedTuple):
-    """A name of a list and its line's number, from 1."""
+    """A name in a list and its line number, from 1."""
 
     number: int
     name: str
 
 
 class Source(Protocol):
-    """Where bytes come from, at their own pace."""
+    """Something that bytes are read from as they arrive."""
 
     def read(self, patience: float | None = None) -> bytes | None:
-        """Some bytes; none at the end; ``None`` where none came within ``patience`` seconds."""
+        """Some bytes; empty at the end; ``None`` if none arrive within ``patience`` seconds."""
 
 
 @dataclass(frozen=True)
 class Descriptor:
-    """A file, pipe or terminal that is open. It may be non-blocking: whoever shares it decides."""
+    """An open file, pipe or terminal. It may be non-blocking: a program that shares it decides."""
 
     number: int
 
@@ -62,7 +62,7 @@ class Descriptor:
         return None
 
     def read_all(self, most: int) -> bytes:
-        """Everything, but no more than ``most`` bytes.
+        """Everything up to the end, but at most ``most`` bytes.
 
         Raises:
             OSError: it cannot be read.
@@ -75,15 +75,15 @@ class Descriptor:
 
 
 def stdin() -> Descriptor:
-    """Standard input, whatever Python has buffered above it."""
+    """Standard input, below Python's own buffer."""
     try:
         return Descriptor(sys.stdin.fileno())
-    except (AttributeError, OSError, ValueError):  # replaced by something that is no file
+    except (AttributeError, OSError, ValueError):  # replaced by something that is not a file
         return Descriptor(0)
 
 
 def is_stdin(path: str) -> bool:
-    """Whether a list is read from standard input, under whatever name (``/dev/stdin``)."""
+    """Whether a list is standard input, also under another name (``/dev/stdin``)."""
     if path == "-":
         return True
     try:
@@ -91,12 +91,12 @@ def is_stdin(path: str) -> bool:
         own = os.fstat(stdin().number)
     except OSError:
         return False
-    # A file that is opened anew is read from its beginning and takes nothing away from stdin.
+    # A regular file is opened again and read from its beginning: nothing is taken from stdin.
     return os.path.samestat(status, own) and not stat.S_ISREG(status.st_mode)
 
 
 def is_pipe(path: str) -> bool:
-    """Whether a list's names come as they are written, and perhaps for ever."""
+    """Whether a list is a pipe or a terminal, whose names arrive over time and may never end."""
     try:
         status = os.fstat(stdin().number) if path == "-" else os.stat(path)
     except OSError:
@@ -106,7 +106,7 @@ def is_pipe(path: str) -> bool:
 
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[Descriptor]:
-    """The list ``path``, ``-`` for stdin, which stays open.
+    """The list ``path``, opened; ``-`` is stdin, which stays open afterwards.
 
     Raises:
         UsageError: it cannot be opened.
@@ -131,8 +131,8 @@ def _unreadable(path: str, error: OSError) -> UsageError:
 
 @dataclass
 class NameList:
-    """The names of a list, one a line or NUL-separated. ``patience`` (seconds) may be changed while
-    they are read; ``path`` is how the user called it."""
+    """The names of a list, one per line or NUL-separated. ``path`` is what the user called it;
+    ``patience`` (seconds) may be changed between reads."""
 
     source: Source
     path: str
@@ -140,10 +140,10 @@ class NameList:
     patience: float | None = None
 
     def entries(self) -> Iterator[Entry | None]:
-        """Each name as it comes, ``None`` where patience ran out.
+        """Each name as it arrives; ``None`` whenever none arrives within ``patience``.
 
         Raises:
-            UsageError: the list cannot be read, or is separated otherwise than was said.
+            UsageError: the list cannot be read, or does not have the expected separators.
         """
         number = 0
         for line in self._lines():
@@ -155,7 +155,7 @@ class NameList:
                 yield Entry(number, name)
 
     def _lines(self) -> Iterator[bytes | None]:
-        """What lies between separators. Each block is searched once, however long a line is."""
+        """The bytes between separators. Each block is searched once, however long a line is."""
         separator = b"\0" if self.nul else b"\n"
         line, number = bytearray(), 1
         while (block := self._read()) != b"":
@@ -190,26 +190,15 @@ class NameList:
 
     def _check_length(self, line: bytes | bytearray, number: int) -> None:
         if len(line) > _LONGEST:
-            one, way = ("name", "NUL-separated") if self.nul else ("line", "one a line")
+            one, way = ("name", "NUL-separated") if self.nul else ("line", "one per line")
             raise UsageError(
                 f"--from-file {self.path}: {one} {number:,} has more than {_LONGEST:,} bytes; "
                 f"check that this is a list of names, {way}"
             )
 
 
-def listed(path: str, *, nul: bool) -> Iterator[str]:
-    """The inputs of a list, one a line or NUL-separated, read as they come.
-
-    Raises:
-        UsageError: the list cannot be read.
-    """
-    with opened(path) as source:
-        names = NameList(source, path, nul)
-        yield from (entry.name for entry in names.entries() if entry is not None)
-
-
 class Spool:
-    """The names of a list that were read ahead. Many of them wait in a temporary file."""
+    """Names of a list that were read ahead; very many are kept in a temporary file."""
 
     def __init__(self, in_memory: int = _IN_MEMORY) -> None:
         # Closed by `__exit__`.
@@ -223,22 +212,22 @@ class Spool:
         self._file.close()
 
     def add(self, entry: Entry) -> None:
-        """Keep one more.
+        """Add a name.
 
         Raises:
-            UsageError: there is no room for a temporary file.
+            UsageError: a temporary file cannot be written.
         """
         try:
             self._file.write(b"%d:%s\0" % (entry.number, to_bytes(entry.name)))
         except OSError as error:
             raise UsageError(
-                "--from-file: so long a list needs a temporary file, which cannot be written: "
+                "--from-file: a list this long needs a temporary file, which cannot be written: "
                 f"{error.strerror or error}; set TMPDIR to a folder with room, or give --base"
             ) from error
         self.count += 1
 
     def drained(self) -> Iterator[Entry]:
-        """All of them in their order."""
+        """All names, in their order."""
         self._file.seek(0)
         rest = b""
         while block := self._file.read(_BLOCK):
@@ -250,22 +239,21 @@ class Spool:
 
 @dataclass(frozen=True)
 class Limits:
-    """How long the names of a list are gathered before the first is handed on."""
+    """How long the names of a pipe are collected before the first is processed."""
 
     silence: float = 0.5
-    """Seconds without a further name."""
+    """Seconds without another name."""
 
     seconds: float = 10.0
-    """Seconds from the first name on."""
+    """Seconds since the first name."""
 
     names: int = 100_000
 
 
 @dataclass
 class Ahead:
-    """Reads the beginning of a list ahead: all of it, or for a pipe what comes before it falls
-    silent. ``limits`` is ``None`` where all is to be read, however long that takes. ``note`` is
-    told each name."""
+    """Reads a list ahead: up to ``limits``, or all of it (``None``), however long that takes.
+    ``note`` receives each name that is read ahead."""
 
     names: NameList
     limits: Limits | None
@@ -274,7 +262,7 @@ class Ahead:
     clock: Callable[[], float] = time.monotonic
 
     def entries(self) -> tuple[Iterator[Entry], Iterator[Entry]]:
-        """The names that were read ahead, and those that follow."""
+        """The names that were read ahead, and an iterator over the rest."""
         coming = self.names.entries()
         self.names.patience = self.limits.silence if self.limits else None
         began: float | None = None

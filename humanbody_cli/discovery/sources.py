@@ -1,4 +1,4 @@
-"""A photo's bytes from where they are: a file, standard input, an address. Then checked."""
+"""A photo's bytes from a file, standard input or an address, checked against the limits."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _HEAD = 256 * 1024  # bytes: enough for the header of a file that is too large a
 _REASONS = {
     errno.EACCES: "you may not read it; change its permissions",
     errno.EPERM: "you may not read it; change its permissions",
-    errno.ENOENT: "it is not there (a dangling link, or removed meanwhile)",
-    errno.ELOOP: "its link leads back to itself",
+    errno.ENOENT: "it is not there (a dangling link, or it has been removed)",
+    errno.ELOOP: "it is a link that leads back to itself",
     errno.EIO: "the disk reports an input/output error",
 }
 
@@ -39,12 +39,12 @@ class Rules:
 
     @property
     def most_bytes(self) -> int:
-        """Bytes that are read at most."""
+        """The most bytes that are read."""
         return MAX_FIT_BYTES if self.fit else api_spec.MAX_BYTES
 
 
 def examine(photo: Photo, rules: Rules) -> Picture:
-    """Read a photo and hold it against the limits: the pre-validation of every engine.
+    """Read a photo and check it against the limits: the pre-validation of every engine.
 
     Raises:
         PhotoError: rejected, with the API's own error name where one fits.
@@ -53,7 +53,7 @@ def examine(photo: Photo, rules: Rules) -> Picture:
 
 
 def check(data: bytes, size: int, rules: Rules) -> Picture:
-    """Hold a photo's bytes against the limits; ``data`` may be the beginning of a file of ``size``
+    """Check a photo's bytes against the limits; ``data`` may be the beginning of a file of ``size``
     bytes that is too large to be read.
 
     Raises:
@@ -73,7 +73,7 @@ def _header(data: bytes, size: int, rules: Rules) -> Picture:
     try:
         return pictures.read_header(data, fit=rules.fit)
     except PhotoError:
-        if size > len(data):  # the header may stand behind a preview that was not read
+        if size > len(data):  # the header may come after a preview that was not read
             if rules.fit:
                 pictures.check_fit_size(size)
             else:
@@ -107,7 +107,7 @@ def read(photo: Photo, most: int) -> tuple[bytes, int]:
 
 
 def _read_file(path: str, most: int) -> tuple[bytes, int]:
-    # Without O_NONBLOCK, opening a FIFO named x.jpg waits for ever.
+    # Without O_NONBLOCK, opening a FIFO named x.jpg would block for ever.
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -121,17 +121,17 @@ def _read_file(path: str, most: int) -> tuple[bytes, int]:
         with open(file, "rb", closefd=False) as stream:
             is_too_large = status.st_size > most
             data = stream.read(_HEAD if is_too_large else -1)
-        # What was read counts: some file systems, and files that change, announce another size.
+        # What was read counts: some file systems, and files that change, report another size.
         return data, status.st_size if is_too_large else len(data)
     finally:
         os.close(file)
 
 
 def _longer_than(most: int) -> PhotoError:
-    """The rejection of a photo whose size nobody tells."""
+    """The rejection of a photo whose size is unknown."""
     can_fit = most < MAX_FIT_BYTES
-    advice = "use --fit to have it made smaller" if can_fit else "shrink the photo yourself"
-    message = f"it has more than {most:,} bytes, and no more are taken; {advice}"
+    advice = "use --fit to have it shrunk" if can_fit else "shrink the photo yourself"
+    message = f"it is larger than {most:,} bytes, the most allowed; {advice}"
     return PhotoError(api_spec.FILE_TOO_LARGE, message, rejected=True)
 
 

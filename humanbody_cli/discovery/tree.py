@@ -1,4 +1,4 @@
-"""One folder of a tree: what is in it, and by which ways it was reached."""
+"""One folder of a walk: its entries sorted by kind, and whether it is an output folder."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from humanbody_cli.storage.names import folder_aliases
 PICTURE_SUFFIXES = frozenset(
     "jpg jpeg jpe jfif png webp heic heif hif avif tif tiff bmp gif".split()
 )
-"""Names taken for pictures in a walk. Those that the API does not take are rejected with a hint at
-``--fit`` instead of being passed over: a photo that is silently not done is a photo lost."""
+"""Suffixes of pictures in a walk. Formats that the API does not accept are rejected with a hint at
+``--fit`` rather than skipped: a photo that is skipped silently is lost."""
 
 _USUAL = (".jpg", ".JPG", ".jpeg", ".png")
-"""What nearly all end in: looked at first, for a walk asks it of every file."""
+"""The most common suffixes, tested first because a walk tests every file."""
 
 
 @dataclass
 class Listing:
-    """What is in a folder: names by order, for entries of a hundred thousand files take 100 MB.
+    """A folder's entries as sorted names (``DirEntry`` objects take 100 MB per 100,000 files).
 
-    ``broken`` are entries that may be folders and cannot be looked at, each with the reason.
-    ``passed_by`` tells that pictures were taken away because they are results.
+    ``broken`` are entries that may be folders and cannot be read, each with the reason.
+    ``results_removed``: pictures were left out because they are results.
     """
 
     identity: tuple[int, int]
@@ -37,10 +37,10 @@ class Listing:
     others: int = 0
     is_output: bool = False
     is_recomposed: bool = False
-    passed_by: bool = False
+    results_removed: bool = False
 
     def sort_out(self, entries: Iterable[os.DirEntry[str]]) -> None:
-        """Tell pictures, folders and the rest apart."""
+        """Sort entries into pictures, folders and others."""
         for entry in entries:
             name = entry.name
             if name[0] == ".":
@@ -65,8 +65,8 @@ class Listing:
         self.broken.sort(key=lambda entry: entry[0])
 
     def _cannot_tell(self, name: str, error: OSError) -> None:
-        """An entry that cannot be looked at: reading it as a photo tells why, where it may be one;
-        else it may be a folder of photos."""
+        """An entry that cannot be examined. If named like a photo, reading it will report why;
+        otherwise it may be a folder of photos."""
         if is_picture(name):
             self.pictures.append(name)
         else:
@@ -75,15 +75,15 @@ class Listing:
 
 @dataclass(frozen=True)
 class OwnOutput:
-    """The output folder of the run itself, whose results are no photos whatever leads to them: its
-    masks and cutouts may be links to another disk, or lie under a second mount point."""
+    """The run's own output folder. Its results are never photos, even if they are reached by links
+    or a second mount point: its masks and cutouts may be links to another disk."""
 
     identity: tuple[int, int]
     kinds: tuple[str, ...]
-    """The folders of its state and results, which may come to be there during the run."""
+    """The folders of its state and results; the run may create them."""
 
     places: tuple[str, ...]
-    """The absolute paths of these, as they are spelled and with links resolved."""
+    """Their absolute paths, both as spelled and with links resolved."""
 
     _found: dict[str, tuple[int, int]] = field(default_factory=dict, repr=False)
 
@@ -92,7 +92,7 @@ class OwnOutput:
         """The output folder ``root``.
 
         Raises:
-            OSError: it is not there.
+            OSError: it does not exist.
         """
         status = os.stat(root)
         kinds = [os.path.join(root, kind) for kind in (STATE, *RESULTS)]
@@ -102,17 +102,17 @@ class OwnOutput:
         return cls((status.st_dev, status.st_ino), tuple(kinds), tuple(places))
 
     def holds(self, folder: str) -> bool:
-        """Whether what lies in a folder is a result, or the state: its links are followed."""
+        """Whether a folder, with or without its links resolved, holds results or the state."""
         return self.names(absolute(folder)) or self.names(os.path.realpath(folder))
 
     def names(self, key: str) -> bool:
-        """Whether an absolute path is spelled as one of a result or of the state."""
+        """Whether an absolute path is spelled as one within the results or the state."""
         return any(key == own or key.startswith(own + os.sep) for own in self.places)
 
     def is_result(self, folder: Folder, listing: Listing) -> bool:
-        """Whether a folder of a walk is, or lies in, one of results or of the state.
+        """Whether a folder of a walk is within the results or the state.
 
-        Below a folder that is none of these only a link, or a mount, leads into them.
+        Below any other folder, only a link or a mount leads there.
         """
         if listing.identity in self._identities():
             return True
@@ -121,20 +121,20 @@ class OwnOutput:
 
     def _identities(self) -> set[tuple[int, int]]:
         for path in [path for path in self.kinds if path not in self._found]:
-            with contextlib.suppress(OSError):  # not there yet
+            with contextlib.suppress(OSError):  # does not exist yet
                 status = os.stat(path)
                 self._found[path] = (status.st_dev, status.st_ino)
         return set(self._found.values())
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file of this name is taken for a picture."""
+    """Whether a file name has the suffix of a picture."""
     stem, _, suffix = name.rpartition(".")
     return bool(stem) and suffix.lower() in PICTURE_SUFFIXES
 
 
 def _dangling(entry: os.DirEntry[str]) -> OSError | None:
-    """Why a link leads nowhere: it may have led to a folder, whose disk is away."""
+    """Why a link is dangling, if it is: its target may be a folder on an absent disk."""
     try:
         entry.stat()
     except OSError as error:
@@ -143,7 +143,7 @@ def _dangling(entry: os.DirEntry[str]) -> OSError | None:
 
 
 class Folder(NamedTuple):
-    """A folder to be walked. ``above`` are the folders it lies in, by device and inode."""
+    """A folder to be walked. ``above`` are the folders that contain it, by device and inode."""
 
     path: str
     absolute: str
@@ -151,7 +151,7 @@ class Folder(NamedTuple):
     above: tuple[tuple[int, int], ...] = ()
 
     def listing(self) -> Listing:
-        """What is in it, by name.
+        """Its entries, sorted by name.
 
         Raises:
             OSError: it cannot be listed.
@@ -163,7 +163,7 @@ class Folder(NamedTuple):
         return listing
 
     def below(self, listing: Listing) -> list[Folder]:
-        """The folders in this one, by name."""
+        """Its subfolders, sorted by name."""
         aliases = folder_aliases(listing.folders)
         above = (*self.above, listing.identity)
         return [

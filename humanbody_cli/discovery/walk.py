@@ -1,96 +1,71 @@
-"""Finding photos: folders walked lazily, files, addresses, standard input, lists of these.
-
-One photo has one key and one output name in a run, whatever the ways that lead to it.
-"""
+"""The walk of a folder: its photos, lazily, without the results of earlier runs."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
-import re
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from urllib.parse import unquote_to_bytes, urlsplit
 
-from humanbody_cli.core.errors import UsageError
-from humanbody_cli.core.paths import NO_TIME, absolute, mtime_of, to_bytes, to_text
-from humanbody_cli.core.photo import Kind, Photo
-from humanbody_cli.core.settings import InputSettings, Shard
-from humanbody_cli.discovery import lists
-from humanbody_cli.discovery.inputs import (
-    STDIN,
-    Common,
-    Input,
-    Met,
-    Named,
-    arranged,
-    holder_of,
-    is_path,
-    is_second_name,
-    is_url,
-    place_below,
-    relative,
-)
+from humanbody_cli.core.console import counted
+from humanbody_cli.core.paths import absolute
+from humanbody_cli.core.photo import Photo
+from humanbody_cli.discovery.inputs import Met
+from humanbody_cli.discovery.single import trouble
 from humanbody_cli.discovery.tree import Folder, Listing, OwnOutput
-from humanbody_cli.storage.layout import RECOMPOSED_MARK, RESULTS
-from humanbody_cli.storage.names import SUFFIX, Claims, beside, folded, namer, plain_name, shortened
+from humanbody_cli.storage.layout import RESULTS
+from humanbody_cli.storage.names import namer
 
-STDIN_BYTES = 256 * 1024 * 1024 + 1
-"""Bytes that are read of a photo on stdin: one more than ``--fit`` agrees to take."""
-
-_STDIN_KEY = "-:"
-_IS_STDIN_KEY = re.compile(_STDIN_KEY + "[0-9a-f]{64}").fullmatch
 _MOST_NOTES = 20
 
 
 @dataclass
 class Walk:
-    """What a walk passed over, for the summary. ``notes`` are sentences that the user should see
-    even with ``-q``: folders without photos, names that were left out. ``quiet_notes`` are those
-    that ``-q`` may keep back."""
+    """Walks folders, and keeps what the summary says about them.
+
+    ``skipped`` counts files that are not photos. ``notes`` are sentences that the user sees even
+    with ``-q``, such as folders without photos; ``-q`` suppresses ``quiet_notes``.
+    """
 
     skipped: int = 0
-    outputs_skipped: int = 0
     notes: list[str] = field(default_factory=list)
     quiet_notes: list[str] = field(default_factory=list)
     _own: OwnOutput | None = field(default=None, repr=False)
 
     def avoid(self, folder: str) -> None:
-        """Leave the run's own output folder out, wherever the walk meets it."""
+        """Skip the run's own output folder wherever the walk finds it."""
         with contextlib.suppress(OSError):
             self._own = OwnOutput.of(folder)
 
     def is_own(self, folder: str) -> bool:
-        """Whether what lies in a folder is the run's own results, or its state."""
+        """Whether a folder holds results of this run, or its state."""
         return self._own is not None and self._own.holds(folder)
 
     def note(self, text: str, *, quiet: bool = False) -> None:
-        """Keep a sentence for the user; of very many only the first."""
+        """Keep a sentence for the user, unless there are very many."""
         notes = self.quiet_notes if quiet else self.notes
         if len(notes) == _MOST_NOTES:
-            notes.append("more notes like these are left out")
+            notes.append("further notes like these are not shown")
         elif len(notes) < _MOST_NOTES:
             notes.append(text)
 
     def note_own(self, path: str) -> None:
-        """Say that results were named as photos of the run that makes them."""
-        self.note(f"{path}: results of this output folder are not photos; nothing is done with it")
+        """Note that the run's own results were given as photos."""
+        self.note(f"{path}: results in this output folder are not photos, so it is skipped")
 
     def folder(self, path: str, prefix: str, met: Met | None = None) -> Iterator[Photo]:
-        """Every picture below a folder, by name, depth first.
+        """Every picture below a folder: sorted by name, a folder's own before its subfolders'.
 
-        Hidden entries and output trees are left out, and so are recomposed cutouts where ``path``
-        holds none itself; links are followed, but not back into a folder that is being walked.
-        Photos and folders that were ``met`` before are passed by.
+        Hidden entries and output trees are skipped, and so are recomposed cutouts unless ``path``
+        itself contains some. Links are followed, but not into a folder that is being walked.
+        Photos and folders that were ``met`` before are skipped too.
         """
         found, skipped, takes_recomposed = 0, self.skipped, False
         waiting = [Folder(path, absolute(path), prefix)]
-        while waiting:  # a stack of our own: trees may be deeper than Python's
+        while waiting:  # no recursion: trees may be deeper than Python's stack
             folder = waiting.pop()
             if met is not None and met.has_walked(folder.absolute):
-                found += 1  # what is in it was found before
+                found += 1  # its contents were found before
                 continue
             try:
                 listing = folder.listing()
@@ -101,11 +76,11 @@ class Walk:
             if not folder.above:
                 takes_recomposed = listing.is_recomposed
             if listing.is_recomposed and not takes_recomposed:
-                self._pass_recomposed(listing)
+                self._skip_recomposed(listing)
             if listing.identity in folder.above:
                 continue
             if self._leaves_out(listing, folder, met):
-                found += not folder.above  # it was named, and a note says what it is
+                found += not folder.above  # the user named it, and a note says what it is
                 continue
             self.skipped += listing.others
             found += len(listing.pictures) + len(listing.broken)
@@ -115,8 +90,10 @@ class Walk:
             self.note_empty(path, self.skipped - skipped)
 
     def _leaves_out(self, listing: Listing, folder: Folder, met: Met | None) -> bool:
-        """Whether a folder is the run's own output. Of others the results are taken away: they are
-        no photos, unless they were named."""
+        """Whether a folder is the run's own output.
+
+        The result folders of other runs are removed from ``listing`` unless the user named one.
+        """
         own = self._own
         is_out = own is not None and listing.identity == own.identity
         if is_out and folder.above:
@@ -126,25 +103,23 @@ class Walk:
                 self.note_own(folder.path)
             return True
         if is_out or (listing.is_output and folder.above):
-            self.outputs_skipped += not is_out
             listing.folders = [name for name in listing.folders if name not in RESULTS]
-        elif met is not None and not listing.passed_by:
+        elif met is not None and not listing.results_removed:
             met.walks(folder.absolute)
         return False
 
-    def _pass_recomposed(self, listing: Listing) -> None:
-        """Take the recomposed cutouts away: they are no photos, unless their folder was named."""
-        self.outputs_skipped += 1
+    def _skip_recomposed(self, listing: Listing) -> None:
+        """Remove recomposed cutouts: they are not photos unless the user named their folder."""
         self.skipped += len(listing.pictures)
-        listing.pictures, listing.passed_by = [], True
+        listing.pictures, listing.results_removed = [], True
 
     def note_empty(self, path: str, others: int = 0) -> None:
-        """Say that a folder that was named holds no photo: its disk may not be there."""
-        why = f"only {others:,} other files" if others else "is it mounted?"
+        """Note that a folder that the user named has no photos: it may not be mounted."""
+        why = f"only {counted(others, 'other file')}" if others else "is it mounted?"
         self.note(f"{path}: no photos found ({why})")
 
     def is_empty(self, path: str) -> bool:
-        """Whether nothing below a folder would be found."""
+        """Whether a walk of a folder would find nothing."""
         other = Walk(_own=self._own)
         return next(other.folder(path, ""), None) is None
 
@@ -158,300 +133,11 @@ def _new(photos: Iterator[Photo] | list[Photo], met: Met | None) -> Iterator[Pho
 def _photos(listing: Listing, folder: Folder) -> Iterator[Photo]:
     name_of = namer(listing.pictures, listing.folders)
     here, below = os.path.join(folder.path, ""), os.path.join(folder.absolute, "")
-    prefix, kind = folder.prefix, Kind.FILE
-    # A named tuple's own constructor costs as much as the look at the file; tuple's does not.
-    new: Callable[[type[Photo], tuple[object, ...]], Photo] = tuple.__new__
     for name in listing.pictures:
-        yield new(
-            Photo,
-            (here + name, below + name, prefix + name_of(name), -1, -1, kind, "", False, b""),
-        )
+        yield Photo(here + name, below + name, folder.prefix + name_of(name), -1, -1)
     for name, error in listing.broken:
         yield trouble(here + name, below + name, name, error)
 
 
 def _trouble_in(folder: Folder, error: OSError) -> Photo:
     return trouble(folder.path, folder.absolute, folder.prefix or "folder", error)
-
-
-def trouble(source: str, key: str, prefix: str, error: OSError) -> Photo:
-    """Something that cannot be read: it becomes a rejected record, not a silence."""
-    reason = error.strerror or str(error)
-    name = shortened(prefix.rstrip("/").rsplit("/", 1)[-1] + SUFFIX)
-    return Photo(source, key, name, -1, NO_TIME, Kind.TROUBLE, f"cannot be read: {reason}")
-
-
-def find(settings: InputSettings, walk: Walk, *, stdin_bytes: int = STDIN_BYTES) -> Iterator[Photo]:
-    """Every photo that the user named, lazily, in a fixed order, each once.
-
-    A photo on stdin is read here, up to ``stdin_bytes``.
-
-    Raises:
-        UsageError: an input named on the command line does not exist, a list cannot be read.
-    """
-    found = _Finder(settings, walk, stdin_bytes).photos()
-    if settings.shard.count == 1:
-        return found
-    return (photo for photo in found if _in_shard(photo, settings.shard))
-
-
-def _in_shard(photo: Photo, shard: Shard) -> bool:
-    # By name, so that the parts are the same on every machine, wherever the photos lie there.
-    return zlib.crc32(to_bytes(photo.name)) % shard.count == shard.index - 1
-
-
-def check_inputs(settings: InputSettings) -> None:
-    """See to it that what was named on the command line is there, before anything is made.
-
-    Raises:
-        UsageError: something is not, or the current folder is gone.
-    """
-    for name in settings.inputs:
-        if is_path(name) and not os.path.lexists(name):
-            raise UsageError(f"{name}: there is no such file or folder; check the path")
-        if is_path(name):
-            absolute(name)  # fails where the current folder is gone
-
-
-def is_piped(settings: InputSettings) -> bool:
-    """Whether names come through a pipe: then each is done as it comes."""
-    return settings.from_file is not None and lists.is_pipe(settings.from_file)
-
-
-def walk_order(settings: InputSettings) -> Callable[[str], tuple[object, ...] | None]:
-    """Tells a key's place in the order in which the folders of the command line are walked.
-
-    Two places compare as the walk comes to their photos: a folder's own by name, then those of its
-    folders by name. ``None`` where no folder's walk comes to the key.
-    """
-    named = arranged(settings.inputs, lambda note: None)
-    roots = {one.key: index for index, one in enumerate(named.roots)}
-
-    def place(key: str) -> tuple[object, ...] | None:
-        root = holder_of(key, roots)
-        if root is None:
-            return (roots[key],) if key in roots else None
-        *folders, base = relative(key, root).split(os.sep)
-        # 1 before a folder's name, 0 before a photo's: photos come first.
-        steps = [step for folder in folders for step in (1, folder)]
-        return (roots[root], *steps, 0, base)
-
-    return place
-
-
-@dataclass
-class _Finder:
-    """Goes through the inputs of one run."""
-
-    settings: InputSettings
-    walk: Walk
-    stdin_bytes: int
-
-    def __post_init__(self) -> None:
-        self.claims = Claims()
-        self.met: Met | None = None
-        self.took_stdin = False
-        self.beside: tuple[str, set[str]] = ("", set())
-        self.results: tuple[str | None, bool] = (None, False)
-
-    def photos(self) -> Iterator[Photo]:
-        check_inputs(self.settings)
-        named = arranged(self.settings.inputs, self.walk.note)
-        self.reals = named.reals
-        self.met = named.met(listed=self.settings.from_file is not None)
-        for root in named.roots:
-            self.claims.folder(root.prefix.rstrip("/"))
-        taken = _taken_at_root(named)
-        for one in named.inputs:
-            if one.is_folder:
-                yield from self._folder(one)
-            else:
-                yield from self._file(one, taken)
-        if self.settings.from_file is not None:
-            yield from self._listed(self.settings.from_file)
-
-    # -- what the command line names -------------------------------------------------------------
-
-    def _folder(self, one: Input) -> Iterator[Photo]:
-        if one.nested and self.met is not None and self.met.has_walked(one.key):
-            if self.walk.is_empty(one.name):
-                self.walk.note_empty(one.name)
-            return iter(())
-        return self._claimed(self.walk.folder(one.name, one.prefix, self.met))
-
-    def _claimed(self, photos: Iterator[Photo], *, keep: bool = False) -> Iterator[Photo]:
-        """Photos of a walk. Only where a list may name anything are their names written down."""
-        if self.settings.from_file is None:
-            return photos
-        return (
-            photo._replace(name=self.claims.claim(photo.name, photo.key), keeps_name=keep)
-            for photo in photos
-        )
-
-    def _file(self, one: Input, taken: set[str]) -> Iterator[Photo]:
-        """What is no folder. It steps aside of the names that belong to a folder's photos."""
-        if is_path(one.name) and self.walk.is_own(os.path.dirname(one.key)):
-            self.walk.note_own(one.name)
-            return
-        for photo in self._photo(one.name):
-            if one.nested:  # and its folder's walk has left it out
-                taken = self._taken_beside(os.path.dirname(one.key))
-            wanted = one.base if one.base and photo.kind is Kind.FILE else photo.name
-            folder, base = os.path.split(wanted)  # stdin's name may have a folder
-            base = base if folder else beside(taken, base, photo.key)
-            yield self._called(photo, one.prefix + os.path.join(folder, base))
-
-    def _taken_beside(self, folder: str) -> set[str]:
-        if self.beside[0] != folder:
-            self.beside = (folder, _taken_in(folder))
-        return self.beside[1]
-
-    def _called(self, photo: Photo, name: str) -> Photo:
-        return photo._replace(name=self.claims.claim(name, photo.key))
-
-    def _photo(self, name: str) -> Iterator[Photo]:
-        """One photo by its own name, unless it was met."""
-        if name != STDIN:
-            photo = single(name)._replace(keeps_name=True)
-        elif not self.took_stdin:
-            self.took_stdin = True
-            photo = _from_stdin(self.settings.name, self.stdin_bytes)
-        else:
-            return
-        if self.met is None or self.met.is_new(photo.key):
-            yield photo
-
-    # -- what a list names -----------------------------------------------------------------------
-
-    def _listed(self, path: str) -> Iterator[Photo]:
-        takes_stdin = lists.is_stdin(path)
-        entry = None
-        with lists.opened(path) as source, lists.Spool() as spool:
-            names = lists.NameList(source, path, self.settings.nul)
-            bases, entries = self._based(names, spool)
-            for entry in entries:
-                if entry.name == STDIN and takes_stdin:
-                    yield self._called(_stdin_in_list(entry.number), "stdin" + SUFFIX)
-                elif not is_path(entry.name):
-                    for photo in self._photo(entry.name):
-                        yield self._called(photo, photo.name)
-                else:
-                    yield from self._path(entry.name, bases)
-        if entry is None:
-            # A `find` without a match is a usual night for a job; a file is written on purpose.
-            quiet = is_piped(self.settings)
-            self.walk.note(f"--from-file {path}: it names nothing", quiet=quiet)
-
-    def _based(
-        self, names: lists.NameList, spool: lists.Spool
-    ) -> tuple[list[str], Iterator[lists.Entry]]:
-        """The folder, in its forms, below which a list's names keep their path; and the names."""
-        settings = self.settings
-        if settings.base is not None:
-            entries = (entry for entry in names.entries() if entry is not None)
-            # A shell's $PWD may lead through links where the system's current folder does not.
-            return [absolute(settings.base), os.path.realpath(settings.base)], entries
-        # Parts on several machines need the same names there: these cannot depend on the time.
-        hurried = is_piped(settings) and settings.shard.count == 1
-        common = Common()
-        ahead = lists.Ahead(names, lists.Limits() if hurried else None, spool, common.add)
-        first, rest = ahead.entries()
-        return [common.folder()], itertools.chain(first, rest)
-
-    def _path(self, name: str, bases: list[str]) -> Iterator[Photo]:
-        """A file or folder of a list, under its path below the base."""
-        assert self.met is not None
-        key = absolute(name)
-        if self.met.has_met(key):
-            return
-        is_folder = os.path.isdir(name)
-        if self._is_result(os.path.dirname(name)) or (is_folder and self._is_result(name)):
-            self.walk.skipped += 1
-            return
-        place = place_below(bases, key)
-        if not is_folder:
-            for photo in self._photo(name):
-                yield self._called(photo, os.path.join(os.path.dirname(place), photo.name))
-        elif not self.met.has_walked(key) and not is_second_name(self.reals, name, self.walk.note):
-            prefix = place + "/" if place else ""
-            yield from self._claimed(self.walk.folder(name, prefix, self.met), keep=True)
-
-    def _is_result(self, folder: str) -> bool:
-        """Whether what a list names in a folder was made by hbseg. What `find` lists is not named
-        on purpose, so recomposed cutouts are passed by here too."""
-        if self.results[0] != folder:  # once for the files of a folder, which a list has together
-            marked = os.path.lexists(os.path.join(folder, RECOMPOSED_MARK))
-            self.results = (folder, marked or self.walk.is_own(folder or os.curdir))
-        return self.results[1]
-
-
-def _taken_at_root(named: Named) -> set[str]:
-    """Names (folded) at the output's root that belong to the photos of a single folder."""
-    apart = any(not one.is_folder and not one.nested for one in named.inputs)
-    return _taken_in(named.roots[0].name) if apart and len(named.roots) == 1 else set()
-
-
-def _taken_in(path: str) -> set[str]:
-    """Output names (folded) of what a folder's walk finds in it."""
-    try:
-        listing = Folder(path, path, "").listing()
-    except OSError:
-        return set()
-    name_of = namer(listing.pictures, listing.folders)
-    return set(map(folded, (*map(name_of, listing.pictures), *listing.folders)))
-
-
-def _from_stdin(name: str | None, most: int) -> Photo:
-    """The photo on standard input, read: only its bytes tell it from the next one."""
-    import hashlib  # takes 3 ms to load
-
-    try:
-        data = lists.stdin().read_all(most)
-    except OSError as error:
-        return trouble(STDIN, _STDIN_KEY + "unreadable", "stdin", error)
-    key = _STDIN_KEY + hashlib.sha256(data).hexdigest()
-    photo = single(STDIN)._replace(key=key, keeps_name=name is None, data=data)
-    if name is None:
-        return photo
-    folder, base = os.path.split(name)
-    return photo._replace(name=os.path.join(folder, _plain(base)))
-
-
-def _stdin_in_list(number: int) -> Photo:
-    return Photo(
-        *(STDIN, f"{_STDIN_KEY}line {number}", "stdin" + SUFFIX, -1, NO_TIME, Kind.TROUBLE),
-        f"line {number} of the list asks for a photo on stdin, which is the list itself; "
-        "name the photo's file, or write ./- for a file of that name",
-    )
-
-
-def single(name: str) -> Photo:
-    """One photo by its own name: a file, an address, or ``-`` (or the key of what came by it)."""
-    if name == STDIN or _IS_STDIN_KEY(name):
-        return Photo(STDIN, name, "stdin" + SUFFIX, -1, NO_TIME, Kind.STDIN)
-    if is_url(name):
-        return _at_address(name)
-    key = absolute(name)
-    try:
-        status = os.stat(name)
-    except OSError as error:
-        # x.jpg/ is not the photo x.jpg, and not to be taken for it.
-        key += os.sep if name.endswith(("/", "/.")) and key != os.sep else ""
-        return trouble(name, key, os.path.basename(key.rstrip(os.sep)), error)
-    return Photo(name, key, _plain(os.path.basename(key)), status.st_size, mtime_of(status))
-
-
-def _at_address(url: str) -> Photo:
-    try:
-        path = urlsplit(url).path
-    except ValueError as error:
-        reason = f"no address: {error}"
-        return Photo(url, url, "photo" + SUFFIX, -1, NO_TIME, Kind.TROUBLE, reason)
-    # Through bytes: which characters a name may have depends on the file system's encoding.
-    text = to_text(unquote_to_bytes(to_bytes(path)))
-    base = text.rstrip("/").rsplit("/", 1)[-1].replace("\0", "").lstrip(".") or "photo"
-    return Photo(url, url, _plain(base), -1, NO_TIME, Kind.URL)
-
-
-def _plain(base: str) -> str:
-    return shortened(plain_name(base))

@@ -118,7 +118,7 @@ def _triple(text: str, what: str) -> Triple:
         figures *= 3
     if len(figures) != 3 or not np.isfinite(figures).all():
         raise UsageError(
-            f"the model's {what} must be three figures such as 0.485,0.456,0.406, not {text!r}"
+            f"the model's {what} must be three numbers such as 0.485,0.456,0.406, not {text!r}"
         )
     return figures[0], figures[1], figures[2]
 
@@ -144,7 +144,9 @@ class OnnxModel:
             )
         # onnxruntime's errors share no root of their own below Exception.
         except Exception as error:  # noqa: BLE001
-            raise FatalError(f"{self.path} is no model that can be run: {_first(error)}") from None
+            raise FatalError(
+                f"{self.path} is not a model that can be run: {_first(error)}"
+            ) from None
         self._check_input(session)
         return session
 
@@ -157,11 +159,13 @@ class OnnxModel:
     def _check_input(self, session: Any) -> None:
         inputs = session.get_inputs()
         if len(inputs) != 1:
-            raise FatalError(f"{self.path} has {len(inputs)} inputs; a model of one is needed")
+            raise FatalError(
+                f"{self.path} has {len(inputs)} inputs; a model with one input is needed"
+            )
         shape = inputs[0].shape
         if inputs[0].type not in _FLOATS or len(shape) != 4 or 3 not in (shape[1], shape[3]):
             raise FatalError(
-                f"{self.path} takes {inputs[0].type} {shape}; a picture input of "
+                f"{self.path} takes {inputs[0].type} {shape}; an image input of "
                 "N x 3 x H x W or N x H x W x 3 is needed"
             )
 

@@ -45,7 +45,7 @@ class Mask:
         try:
             # Decoding proves the pixels; the chunks prove that nothing is missing behind them.
             if decoding.has_too_many_scans(data):
-                raise ValueError("it has more scans than any mask needs")
+                raise ValueError("it has more JPEG scans than any mask needs")
             is_png = data.startswith(png.SIGNATURE)
             keeps = is_png and png.is_gray8(png.header(data))
             image = _decoded(png.bare(data) if is_png else data, size)

@@ -27,7 +27,7 @@ _MOST_BRANDS = 64  # bytes of the box that are looked at
 _MODULES = {"avif": "PIL._avif", "heif": "pillow_heif"}
 
 _READERS = {
-    "avif": ("AVIF", "install a Pillow that reads it (pip install --upgrade pillow)"),
+    "avif": ("AVIF", "install a Pillow version that reads it (pip install --upgrade pillow)"),
     "heif": ("HEIC", "install its reader (pip install pillow-heif)"),
 }
 
@@ -39,7 +39,7 @@ def unsupported(message: str) -> PhotoError:
 
 def out_of_memory(*, rejected: bool = False) -> PhotoError:
     """A photo that a later run may be able to do. ``rejected`` where it was not sent."""
-    message = "it takes more memory than there is; shrink the photo or free some memory"
+    message = "there is not enough memory to decode it; shrink the photo or free some memory"
     return PhotoError(api_spec.INVALID_SIZE, message, rejected=rejected, transient=True)
 
 
@@ -88,7 +88,7 @@ class Deadline:
             PhotoError: rejected, where it has passed.
         """
         if self.clock() >= self.at:
-            raise unsupported("takes too long to decode; save it anew as a plain JPEG or PNG")
+            raise unsupported("takes too long to decode; save it again as an ordinary JPEG or PNG")
 
 
 class Source(io.BytesIO):
@@ -152,7 +152,7 @@ def advice(data: bytes, *, fit: bool) -> str:
         return f"a damaged {name}; replace the file"
     if fit:
         return f"{name} cannot be read: its reader is not installed; {install} and run again"
-    return f"{name} is not taken, only JPG and PNG; {install} and use --fit to have it converted"
+    return f"{name} is not accepted, only JPG and PNG; {install} and use --fit to have it converted"
 
 
 def _kind(data: bytes) -> str | None:

@@ -112,7 +112,8 @@ def read_header(data: bytes, *, fit: bool = False, deadline: Deadline | None = N
         raise unsupported("the file is empty; replace it")
     if data.startswith(_JPEG) and has_too_many_scans(data):
         raise unsupported(
-            f"a JPEG of more than {MAX_SCANS} scans, which no camera or editor writes; save it anew"
+            f"a JPEG of more than {MAX_SCANS} scans, which no camera or editor writes; "
+            "save it again"
         )
     with _opened(data, deadline, fit=fit) as image:
         name = "JPEG" if image.format == "MPO" else str(image.format)
@@ -140,7 +141,7 @@ def check_limits(picture: Picture, file_size: int, request_size: int) -> None:
     """
     if picture.format not in API_FORMATS:
         raise unsupported(
-            f"{picture.format} is not taken, only JPG and PNG; use --fit to have it converted"
+            f"{picture.format} is not accepted, only JPG and PNG; use --fit to have it converted"
         )
     width, height = picture.stored
     if not all(api_spec.MIN_SIDE <= side <= api_spec.MAX_SIDE for side in (width, height)):
@@ -163,7 +164,7 @@ def check_pixels(picture: Picture) -> None:
     if width * height > MAX_FIT_PIXELS:
         raise PhotoError(
             api_spec.INVALID_SIZE,
-            f"{width} x {height} pixels are beyond what --fit takes ({MAX_FIT_PIXELS:,}); "
+            f"{width} x {height} pixels are more than --fit accepts ({MAX_FIT_PIXELS:,}); "
             "shrink the photo yourself",
             rejected=True,
         )
@@ -176,15 +177,15 @@ def check_file_size(file_size: int, request_size: int) -> None:
         PhotoError: rejected, IMAGE_FILE_TOO_LARGE.
     """
     if file_size > api_spec.MAX_BYTES:
-        message = f"{file_size:,} bytes: at most {api_spec.MAX_BYTES:,} are taken"
+        message = f"{file_size:,} bytes: at most {api_spec.MAX_BYTES:,} are allowed"
     elif request_size > api_spec.MAX_BYTES:
         message = (
             f"{file_size:,} bytes make a request of {request_size:,}: "
-            f"at most {api_spec.MAX_BYTES:,} are taken"
+            f"at most {api_spec.MAX_BYTES:,} are allowed"
         )
     else:
         return
-    advice = f"{message}; use --fit to have it made smaller"
+    advice = f"{message}; use --fit to have it shrunk"
     raise PhotoError(api_spec.FILE_TOO_LARGE, advice, rejected=True)
 
 
@@ -195,7 +196,7 @@ def check_fit_size(file_size: int) -> None:
         PhotoError: rejected, IMAGE_FILE_TOO_LARGE.
     """
     if file_size > MAX_FIT_BYTES:
-        message = f"{file_size:,} bytes are beyond what --fit takes ({MAX_FIT_BYTES:,})"
+        message = f"{file_size:,} bytes are more than --fit accepts ({MAX_FIT_BYTES:,})"
         raise PhotoError(
             api_spec.FILE_TOO_LARGE, f"{message}; shrink the photo yourself", rejected=True
         )

@@ -90,7 +90,7 @@ def header(data: bytes) -> PngHeader:
     )
     sound = depth in _DEPTHS.get(colour, ()) and method == filters == 0 and interlace <= 1
     if not sound or not width or not height:
-        raise BrokenPng("a PNG header that makes no sense")
+        raise BrokenPng("an invalid PNG header")
     return PngHeader(width, height, depth, colour, bool(interlace))
 
 
@@ -113,7 +113,7 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         kind = bytes(view[offset + 4 : offset + 8])
         (checksum,) = struct.unpack_from(">I", data, end - 4)
         if zlib.crc32(view[offset + 4 : end - 4]) != checksum:
-            raise BrokenPng("a checksum in the PNG does not fit")
+            raise BrokenPng("a checksum in the PNG does not match")
         yield kind, view[offset + 8 : end - 4]
         offset = end
 
@@ -150,14 +150,14 @@ def verify(data: bytes) -> PngHeader:
         for kind, payload in chunks(data):
             if kind == b"IDAT":
                 if before not in (b"IDAT", b"") and pixels.have_begun:
-                    raise BrokenPng("the pixels of the PNG are parted by another chunk")
+                    raise BrokenPng("the pixel data of the PNG is interrupted by another chunk")
                 pixels.feed(payload)
             palette |= kind == b"PLTE"
             before = kind
     except inflate_error as error:
-        raise BrokenPng("the pixels of the PNG do not inflate") from error
+        raise BrokenPng("the pixel data of the PNG cannot be decompressed") from error
     if not pixels.are_complete:
-        raise BrokenPng("the PNG has fewer pixels than it says")
+        raise BrokenPng("the PNG has fewer pixels than its header says")
     if head.colour == PALETTE and not palette:
         raise BrokenPng("the PNG's palette is missing")
     return head
@@ -218,7 +218,7 @@ class _Pixels:
             if not self._interlaced:
                 filters = block[-self._seen % self._stride :: self._stride]
                 if filters and max(filters) > 4:
-                    raise BrokenPng("a row of the PNG has no valid filter")
+                    raise BrokenPng("a row of the PNG has an invalid filter")
             self._seen += len(block)
             if not block:
                 return

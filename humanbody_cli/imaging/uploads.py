@@ -151,7 +151,7 @@ def _as_jpeg(image: Image.Image, quality: int) -> bytes:
 
 
 def _too_large_upright() -> PhotoError:
-    message = "turned upright the photo has more than 2 MB; use --fit to have it made smaller"
+    message = "turned upright, the photo is larger than 2 MB; use --fit to have it shrunk"
     return PhotoError(api_spec.FILE_TOO_LARGE, message, rejected=True)
 
 

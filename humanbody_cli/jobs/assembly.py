@@ -1,4 +1,7 @@
-"""The parts of a run put together: engine, gate, pipeline. Imports what is heavy: comes late."""
+"""The parts of a run put together: engine, gate, steps, pipeline; and the limit on open files.
+
+Imports what is heavy, so it is imported only once there is work.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,24 @@ from humanbody_cli.api.gate import Gate
 from humanbody_cli.api.requests import request_size
 from humanbody_cli.api.slots import slots_for
 from humanbody_cli.core.errors import FatalError
-from humanbody_cli.core.settings import ApiSettings, LocalSettings, RunSettings
+from humanbody_cli.core.settings import ApiSettings, RunSettings
 from humanbody_cli.core.stop import Stop
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.embedded.engine import LocalEngine, load_segmenter
 from humanbody_cli.imaging.pictures import configure_pillow
+from humanbody_cli.pipeline.decision import Decider
 from humanbody_cli.pipeline.engine import Engine
-from humanbody_cli.pipeline.fingerprint import Selection, engine_name, uses_api
+from humanbody_cli.pipeline.photo_steps import ClientSteps
 from humanbody_cli.pipeline.pipeline import Pipeline
-from humanbody_cli.pipeline.reuse import Reuse
 from humanbody_cli.storage.answer_spool import AnswerSpool
+from humanbody_cli.storage.disk import Disk
 from humanbody_cli.storage.journal import Journal
-from humanbody_cli.storage.publishing import Disk, Publisher
+from humanbody_cli.storage.publishing import Publisher
 
 
 def assemble(
     settings: RunSettings,
-    selection: Selection,
+    decider: Decider,
     journal: Journal,
     publisher: Publisher,
     stop: Stop,
@@ -39,47 +43,47 @@ def assemble(
         FatalError: the engine is not installed or not configured.
     """
     configure_pillow()
-    fingerprint, output = selection.fingerprint, settings.output
-    engine: Engine
-    gate: Gate | None = None
-    if uses_api(settings):
-        engine, gate = api_engine(settings.api, stop, settings.local.threads)
-    else:
-        engine = local_engine(settings.local, engine_name(settings))
+    fingerprint, output = decider.fingerprint, settings.output
+    engine, gate = engine_for(settings, stop, settings.local.threads)
     pipeline = Pipeline(
         engine=engine,
         journal=journal,
         publisher=publisher,
-        reuse=Reuse(
-            journal,
-            publisher,
-            fingerprint,
-            run=journal.run,
-            force=output.force,
-            retry_failed=output.retry_failed,
-            by_proof=journal.was_lost,
-        ),
+        decider=decider,
         fingerprint=fingerprint,
-        rules=Rules(
-            fit=settings.wanted.fit,
-            keep_pixels=gate is None,
-            overhead=request_size(0, settings.api.credentials),
-        ),
-        checked=selection.checked,
+        steps=steps_for(settings, fingerprint.engine, keep_pixels=gate is None),
         spool=AnswerSpool(publisher.root, disk, forget=output.force) if gate is not None else None,
         threads=settings.local.threads,
     )
     return gate, pipeline
 
 
-def api_engine(settings: ApiSettings, stop: Stop, threads: int) -> tuple[Engine, Gate]:
-    """The API behind its gate; ``threads`` photos are read at a time.
+def steps_for(settings: RunSettings, engine: str, *, keep_pixels: bool) -> ClientSteps:
+    """The steps of each photo; ``engine`` is what its results say made them. ``keep_pixels`` where
+    the engine works on the decoded pixels, as the embedded one does."""
+    wanted = settings.wanted
+    overhead = request_size(0, settings.api.credentials)
+    rules = Rules(wanted.fit, keep_pixels=keep_pixels, overhead=overhead)
+    return ClientSteps(wanted, rules, engine)
+
+
+def engine_for(settings: RunSettings, stop: Stop, threads: int) -> tuple[Engine, Gate | None]:
+    """The engine that the settings choose, with the API's gate; ``threads`` photos are read at a
+    time. `engine.check_installed` comes first.
 
     Raises:
-        FatalError: the limit on open files allows no call, or the environment's certificates or
-            proxy cannot be used.
+        FatalError: the engine is not installed or cannot be used, or the limit on open files allows
+            no call.
     """
-    assert settings.credentials is not None, "choice.check_installed comes first"
+    if settings.uses_api:
+        return _api_engine(settings.api, stop, threads)
+    local = settings.local
+    engine = LocalEngine(load_segmenter(local), threads=local.threads, name=settings.engine_name)
+    return engine, None
+
+
+def _api_engine(settings: ApiSettings, stop: Stop, threads: int) -> tuple[Engine, Gate]:
+    assert settings.credentials is not None
     from humanbody_cli.api.engine import ApiEngine
 
     allowed = allowance(settings.concurrency, MAX_IN_FLIGHT, threads)
@@ -92,15 +96,6 @@ def api_engine(settings: ApiSettings, stop: Stop, threads: int) -> tuple[Engine,
         notice=allowed.notice,
     )
     return ApiEngine(settings, gate, stop), gate
-
-
-def local_engine(settings: LocalSettings, name: str) -> Engine:
-    """The embedded engine.
-
-    Raises:
-        FatalError: it is not installed, or its model cannot be used.
-    """
-    return LocalEngine(load_segmenter(settings), threads=settings.threads, name=name)
 
 
 BASE = 20

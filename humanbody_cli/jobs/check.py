@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from humanbody_cli.core import console
-from humanbody_cli.core.console import Progress
+from humanbody_cli.core.console import Reporter, passed_over
 from humanbody_cli.core.errors import HbsegError, PhotoError
-from humanbody_cli.core.outcomes import Outcome, Status, Tally, json_line
+from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.photo import Photo
 from humanbody_cli.core.settings import InputSettings
-from humanbody_cli.core.stop import Stop
+from humanbody_cli.core.stop import Stop, in_thread
 from humanbody_cli.discovery import sources
+from humanbody_cli.discovery.find import check_inputs, find, is_piped
 from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.discovery.walk import Walk, check_inputs, find, is_piped
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.pipeline import scheduler
 
@@ -33,62 +32,50 @@ def check(inputs: InputSettings, rules: Rules, *, json: bool, verbosity: int) ->
         StdoutError: nobody reads the records any more.
     """
     check_inputs(inputs)
-    progress = Progress(verbosity=verbosity)
-    tally = Tally()
+    reporter = Reporter(verbosity=verbosity, json=json)
     walk = Walk()
-
-    def deliver(outcome: Outcome) -> None:
-        tally.add(outcome)
-        progress.add(outcome, tally)
-        if json:
-            console.write_line(json_line(outcome.record()))
-
     failure: HbsegError | None = None
     try:
         # Names that come through a pipe are checked as they come.
         ahead = 1 if is_piped(inputs) else scheduler.READ_AHEAD
-        each(find(inputs, walk), partial(_examined, rules), deliver, ahead=ahead)
+        photos = find(inputs, walk)
+        each(photos, partial(_examined, rules), reporter.add, reporter.stop, ahead=ahead)
     except HbsegError as error:
         failure = error
-    progress.close()
-    for note in walk.notes:
-        progress.say(note, level=-1)
-    for note in walk.quiet_notes:
-        progress.say(note)
+    reporter.close()
+    reporter.notes(walk.notes, walk.quiet_notes)
+    tally = reporter.tally
     if failure is None or tally.total:
-        others = f"; {walk.skipped:,} other files passed over" if walk.skipped else ""
         sound, rejected = tally.finished[Status.PENDING], tally.finished[Status.REJECTED]
-        progress.say(f"{sound:,} sound, {rejected:,} rejected{others}")
+        reporter.say(f"{sound:,} accepted, {rejected:,} rejected{passed_over(walk.skipped)}")
     if failure is not None:
         raise failure
-    return tally.exit_code()
+    return reporter.exit_code()
 
 
 def each(
     items: Iterator[T],
     examine: Callable[[T], Outcome],
     deliver: Callable[[Outcome], None],
+    stop: Stop,
     *,
     ahead: int = scheduler.READ_AHEAD,
 ) -> None:
-    """Examine photos on every core; ``deliver`` gets each outcome as it comes. ``ahead`` photos are
-    taken from the stream at a time.
+    """Examine photos on every core until ``stop`` is set; ``deliver`` gets each outcome as it
+    comes. ``ahead`` photos are taken from the stream at a time.
 
     Raises:
-        HbsegError: what ended the stream of photos, once all that came before it are delivered; or
-            what ``deliver`` raised.
+        HbsegError: the reason to stop; or what ended the stream of photos, once all that came
+            before it are delivered.
     """
     configure_pillow()
     cores = os.cpu_count() or 1
-    stop = Stop()
     broken: list[HbsegError] = []
     pool = ThreadPoolExecutor(cores, thread_name_prefix="check")
 
     async def work() -> None:
-        loop = asyncio.get_running_loop()
-
         async def process(item: T) -> Outcome:
-            return await loop.run_in_executor(pool, examine, item)
+            return await in_thread(pool, examine, item)
 
         sound = _until_broken(items, broken)
         await scheduler.run(sound, process, lambda: 2 * cores, stop, deliver, ahead=ahead)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from humanbody_cli.core.errors import HbsegError, Interrupted
 from humanbody_cli.core.outcomes import Outcome
+from humanbody_cli.core.photo import Due
 from humanbody_cli.core.stop import Stop, caught_signals
 from humanbody_cli.pipeline import scheduler
 from humanbody_cli.pipeline.pipeline import Pipeline
-from humanbody_cli.storage.journal import Due
 
 _LAST_RESORT = 5.0
 """Seconds that cancelled work has to end before the process exits without it."""

@@ -1,8 +1,7 @@
 """What a run would do: its calls, rejects, bytes and time. No call is made, nothing is written.
 
-The decisions are the run's own: `incremental.unsettled` says which photos are to be done,
-`Reuse.find` which of them need no call, and `responses.kept` which are answered by what an earlier
-run was sent.
+The decisions are the run's own: `Decider` says what a photo needs, and `responses.kept` whether a
+call is answered by what an earlier run was sent.
 """
 
 from __future__ import annotations
@@ -17,27 +16,29 @@ from typing import Any
 
 from humanbody_cli.api import responses
 from humanbody_cli.api.adaptive_rate import EDGE
-from humanbody_cli.api.requests import request_size
 from humanbody_cli.core import console
-from humanbody_cli.core.console import Progress, duration
+from humanbody_cli.core.console import Reporter, counted, duration
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.outcomes import PHOTOS_LEFT_OUT, Outcome, Status, json_line
+from humanbody_cli.core.photo import Due, chunked
 from humanbody_cli.core.settings import Edges, RunSettings
 from humanbody_cli.discovery import sources
-from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.discovery.walk import Walk, find
+from humanbody_cli.discovery.find import find
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import Picture
+from humanbody_cli.jobs.assembly import steps_for
 from humanbody_cli.jobs.check import each
-from humanbody_cli.jobs.segment import selection_for
-from humanbody_cli.pipeline import incremental, results
-from humanbody_cli.pipeline.fingerprint import Selection, check_installed, fingerprint_of, uses_api
-from humanbody_cli.pipeline.reuse import Found, Reuse
+from humanbody_cli.jobs.segment import decider_for
+from humanbody_cli.pipeline import incremental
+from humanbody_cli.pipeline.decision import Call, Failed
+from humanbody_cli.pipeline.engine import check_installed, name_of
+from humanbody_cli.pipeline.fingerprint import fingerprint_of
+from humanbody_cli.pipeline.reuse import Reuse
 from humanbody_cli.storage import database
 from humanbody_cli.storage.answer_spool import KeptAnswers
-from humanbody_cli.storage.journal import Due, Journal, chunked
-from humanbody_cli.storage.layout import CUTOUTS, MASKS
-from humanbody_cli.storage.publishing import Publisher, published
+from humanbody_cli.storage.journal import Journal
+from humanbody_cli.storage.publishing import Publisher
 
 _LOOK_SECONDS = 0.07
 """Processor seconds that the embedded engine takes for a photo, whatever its size."""
@@ -111,32 +112,23 @@ class _Planner:
         self._root = root = str(settings.output.folder)
         self._journal = journal
         self._fingerprint = fingerprint = fingerprint_of(settings, journal.engines())
-        self._selection: Selection = selection_for(settings, fingerprint)
-        self._rules = Rules(settings.wanted.fit, overhead=request_size(0, settings.api.credentials))
-        self._publisher = Publisher(root, durable=False)
-        self._reuse = Reuse(
-            journal,
-            self._publisher,
-            fingerprint,
-            run=journal.next_run(),
-            force=settings.output.force,
-            retry_failed=settings.output.retry_failed,
-            by_proof=journal.was_lost,
-        )
-        keeps = uses_api(settings) and not settings.output.force
+        self._steps = steps_for(settings, fingerprint.engine, keep_pixels=False)
+        journal.run = journal.next_run()
+        publisher = Publisher(root, durable=False)
+        self._decider = decider_for(settings, fingerprint, journal, publisher)
+        keeps = settings.uses_api and not settings.output.force
         self._kept = KeptAnswers(root if keeps else None)
         self._seen: set[bytes] = set()
         self._guard = threading.Lock()
-        self._progress = Progress(verbosity=settings.verbosity, terminal=False)
-        self._plan = Plan(fingerprint.engine.split(";")[0], paid=uses_api(settings))
+        self._reporter = Reporter(verbosity=settings.verbosity, terminal=False)
+        self._plan = Plan(name_of(fingerprint.engine), paid=settings.uses_api)
 
     def planned(self) -> Plan:
         """The plan, once every photo was looked at."""
         walk = Walk()
         walk.avoid(self._root)
-        each(self._due(walk), self._examined, self._count)
-        for note in (*walk.notes, *walk.quiet_notes):
-            self._progress.say(note)
+        each(self._due(walk), self._examined, self._count, self._reporter.stop)
+        self._reporter.notes(walk.notes, walk.quiet_notes)
         self._plan.skipped = walk.skipped
         self._plan.seconds = _seconds(self._plan, self._settings)
         return self._plan
@@ -145,7 +137,7 @@ class _Planner:
         chunks = chunked(find(self._settings.inputs, walk))
         # Not with a second process: a fork beside threads is not safe.
         unsettled = incremental.unsettled(
-            chunks, self._journal, self._selection, self._passed, at_once=True
+            chunks, self._journal, self._decider, self._passed, at_once=True
         )
         for todo in unsettled:
             for due in todo:
@@ -159,11 +151,12 @@ class _Planner:
         """What would become of one photo: pending, with one attempt where a call is needed."""
         source = due.photo.source
         try:
-            picture = sources.examine(due.photo, self._rules)
+            picture = self._steps.examine(*sources.read(due.photo, self._steps.rules.most_bytes))
             sha256 = sources.digest(picture)
-            found = self._reuse.find(due.photo, picture, sha256)
-            self._check_places(due, found.results.in_place if found else frozenset())
-            needs_call = self._needs_call(picture, sha256, found)
+            decision = self._decider.by_bytes(due, picture, sha256)
+            if isinstance(decision, Failed):
+                raise decision.error
+            needs_call = self._needs_call(picture, sha256, decision)
         except PhotoError as error:
             status = Status.REJECTED if error.rejected else Status.FAILED
             return Outcome(source, status, code=error.code, message=error.message)
@@ -176,19 +169,12 @@ class _Planner:
             sha256=sha256,
         )
 
-    def _check_places(self, due: Due, in_place: frozenset[str]) -> None:
-        photo, known = due
-        for kind in (MASKS, CUTOUTS):
-            if self._fingerprint.wants(kind) and kind not in in_place:
-                ours = known.published(kind) if known is not None else published(None)
-                self._publisher.check_place(kind, photo.name, may_replace=ours)
-
-    def _needs_call(self, picture: Picture, sha256: str, found: Found | None) -> bool:
+    def _needs_call(self, picture: Picture, sha256: str, decision: Reuse | Call) -> bool:
         """Whether this photo is the first of its bytes and has neither results nor an answer."""
-        if found is not None:
+        if isinstance(decision, Reuse):
             self._is_first(sha256)
             return False
-        upload = uploads.prepare(picture, fit=self._rules.fit)
+        upload = self._steps.prepare(picture)
         return self._is_first(sha256) and not self._is_answered(picture, upload)
 
     def _is_first(self, sha256: str) -> bool:
@@ -203,13 +189,13 @@ class _Planner:
     def _is_answered(self, picture: Picture, upload: uploads.Upload) -> bool:
         """Whether a kept answer to what would be sent will do."""
         body = self._kept.body(self._fingerprint.answer_name(sources.digest(upload.picture)))
-        ask = results.ask_for(self._fingerprint.wanted, picture, upload)
+        ask = self._steps.ask(picture, upload)
         return responses.kept(body, upload, ask) is not None
 
     def _count(self, outcome: Outcome) -> None:
         if outcome.status is not Status.PENDING:
             self._plan.rejected[str(outcome.code)] += 1
-            self._progress.say(f"{outcome.source}: {outcome.code}: {outcome.message}", level=1)
+            self._reporter.say(f"{outcome.source}: {outcome.code}: {outcome.message}", level=1)
             return
         needs_call = bool(outcome.attempts)
         self._plan.calls += needs_call
@@ -237,13 +223,13 @@ def _tell(plan: Plan, settings: RunSettings) -> None:
         out.write(f"calls      {plan.calls:,} to {settings.api.shown_endpoint}\n")
         out.write(f"time       about {duration(plan.seconds)} {pace}\n")
     else:
-        out.write(f"calls      none: {plan.calls:,} photos for the embedded engine\n")
+        out.write(f"calls      none: {counted(plan.calls, 'photo')} for the embedded engine\n")
         out.write(f"time       about {duration(plan.seconds)}\n")
     out.write(f"read       {plan.bytes / 1e6:,.1f} MB\n")
     if plan.copies:
-        out.write(f"copies     {plan.copies:,} photos whose bytes need no call of their own\n")
-    out.write(f"rejects    {sum(plan.rejected.values()):,}")
+        out.write(f"copies     {counted(plan.copies, 'photo')} without a call of their own\n")
+    out.write(f"rejected   {sum(plan.rejected.values()):,}")
     out.write(f" ({rejected})\n" if rejected else "\n")
     out.write(f"settled    {settled or 0}\n")
     if plan.skipped:
-        out.write(f"no photos  {plan.skipped:,} other files\n")
+        out.write(f"skipped    {counted(plan.skipped, 'other file')}\n")

@@ -16,24 +16,24 @@ from typing import Any, TypeVar
 
 from PIL import Image, ImageColor, ImageOps
 
-from humanbody_cli.core import console
-from humanbody_cli.core.console import Progress
+from humanbody_cli.core.console import Reporter
 from humanbody_cli.core.errors import OutputError, PhotoError, UsageError, output_error
-from humanbody_cli.core.outcomes import Outcome, Status, Tally, json_line
+from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.photo import Kind
 from humanbody_cli.core.settings import Edges
 from humanbody_cli.discovery import sources
+from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.tree import is_picture
-from humanbody_cli.discovery.walk import single
 from humanbody_cli.imaging import compose, pictures, png, proof
 from humanbody_cli.imaging.compose import Mask
 from humanbody_cli.imaging.pictures import Picture
-from humanbody_cli.pipeline import results
+from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.storage import ownership
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.layout import CUTOUTS, MASKS, RECOMPOSED_MARK
 from humanbody_cli.storage.names import SUFFIX
-from humanbody_cli.storage.publishing import Publisher, always
+from humanbody_cli.storage.ownership import always
+from humanbody_cli.storage.publishing import Publisher
 
 RECOMPOSED = "recomposed"
 MASK_GONE = "MASK_GONE"
@@ -164,30 +164,28 @@ def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbo
     """
     pictures.configure_pillow()
     target = _Target(journal, into or os.path.join(journal.root, RECOMPOSED), recipe.format)
-    progress = Progress(verbosity=verbosity)
-    tally = Tally()
+    reporter = Reporter(verbosity=verbosity, json=json)
     workers = os.cpu_count() or 1
     try:
         with ThreadPoolExecutor(workers, thread_name_prefix="compose") as pool:
             target.prepare(pool, 2 * workers)
             work = partial(_recomposed, recipe, target)
             for outcome in _in_order(pool, work, target.photos(), 2 * workers):
-                tally.add(outcome)
-                progress.add(outcome, tally)
-                if json:
-                    console.write_line(json_line(outcome.record()))
+                reporter.add(outcome)
+                if reporter.stop.reason is not None:
+                    raise reporter.stop.reason
     finally:
-        progress.close()
-        if tally.total:
-            progress.say(f"{tally.counts()}, in {target.folder}")
+        reporter.close()
+        if reporter.tally.total:
+            reporter.say(f"{reporter.tally.counts()}, in {target.folder}")
         for folder in target.mixed:
-            progress.say(
-                f"{folder}: holds other pictures too, so hbseg segment, run over it, takes these "
-                "cutouts for photos"
+            reporter.say(
+                f"{folder}: also holds other pictures, so hbseg segment would take these cutouts "
+                "for photos there"
             )
-    if not tally.total:
-        progress.say(f"nothing to do: no photo in {journal.root} is done")
-    return tally.exit_code()
+    if not reporter.tally.total:
+        reporter.say(f"nothing to do: no photo in {journal.root} is done")
+    return reporter.exit_code()
 
 
 def _in_order(
@@ -244,7 +242,7 @@ class _Target:
             os.makedirs(self.folder, exist_ok=True)
         except OSError as error:
             raise OutputError(
-                f"{self.folder} cannot be made: {error.strerror}; "
+                f"{self.folder} cannot be created: {error.strerror}; "
                 "choose another folder with --into DIR"
             ) from error
 
@@ -269,7 +267,10 @@ class _Target:
         try:
             there = ownership.seen(path)
             if there is not None and _identity(there) in self._written:
-                raise PhotoError(NAME_TAKEN, f"{path} is another photo's: the names are one here")
+                raise PhotoError(
+                    NAME_TAKEN,
+                    f"{path} belongs to another photo: both names are the same on this file system",
+                )
             self._check(path)
         except (UsageError, OutputError) as error:  # it came to be there only now
             raise PhotoError(NAME_TAKEN, str(error)) from error
@@ -361,7 +362,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 def _recomposed(recipe: Recipe, target: _Target, outcome: Outcome) -> Outcome:
     try:
         picture = _source(outcome)
-        with results.composing():
+        with photo_steps.composing():
             data = _composed(recipe, picture, _mask(outcome, picture))
         path = target.publish(outcome, data)
     except PhotoError as error:
@@ -375,7 +376,7 @@ def _composed(recipe: Recipe, picture: Picture, mask: Image.Image) -> bytes:
     if longest is not None and max(image.size) > longest:
         raise PhotoError(
             TOO_LARGE,
-            f"a {recipe.format} has at most {longest:,} pixels a side, and this cutout has "
+            f"a {recipe.format} has at most {longest:,} pixels per side, and this cutout has "
             f"{image.width} x {image.height}; give --size or another --format",
         )
     return encoded(image, recipe, pictures.rgb_profile(picture))
@@ -390,7 +391,7 @@ def _source(outcome: Outcome) -> Picture:
     """The photo that the mask was made from, and no other."""
     photo = single(outcome.source)
     if photo.kind is Kind.STDIN:
-        raise PhotoError(sources.UNREADABLE, "came from stdin and is not kept; give it as a file")
+        raise PhotoError(sources.UNREADABLE, "came from stdin and was not kept; give it as a file")
     data, _ = sources.read(photo, sources.MAX_FIT_BYTES)
     picture = pictures.read_header(data, fit=True)
     if sources.digest(picture) != outcome.sha256:
@@ -408,7 +409,7 @@ def _mask(outcome: Outcome, picture: Picture) -> Image.Image:
         data = Path(str(path)).read_bytes()
         inside = proof.read(data)
         if proof.is_present(data) and (inside is None or inside.sha256 != outcome.sha256):
-            raise ValueError("it is another photo's, or damaged")
+            raise ValueError("it belongs to another photo, or is damaged")
         read = Mask.of_cutout if outcome.mask is None else Mask.read
         mask = read(data, picture.size)
     except (OSError, ValueError) as error:

@@ -20,7 +20,8 @@ from humanbody_cli.imaging import proof
 from humanbody_cli.jobs.status import counts
 from humanbody_cli.storage import ownership
 from humanbody_cli.storage.journal import Journal
-from humanbody_cli.storage.publishing import Publisher, always
+from humanbody_cli.storage.ownership import always
+from humanbody_cli.storage.publishing import Publisher
 
 PHOTOS_A_PAGE = 240
 
@@ -109,8 +110,8 @@ def _page(
         '<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
         f"<title>hbseg: {heading}</title><style>{_STYLE}</style></head><body>"
-        f"<h1>{heading}</h1><p>{figures['calls']} calls. "
-        "Doubtful masks come first; point at a picture to see its mask.</p>"
+        f"<h1>{heading}</h1><p>Calls: {figures['calls']}. "
+        "Doubtful masks come first; hover over a picture to see its mask.</p>"
         + (f"<nav>Pages {links}</nav>" if pages > 1 else "")
         + left_out
         + f'<h2>Cutouts</h2><div class="grid">{body}</div></body></html>\n'

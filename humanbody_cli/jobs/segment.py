@@ -11,35 +11,33 @@ from typing import TYPE_CHECKING
 
 from humanbody_cli import __version__
 from humanbody_cli.api.requests import request_size
-from humanbody_cli.core import console
-from humanbody_cli.core.console import Progress, Stopwatch, counted, duration
+from humanbody_cli.core.console import Reporter, Stopwatch, counted, duration, passed_over
 from humanbody_cli.core.errors import (
     FatalError,
     HbsegError,
     Interrupted,
     JournalError,
-    StdoutError,
     output_error,
 )
-from humanbody_cli.core.outcomes import Outcome, Tally, json_line
+from humanbody_cli.core.photo import LOOKUP_SIZE, Due, chunked
 from humanbody_cli.core.settings import RunSettings
-from humanbody_cli.core.stop import Stop, interruptible
-from humanbody_cli.discovery.walk import Walk, check_inputs, find, is_piped, walk_order
+from humanbody_cli.core.stop import interruptible
+from humanbody_cli.discovery.find import check_inputs, find, is_piped, walk_order
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
+from humanbody_cli.pipeline.decision import Decider
+from humanbody_cli.pipeline.engine import check_installed, engine_line
 from humanbody_cli.pipeline.fingerprint import (
     Fingerprint,
-    Selection,
-    check_installed,
-    engine_line,
     fingerprint_of,
-    uses_api,
 )
 from humanbody_cli.storage import answer_spool
-from humanbody_cli.storage.journal import CHUNK, Due, Journal, chunked
-from humanbody_cli.storage.layout import LOCK, STATE
-from humanbody_cli.storage.lock import OutputLock
-from humanbody_cli.storage.publishing import Disk, Publisher
+from humanbody_cli.storage.disk import Disk
+from humanbody_cli.storage.journal import Journal
+from humanbody_cli.storage.layout import LOCK, STATE, OutputLock
+from humanbody_cli.storage.naming import OutputNames
+from humanbody_cli.storage.publishing import Publisher
 
 if TYPE_CHECKING:
     from humanbody_cli.api.gate import Gate
@@ -87,24 +85,25 @@ class _Run:
         settings, output = self.settings, self.settings.output
         self.root = str(output.folder)
         self.fingerprint = fingerprint_of(settings, self.journal.engines())
-        self.selection = selection_for(settings, self.fingerprint)
         self.publisher = Publisher(
             self.root,
-            durable=uses_api(settings) if output.durable is None else output.durable,
+            durable=settings.uses_api if output.durable is None else output.durable,
             disk=self.disk,
         )
-        self.tally = Tally(ignore_known=settings.ignore_known)
-        self.stop = Stop()
+        self.reporter = Reporter(
+            verbosity=settings.verbosity, json=settings.json, ignore_known=settings.ignore_known
+        )
+        self.stop, self.tally = self.reporter.stop, self.reporter.tally
+        self.decider = decider_for(settings, self.fingerprint, self.journal, self.publisher)
         self.watch = Stopwatch()
         self.walk = Walk()
         self.gate: Gate | None = None
-        self.progress = Progress(verbosity=settings.verbosity)
 
     def run(self) -> int:
         if self.journal.rebuilt_from:
-            self.progress.say(
-                f"the journal was damaged and is kept as {self.journal.rebuilt_from}; "
-                "photos whose outputs are whole are taken up from them without a call"
+            self.reporter.say(
+                f"the journal was damaged and has been kept as {self.journal.rebuilt_from}; "
+                "photos whose results are complete need no new call"
             )
         self.walk.avoid(self.root)
         code = 1
@@ -116,14 +115,14 @@ class _Run:
                 self._work(itertools.chain([first], due))
             else:
                 answer_spool.sweep(self.root, self.journal.is_settled)
-            code = self._exit_code()
+            code = self.reporter.exit_code()
             if self.stop.reason is None and self.settings.inputs.shard.count == 1:
                 self.publisher.clear_aside()
         except (FatalError, Interrupted) as error:
             self.stop.set(error)
             code = error.exit_code
         finally:
-            self.progress.close()
+            self.reporter.close()
             with contextlib.suppress(HbsegError):
                 calls = self.gate.calls if self.gate else 0
                 self.journal.end_run(calls=calls, done=self.tally.done, exit_code=code)
@@ -143,21 +142,16 @@ class _Run:
         photos = find(self.settings.inputs, self.walk)
         piped = is_piped(self.settings.inputs)
         return incremental.due(
-            chunked(photos, 1 if piped else CHUNK),
+            chunked(photos, 1 if piped else LOOKUP_SIZE),
             self.journal,
-            self.selection,
-            self._passed,
-            self.publisher,
-            walk_order(self.settings.inputs),
+            self.decider,
+            self._skip,
+            OutputNames(self.journal, self.publisher, walk_order(self.settings.inputs)),
             at_once=piped,
         )
 
-    def _passed(self, status: str, keys: list[bytes]) -> None:
-        self.tally.passed[status] += len(keys)
-        self.progress.passed(len(keys))
-        if self.settings.json:
-            for key in keys:
-                self._print({**self.journal.outcome(key).record(), "skipped": True})
+    def _skip(self, status: str, keys: list[bytes]) -> None:
+        self.reporter.skip(status, keys, self.journal.outcome)
 
     def _work(self, photos: Iterator[Due]) -> None:
         check_installed(self.settings)
@@ -168,18 +162,18 @@ class _Run:
 
         self.journal.begin_run(self.fingerprint.engine)
         self.gate, pipeline = assemble(
-            self.settings, self.selection, self.journal, self.publisher, self.stop, self.disk
+            self.settings, self.decider, self.journal, self.publisher, self.stop, self.disk
         )
-        self.progress.say(engine_line(self.settings))
+        self.reporter.say(engine_line(self.settings))
         if self.gate is not None and self.gate.notice:
-            self.progress.say(f"hbseg: {self.gate.notice}")
+            self.reporter.say(f"hbseg: {self.gate.notice}")
         # Names that come through a pipe are done as they come, and may never end.
         piped = is_piped(self.settings.inputs)
         event_loop.drive(
             photos,
             pipeline,
             self.stop,
-            self._deliver,
+            self.reporter.add,
             event_loop.Ending(
                 grace=self.settings.grace,
                 patience=self.settings.api.timeouts.whole_attempt + self.settings.grace,
@@ -188,35 +182,13 @@ class _Run:
             ),
         )
 
-    def _deliver(self, outcome: Outcome) -> None:
-        self.tally.add(outcome)
-        self.progress.add(outcome, self.tally)
-        if self.settings.json:
-            self._print(outcome.record())
-
-    def _print(self, record: dict[str, object]) -> None:
-        if isinstance(self.stop.reason, StdoutError):
-            return
-        try:
-            console.write_line(json_line(record))
-        except StdoutError as error:
-            self.stop.set(error)
-
-    def _exit_code(self) -> int:
-        if self.stop.reason is not None:
-            return self.stop.reason.exit_code
-        return self.tally.exit_code()
-
     def _summarise(self) -> None:
-        for note in self.walk.notes:
-            self.progress.say(note, level=-1)
-        for note in self.walk.quiet_notes:
-            self.progress.say(note)
+        self.reporter.notes(self.walk.notes, self.walk.quiet_notes)
         calls = self.gate.calls if self.gate else 0
         if self.stop.reason is None or calls or self.tally.total or self.tally.passed:
             self._summarise_photos(calls)
         if self.stop.reason is not None:
-            self.progress.say(f"hbseg: {self.stop.reason}", level=-1)
+            self.reporter.say(f"hbseg: {self.stop.reason}", level=-1)
 
     def _summarise_photos(self, calls: int) -> None:
         seconds = self.watch.seconds()
@@ -225,30 +197,31 @@ class _Run:
             line += f", {counted(calls, 'call')}"
             if self.gate.refused:
                 line += f" ({self.gate.refused:,} refused by the quota)"
-        if self.walk.skipped:
-            line += f"; {counted(self.walk.skipped, 'other file')} passed over"
-        self.progress.say(line)
+        self.reporter.say(line + passed_over(self.walk.skipped))
         if self.gate is not None and self.settings.api.qps is None and calls:
-            self.progress.say(
-                f"the quota found is about {self.gate.controller.found():.1f} calls/s"
+            self.reporter.say(
+                f"the quota appears to be about {self.gate.controller.found():.1f} calls/s"
             )
         if self.tally.doubtful:
-            self.progress.say(
+            self.reporter.say(
                 f"doubtful: {counted(self.tally.doubtful, 'mask')}, worth a look with "
                 f"hbseg report {self.root}"
             )
         if self.tally.newly_left_out:
-            self.progress.say(
-                f"{counted(self.tally.newly_left_out, 'photo')} newly left out: "
+            self.reporter.say(
+                f"{counted(self.tally.newly_left_out, 'photo')} newly rejected or failed: "
                 f"hbseg status {self.root} --failed",
                 level=-1,
             )
 
 
-def selection_for(settings: RunSettings, fingerprint: Fingerprint) -> Selection:
-    """What decides which photos of a run are to be done."""
-    return Selection(
-        str(settings.output.folder),
+def decider_for(
+    settings: RunSettings, fingerprint: Fingerprint, journal: Journal, publisher: Publisher
+) -> Decider:
+    """What decides what the photos of a run need."""
+    return Decider(
+        journal,
+        publisher,
         fingerprint,
         checked=rules_text(settings),
         force=settings.output.force,

@@ -71,4 +71,4 @@ def print_counts(journal: Journal) -> None:
     for code, count in figures["codes"].items():
         out.write(f"  {count:>7,}  {shown(str(code))}\n")
     if figures["left"]:
-        out.write("run the same `hbseg segment` command again to go on\n")
+        out.write("run the same `hbseg segment` command again to continue\n")

@@ -8,21 +8,20 @@ import os
 import stat
 from itertools import islice
 
-from humanbody_cli.api.requests import request_size
 from humanbody_cli.core import console
-from humanbody_cli.core.console import Progress
+from humanbody_cli.core.console import Reporter
 from humanbody_cli.core.errors import PhotoError, Stopped, UsageError
 from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import Stop
 from humanbody_cli.discovery import sources
-from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.discovery.walk import Walk, find
-from humanbody_cli.imaging import uploads
+from humanbody_cli.discovery.find import find
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.pictures import configure_pillow
-from humanbody_cli.jobs.assembly import api_engine, local_engine
-from humanbody_cli.pipeline import results
-from humanbody_cli.pipeline.fingerprint import check_installed, engine_line, engine_name, uses_api
+from humanbody_cli.jobs.assembly import engine_for, steps_for
+from humanbody_cli.pipeline import photo_steps
+from humanbody_cli.pipeline.engine import check_installed, engine_line
+from humanbody_cli.pipeline.photo_steps import at_once
 
 
 def to_stdout(settings: RunSettings) -> int:
@@ -34,21 +33,20 @@ def to_stdout(settings: RunSettings) -> int:
     """
     photos = list(islice(find(settings.inputs, Walk()), 2))
     if len(photos) != 1:
-        raise UsageError("-o - takes exactly one photo; give -o FOLDER for several")
+        raise UsageError("-o - takes exactly one photo; use -o FOLDER for several")
     _check_stdout(photos[0])
     configure_pillow()
-    progress = Progress(verbosity=settings.verbosity, terminal=False)
+    reporter = Reporter(verbosity=settings.verbosity, terminal=False)
     check_installed(settings)
-    progress.say(engine_line(settings))
-    stop = Stop()
+    reporter.say(engine_line(settings))
     try:
-        data = asyncio.run(_made(settings, photos[0], stop))
+        data = asyncio.run(_made(settings, photos[0], reporter.stop))
     except PhotoError as error:
         line = f"hbseg: {photos[0].source}: {error.code}: {error.message}"
-        progress.say(line, level=-1)
+        reporter.say(line, level=-1)
         return error.exit_code
     except Stopped as error:
-        raise (stop.reason or error) from None
+        raise (reporter.stop.reason or error) from None
     console.write_data(data)
     return 0
 
@@ -59,26 +57,17 @@ def _check_stdout(photo: Photo) -> None:
         out = os.fstat(1)
         source = os.fstat(0) if photo.kind is Kind.STDIN else os.stat(photo.source)
         if stat.S_ISREG(out.st_mode) and os.path.samestat(out, source):
-            raise UsageError(f"{photo.source} is stdout too; redirect stdout to another file")
+            raise UsageError(f"{photo.source} is also stdout; redirect stdout to another file")
 
 
 async def _made(settings: RunSettings, photo: Photo, stop: Stop) -> bytes:
-    local = not uses_api(settings)
-    engine = (
-        local_engine(settings.local, engine_name(settings))
-        if local
-        else api_engine(settings.api, stop, 1)[0]
-    )
-    overhead = request_size(0, settings.api.credentials)
-    rules = Rules(settings.wanted.fit, keep_pixels=local, overhead=overhead)
+    engine, gate = engine_for(settings, stop, 1)
+    steps = steps_for(settings, settings.engine_name, keep_pixels=gate is None)
     try:
-        picture = sources.examine(photo, rules)
-        upload = uploads.prepare(picture, fit=settings.wanted.fit)
-        ask = results.ask_for(settings.wanted, picture, upload)
-        found = await engine.segment(upload, ask)
-        made = results.make(settings.wanted, picture, upload, found, engine.name)
+        data, size = sources.read(photo, steps.rules.most_bytes)
+        made = await photo_steps.process(steps, data, size, engine, at_once)
     finally:
         await engine.aclose()
-    data = made.cutout if settings.wanted.cutout else made.mask
-    assert data is not None
-    return data
+    result = made.cutout if settings.wanted.cutout else made.mask
+    assert result is not None
+    return result

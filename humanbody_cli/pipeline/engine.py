@@ -1,13 +1,20 @@
-"""The seam between a photo's way and whoever finds the people in it."""
+"""The seam between the pipeline and the engines, and what a run's choice of engine needs and says.
+
+Imports nothing heavy: a run with nothing to do asks no more than which engine it would use.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from humanbody_cli.core.errors import FatalError
-from humanbody_cli.imaging.compose import Mask
-from humanbody_cli.imaging.uploads import Upload
+from humanbody_cli.core.errors import FatalError, no_engine, no_soft_edges
+from humanbody_cli.core.settings import Edges, EngineChoice, RunSettings
+
+if TYPE_CHECKING:
+    from humanbody_cli.imaging.compose import Mask
+    from humanbody_cli.imaging.uploads import Upload
 
 
 @dataclass(frozen=True)
@@ -84,3 +91,48 @@ class Engine(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections and threads."""
+
+
+def name_of(identity: str) -> str:
+    """The engine's name, as records have it, of what the journal keeps to tell engines apart."""
+    return identity.partition(";")[0]
+
+
+def check_installed(settings: RunSettings) -> None:
+    """See to it that a run has what it needs, before its first call.
+
+    Raises:
+        FatalError: the engine is not installed, or the API has no key.
+        UsageError: soft edges were asked for and cannot be made.
+    """
+    if settings.uses_api:
+        if settings.api.credentials is None:
+            raise FatalError(
+                "--engine api needs a key: set HBSEG_API_KEY and HBSEG_API_SECRET, or give "
+                "--credentials FILE"
+            )
+    elif not all(map(_is_installed, ("onnxruntime", "numpy"))):
+        raise no_engine()
+    wanted = settings.wanted
+    if wanted.cutout and wanted.edges is Edges.SOFT and not _is_installed("numpy"):
+        raise no_soft_edges()
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def engine_line(settings: RunSettings) -> str:
+    """Which engine runs, in one line."""
+    if settings.uses_api:
+        qps = settings.api.qps
+        pace = f"{qps:g} calls/s" if qps is not None else "finding the quota"
+        return f"engine: API at {settings.api.shown_endpoint} ({pace})"
+    model = settings.local.model
+    was_named = settings.engine is EngineChoice.LOCAL or model is not None
+    why = "" if was_named else ", because no API key is set"
+    what = f"model {model.name}" if model is not None else "embedded model"
+    return f"engine: {what} on this machine{why}"

@@ -1,10 +1,8 @@
-"""What a photo needs, given what the journal knows of it. Pure, but for the look at the outputs."""
+"""The options that shape a result, as text in the journal and in the files: whose results serve."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,10 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from humanbody_cli.core.api_spec import OFFICIAL_HOSTS
-from humanbody_cli.core.errors import FatalError, no_engine, no_soft_edges
-from humanbody_cli.core.paths import to_bytes
-from humanbody_cli.core.photo import Kind, Photo
+from humanbody_cli.core.photo import Kind, Known
 from humanbody_cli.core.settings import (
+    API_ENGINE,
     Edges,
     EngineChoice,
     LocalSettings,
@@ -24,10 +21,9 @@ from humanbody_cli.core.settings import (
     RunSettings,
     Wanted,
 )
-from humanbody_cli.pipeline.stat_check import OwnLooks
-from humanbody_cli.storage.journal import PROOFLESS, Done, Known
-from humanbody_cli.storage.layout import CUTOUTS, MASKS
-from humanbody_cli.storage.names import digest, marked
+from humanbody_cli.pipeline.engine import name_of
+from humanbody_cli.storage.layout import MASKS
+from humanbody_cli.storage.names import digest
 
 _FILE = Kind.FILE
 
@@ -51,7 +47,7 @@ class Fingerprint:
 
     def text(self, engine: str) -> str:
         """The text for a result of this engine."""
-        return f"fit={int(self.wanted.fit)};{self._looks};engine={engine}"
+        return f"fit={int(self.wanted.fit)};{self._cutout_options};engine={engine}"
 
     def wants(self, kind: str) -> bool:
         """Whether this kind of file is wanted."""
@@ -59,13 +55,13 @@ class Fingerprint:
 
     def made(self, kind: str, engine: str) -> str:
         """What a file is made with, beside its photo: the text of the proof inside it."""
-        return _made(kind, self._looks, engine)
+        return _made(kind, self._cutout_options, engine)
 
     @staticmethod
     def made_in(kind: str, known: Known) -> str | None:
         """The same of a file that a row tells of; ``None`` where none is known."""
-        head, _, engine = (known.shape or "").partition(";engine=")
-        return _made(kind, head.partition(";")[2], engine) if engine else None
+        options, engine = _parsed(known.shape)
+        return _made(kind, options, engine) if engine else None
 
     def answer_name(self, sha256: str) -> str:
         """The name of the kept answer to an upload of these bytes: one for each server."""
@@ -73,7 +69,7 @@ class Fingerprint:
         return digest(f"{sha256} {details}") if details else sha256
 
     @property
-    def _looks(self) -> str:
+    def _cutout_options(self) -> str:
         """The options that shape a cutout beyond its mask."""
         return f"edges={self.wanted.edges.value};metadata={self.wanted.metadata.value}"
 
@@ -120,98 +116,27 @@ class Fingerprint:
         )
 
 
-def _made(kind: str, looks: str, engine: str) -> str:
+def _made(kind: str, cutout_options: str, engine: str) -> str:
     # A published file may be shown to anybody: the details of the engine, the address of a server
     # among them, are in it as a digest only.
     name, _, details = engine.partition(";")
     sealed = f"{name};{digest(details)[:16]}" if details else name
-    return f"engine={sealed}" if kind == MASKS else f"{looks};engine={sealed}"
+    return f"engine={sealed}" if kind == MASKS else f"{cutout_options};engine={sealed}"
 
 
 def engine_of(known: Known) -> str:
-    """The engine of a row's results, as `Fingerprint.engine` names it."""
-    return (known.shape or "").partition(";engine=")[2]
+    """The engine of a row's results, as `Fingerprint.engine` names it; empty for none."""
+    return _parsed(known.shape)[1]
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Decides which photos are to be done, in the output folder ``root``.
-
-    ``checked`` names the rules of pre-validation: a reject is looked at again when they change.
-    """
-
-    root: str
-    fingerprint: Fingerprint
-    checked: str = ""
-    force: bool = False
-    retry_failed: bool = False
-
-    def settled(self, photo: Photo, known: Known | None) -> str | None:
-        """The status that a photo has for good, ``None`` if it is to be done."""
-        if known is None or self.force or photo.kind is Kind.TROUBLE:
-            return None
-        if known.size != photo.size or known.mtime != photo.mtime or known.transient:
-            return None
-        if known.status == "rejected":
-            checked = (known.checked or "").removesuffix(PROOFLESS)
-            return "rejected" if checked == self.checked else None
-        if known.status == "failed":
-            again = self.retry_failed or known.shape not in self.fingerprint.same_call
-            return None if again else "failed"
-        if known.status != "done" or known.shape not in self.fingerprint.accepted:
-            return None
-        row = (
-            *(known.key, known.name, known.size, known.mtime),
-            *(known.mask_size, known.cutout_size),
-        )
-        return "done" if self.may_stand(photo, row) and self.looks.has_outputs(row) else None
-
-    def may_stand(self, photo: Photo, row: Done) -> bool:
-        """Whether a done row is this photo's by all but its files: these are `looks`' matter."""
-        _, name, _, mtime, _, _ = row
-        # Unpacked, as this is asked of every photo of a second run.
-        _, key, wanted, _, _, kind, _, keeps_name, _ = photo
-        # An address and stdin have no time, a file always has one.
-        if self.force or (mtime == -1) is (kind is _FILE):
-            return False
-        return keeps_name or name == to_bytes(wanted) or name == to_bytes(marked(wanted, key))
-
-    @cached_property
-    def looks(self) -> OwnLooks:
-        """Looks at the files that are wanted."""
-        wanted = self.fingerprint.wanted
-        masks, cutouts = (to_bytes(os.path.join(self.root, kind, "")) for kind in (MASKS, CUTOUTS))
-        return OwnLooks(masks if wanted.mask else None, cutouts if wanted.cutout else None)
+def _parsed(shape: str | None) -> tuple[str, str]:
+    """The options of a cutout and the engine in a `Fingerprint.text`: its two parts that files and
+    records name by themselves."""
+    head, _, engine = (shape or "").partition(";engine=")
+    return head.partition(";")[2], engine
 
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-
-API = "api"
-LOCAL = "local"
-
-
-def chosen_engine(settings: RunSettings) -> EngineChoice:
-    """What was asked for; else the API where a key is configured and no model was named.
-
-    Naming a model asks for the engine that runs it: no photo of such a run is sent and paid for.
-    """
-    if settings.engine is not EngineChoice.AUTO:
-        return settings.engine
-    is_paid = settings.api.credentials is not None and settings.local.model is None
-    return EngineChoice.API if is_paid else EngineChoice.LOCAL
-
-
-def uses_api(settings: RunSettings) -> bool:
-    """Whether photos are sent to the API, or to a server that speaks like it."""
-    return chosen_engine(settings) is EngineChoice.API
-
-
-def engine_name(settings: RunSettings) -> str:
-    """How the engine is called in records: a model of the user's own by its file's name."""
-    if uses_api(settings):
-        return API
-    model = settings.local.model
-    return f"{LOCAL}:{model.name}" if model is not None else LOCAL
 
 
 def engine_identity(settings: RunSettings) -> str:
@@ -221,14 +146,14 @@ def engine_identity(settings: RunSettings) -> str:
     rehearsal against it made is no answer of the API. For a model of the user's own the file's
     content and the way it is fed count.
     """
-    if uses_api(settings):
+    if settings.uses_api:
         parts = urlsplit(settings.api.shown_endpoint)
         if parts.hostname in OFFICIAL_HOSTS:
-            return API
+            return API_ENGINE
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)  # however it was spelled
         place = f"{parts.scheme}://{parts.hostname}:{port}{parts.path.rstrip('/')}"
-        return f"{API};endpoint={place.replace(';', '%3B')}"
-    return ";".join((engine_name(settings), *_fed(settings.local)))
+        return f"{API_ENGINE};endpoint={place.replace(';', '%3B')}"
+    return ";".join((settings.engine_name, *_fed(settings.local)))
 
 
 def _fed(local: LocalSettings) -> Iterable[str]:
@@ -259,48 +184,11 @@ def fingerprint_of(settings: RunSettings, engines_met: Iterable[str] = ()) -> Fi
     """
     engine = engine_identity(settings)
     also: set[str] = set()
-    if engine != API and uses_api(settings):
-        also = {API}
-    elif settings.engine is EngineChoice.AUTO and not uses_api(settings):
-        also = {API, *(met for met in engines_met if met.split(";")[0] == API)}
+    if engine != API_ENGINE and settings.uses_api:
+        also = {API_ENGINE}
+    elif settings.engine is EngineChoice.AUTO and not settings.uses_api:
+        also = {
+            API_ENGINE,
+            *(met for met in engines_met if name_of(met) == API_ENGINE),
+        }
     return Fingerprint(engine, settings.wanted, also=tuple(sorted(also)))
-
-
-def check_installed(settings: RunSettings) -> None:
-    """See to it that a run has what it needs, before its first call.
-
-    Raises:
-        FatalError: the engine is not installed, or the API has no key.
-        UsageError: soft edges were asked for and cannot be made.
-    """
-    if uses_api(settings):
-        if settings.api.credentials is None:
-            raise FatalError(
-                "--engine api needs a key: set HBSEG_API_KEY and HBSEG_API_SECRET, or give "
-                "--credentials FILE"
-            )
-    elif not all(map(_is_installed, ("onnxruntime", "numpy"))):
-        raise no_engine()
-    wanted = settings.wanted
-    if wanted.cutout and wanted.edges is Edges.SOFT and not _is_installed("numpy"):
-        raise no_soft_edges()
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
-
-
-def engine_line(settings: RunSettings) -> str:
-    """Which engine runs, in one line."""
-    if uses_api(settings):
-        qps = settings.api.qps
-        pace = f"{qps:g} calls/s" if qps is not None else "finding the quota"
-        return f"engine: API at {settings.api.shown_endpoint} ({pace})"
-    model = settings.local.model
-    was_named = settings.engine is EngineChoice.LOCAL or model is not None
-    why = "" if was_named else ", as no API key is set"
-    what = f"model {model.name}" if model is not None else "embedded model"
-    return f"engine: {what} on this machine{why}"

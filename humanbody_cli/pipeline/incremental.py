@@ -6,10 +6,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from humanbody_cli.core.paths import to_bytes
-from humanbody_cli.core.photo import Photo, key_of
-from humanbody_cli.pipeline.fingerprint import Selection
-from humanbody_cli.pipeline.stat_check import Lookout, Looks
-from humanbody_cli.storage.journal import Done, Due, Files, Journal, Known, Order
+from humanbody_cli.core.photo import DoneRow, Due, Known, Photo, key_of
+from humanbody_cli.pipeline.decision import Decider
+from humanbody_cli.pipeline.stat_check import ForkedStatChecker, StatCheck
+from humanbody_cli.storage.journal import Journal
+from humanbody_cli.storage.naming import OutputNames
+
+_MANY = 10
+"""Photos from which on one question for those that are done saves more than it costs."""
 
 Passed = Callable[[str, list[bytes]], None]
 """Told of photos that are passed by: their settled status and their keys."""
@@ -18,10 +22,9 @@ Passed = Callable[[str, list[bytes]], None]
 def due(
     chunks: Iterator[list[Photo]],
     journal: Journal,
-    selection: Selection,
+    decider: Decider,
     passed: Passed,
-    files: Files,
-    order: Order,
+    names: OutputNames,
     *,
     at_once: bool = False,
 ) -> Iterator[Due]:
@@ -29,14 +32,14 @@ def due(
 
     They stand in the journal as pending from then on. ``at_once``: no photo waits for the next.
     """
-    for todo in unsettled(chunks, journal, selection, passed, at_once=at_once):
-        yield from journal.expect([photo for photo, _ in todo], files, order)
+    for todo in unsettled(chunks, journal, decider, passed, at_once=at_once):
+        yield from names.settle(todo)
 
 
 def unsettled(
     chunks: Iterator[list[Photo]],
     journal: Journal,
-    selection: Selection,
+    decider: Decider,
     passed: Passed,
     *,
     at_once: bool = False,
@@ -45,21 +48,21 @@ def unsettled(
     Writes nothing: a plan asks the same."""
     # A second process costs some milliseconds and saves 2 µs a photo.
     helped = journal.is_large() and not at_once
-    looks: Looks = Lookout(selection.looks) if helped else selection.looks
+    stats: StatCheck = ForkedStatChecker(decider.stats) if helped else decider.stats
     try:
-        for rest in _not_done(chunks, journal, selection, looks, passed):
-            todo = _not_settled(rest, journal, selection, passed)
+        for rest in _not_done(chunks, journal, decider, stats, passed):
+            todo = _not_settled(rest, journal, decider, passed)
             if todo:
                 yield todo
     finally:
-        looks.close()
+        stats.close()
 
 
 def _not_done(
     chunks: Iterator[list[Photo]],
     journal: Journal,
-    selection: Selection,
-    looks: Looks,
+    decider: Decider,
+    stats: StatCheck,
     passed: Passed,
 ) -> Iterator[list[Photo]]:
     """The quick look: a hundred thousand done photos are passed by in half a second.
@@ -67,15 +70,17 @@ def _not_done(
     Questions about the files run some chunks ahead of their answers. Photos that are left have been
     looked at.
     """
-    asked: deque[tuple[list[Photo], list[Done | None]]] = deque()
+    asked: deque[tuple[list[Photo], list[DoneRow | None]]] = deque()
     for chunk in chunks:
-        keys = [to_bytes(photo.key) for photo in chunk]
-        done = journal.done(keys, selection.fingerprint.accepted)
+        keys = [key_of(photo) for photo in chunk]
+        # For a few photos the whole check is cheaper than two questions.
+        many = len(chunk) >= _MANY
+        done = journal.done(keys, decider.fingerprint.accepted) if many else {}
         rows = [
-            row if (row := done.get(key)) and selection.may_stand(photo, row) else None
+            row if (row := done.get(key)) and decider.is_its_row(photo, row[1], row[3]) else None
             for photo, key in zip(chunk, keys, strict=True)
         ]
-        looks.ask(
+        stats.ask(
             [
                 row if ".." not in photo.source else (to_bytes(photo.source), *row[1:])
                 for photo, row in zip(chunk, rows, strict=True)
@@ -83,14 +88,14 @@ def _not_done(
             ]
         )
         asked.append((chunk, rows))
-        if len(asked) > looks.ahead:
-            yield _rest(*asked.popleft(), looks.answer(), passed)
+        if len(asked) > stats.ahead:
+            yield _rest(*asked.popleft(), stats.answer(), passed)
     while asked:
-        yield _rest(*asked.popleft(), looks.answer(), passed)
+        yield _rest(*asked.popleft(), stats.answer(), passed)
 
 
 def _rest(
-    chunk: list[Photo], rows: list[Done | None], answer: bytes, passed: Passed
+    chunk: list[Photo], rows: list[DoneRow | None], answer: bytes, passed: Passed
 ) -> list[Photo]:
     """The photos of a chunk that are not done, or whose files are not whole."""
     if len(answer) == len(chunk) and all(answer):  # as nearly every chunk of a second run
@@ -104,7 +109,7 @@ def _rest(
 
 
 def _not_settled(
-    photos: list[Photo], journal: Journal, selection: Selection, passed: Passed
+    photos: list[Photo], journal: Journal, decider: Decider, passed: Passed
 ) -> list[Due]:
     """The whole look: rejects and failures that stand."""
     if not photos:
@@ -113,9 +118,9 @@ def _not_settled(
     todo: list[Due] = []
     for photo in photos:
         key = key_of(photo)
-        status = selection.settled(photo, rows.get(key))
-        if status is None:
+        settled = decider.by_row(photo, rows.get(key))
+        if settled is None:
             todo.append(Due(photo, rows.get(key)))
         else:
-            passed(status, [key])
+            passed(settled.status, [key])
     return todo

@@ -15,22 +15,23 @@ from functools import cached_property
 
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.paths import to_text
-from humanbody_cli.core.photo import Photo, key_of
+from humanbody_cli.core.photo import Copy, Known, Photo, key_of
 from humanbody_cli.core.settings import Edges, Wanted
 from humanbody_cli.imaging import proof
 from humanbody_cli.imaging.compose import Mask
 from humanbody_cli.imaging.pictures import Picture
-from humanbody_cli.pipeline import results
+from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.pipeline.fingerprint import Fingerprint, engine_of
-from humanbody_cli.pipeline.results import Results
-from humanbody_cli.storage.journal import Journal, Known, Twin
+from humanbody_cli.pipeline.photo_steps import Results
+from humanbody_cli.storage.disk import content
+from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
 from humanbody_cli.storage.names import marked
 from humanbody_cli.storage.publishing import Publisher
 
 
 @dataclass(frozen=True)
-class Found:
+class Reuse:
     """Results that need no call. ``cutout`` is ``None`` where it has to be composed of the mask."""
 
     results: Results
@@ -46,36 +47,33 @@ class Found:
             return self.results
         assert self.results.mask is not None
         mask = Mask.read(self.results.mask, picture.size)
-        cutout = results.cutout_of(wanted, picture, mask)
+        cutout = photo_steps.cutout_of(wanted, picture, mask)
         mask_or_none = self.results.mask if wanted.mask or MASKS in self.results.in_place else None
         return replace(self.results, mask=mask_or_none, cutout=cutout)
 
 
 @dataclass(frozen=True)
-class Reuse:
-    """Looks for results that need no call, for run number ``run``.
+class EarlierResults:
+    """Finds results that need no call, for the run whose number the journal has.
 
     ``force`` bars those of earlier runs, ``retry_failed`` the failures of earlier runs. After the
-    journal was lost, ``by_proof`` looks at every published file for what it is made of: rows that
-    would lead to the files of copies and of renamed photos are gone.
+    journal was lost, every published file is looked at for what it is made of: rows that would lead
+    to the files of copies and of renamed photos are gone.
     """
 
     journal: Journal
     publisher: Publisher
     fingerprint: Fingerprint
-    run: int
     force: bool = False
     retry_failed: bool = False
-    by_proof: bool = False
 
-    def find(self, photo: Photo, picture: Picture, sha256: str) -> Found | None:
+    def find(self, photo: Photo, picture: Picture, sha256: str) -> Reuse | None:
         """Results for this photo that need no call.
 
         Raises:
             PhotoError: these bytes failed, of this photo or of a copy; so would they again, and be
                 paid for.
         """
-        self._fail_like_before(photo, sha256)
         while True:
             renames = self.journal.renames
             found = self._from_rows(photo, picture, sha256)
@@ -83,29 +81,23 @@ class Reuse:
                 break  # else the walk has given files other names while they were looked for
         return found if found or self.force else self._adopted(photo, picture, sha256)
 
-    def _from_rows(self, photo: Photo, picture: Picture, sha256: str) -> Found | None:
-        since = self.run if self.force else 0
-        twins = self.journal.results_of(sha256, self.fingerprint.masks_from, since=since)
-        found = (self._from_row(twin, photo, picture, sha256) for twin in twins)
+    def _from_rows(self, photo: Photo, picture: Picture, sha256: str) -> Reuse | None:
+        run = self.journal.run
+        failure, copies = self.journal.copies(
+            sha256,
+            failed=self.fingerprint.same_call,
+            since_failed=run if self.force or self.retry_failed else 0,
+            made=self.fingerprint.masks_from,
+            since_made=run if self.force else 0,
+        )
+        if failure is not None:
+            raise _again(failure, photo)
+        found = (self._from_row(copy, photo, picture, sha256) for copy in copies)
         return next(filter(None, found), None)
 
-    def _fail_like_before(self, photo: Photo, sha256: str) -> None:
-        """One photo's bytes fail once a run; failures for good stand until they are to be tried
-        again."""
-        for failed, twin in self.journal.failures_of(sha256, self.fingerprint.same_call):
-            in_this_run = failed.run == self.run
-            stands = not (failed.transient or self.retry_failed or self.force)
-            if in_this_run or stands:
-                is_own = failed.key == key_of(photo)
-                raise PhotoError(
-                    str(twin.code),
-                    str(twin.message) if is_own else f"{twin.message} (as for {twin.source})",
-                    transient=bool(failed.transient),
-                )
-
-    def _from_row(self, twin: Twin, photo: Photo, picture: Picture, sha256: str) -> Found | None:
+    def _from_row(self, copy: Copy, photo: Photo, picture: Picture, sha256: str) -> Reuse | None:
         """The results of a photo with the same bytes, as they are or with a cutout to compose."""
-        wanted, (known, record) = self.fingerprint.wanted, twin
+        wanted, (known, record) = self.fingerprint.wanted, copy
         mask = self._recorded(MASKS, known, sha256)
         cutout = None
         if known.shape in self.fingerprint.cutouts_from:
@@ -121,7 +113,7 @@ class Reuse:
         # What is in place is kept, wanted now or not; what is elsewhere is copied if wanted.
         keeps_mask = wanted.mask or composes or MASKS in in_place
         keeps_cutout = wanted.cutout or CUTOUTS in in_place
-        return Found(
+        return Reuse(
             Results(
                 mask=mask.data if mask is not None and keeps_mask else None,
                 cutout=cutout.data if cutout is not None and keeps_cutout else None,
@@ -146,14 +138,14 @@ class Reuse:
         if size is None:
             return None
         path = self.publisher.path(kind, to_text(known.name))
-        data = _content(path) if _size(path) == size else None
+        data = _read(path) if _size(path) == size else None
         if data is not None and not proof.is_present(data):
             return _Proved(data, None, in_place=True)
         made = str(self.fingerprint.made_in(kind, known))
         aside = self.publisher.find_aside(kind, sha256)
         return _whole(path, True, sha256, made) or _whole(aside, False, sha256, made)
 
-    def _adopted(self, photo: Photo, picture: Picture, sha256: str) -> Found | None:
+    def _adopted(self, photo: Photo, picture: Picture, sha256: str) -> Reuse | None:
         """Files that no row tells of, but that prove what they were made of: published just before
         the end came, renamed, set aside, or left by a journal that was lost."""
         wanted = self.fingerprint.wanted
@@ -177,7 +169,7 @@ class Reuse:
         """Whether only the looks of a cutout are other than wanted. A cutout that is damaged or
         gone is asked for again: its colours are the API's own. A mask that is set aside had a row,
         and serves as it did by that row."""
-        had_row = not self.by_proof and self.publisher.find_aside(MASKS, sha256) is not None
+        had_row = not self.journal.was_lost and self.publisher.find_aside(MASKS, sha256) is not None
         if self.fingerprint.wanted.edges is Edges.SOFT or had_row:
             return True
         wanted = self.fingerprint.made(CUTOUTS, engine)
@@ -189,7 +181,7 @@ class Reuse:
 
     def _adoption(
         self, engine: str, proved: dict[str, _Proved | None], picture: Picture, composes: bool
-    ) -> Found | None:
+    ) -> Reuse | None:
         files = {kind: file for kind, file in proved.items() if file is not None}
         if not files:
             return None
@@ -197,7 +189,7 @@ class Reuse:
         measured = Mask.read(mask.data, picture.size) if mask is not None else None
         doubts = [file.doubt for file in files.values() if file.doubt is not None]
         doubt = measured.doubt() if measured is not None else None
-        return Found(
+        return Reuse(
             Results(
                 mask=mask.data if mask is not None else None,
                 cutout=files[CUTOUTS].data if CUTOUTS in files else None,
@@ -228,7 +220,7 @@ class Reuse:
     def _proved_files(self) -> dict[tuple[str, str], list[str]]:
         """The published files by their kind and the sha256 of the photo they were made of."""
         found: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for kind in (MASKS, CUTOUTS) if self.by_proof else ():
+        for kind in (MASKS, CUTOUTS) if self.journal.was_lost else ():
             for folder, _, names in os.walk(os.path.join(self.publisher.root, kind)):
                 for path in (os.path.join(folder, name) for name in names):
                     inside = proof.peek(path)
@@ -252,7 +244,7 @@ def _whole(path: str | None, in_place: bool, sha256: str, made: str) -> _Proved 
         return None
     if (glance.sha256, glance.made) != (sha256, made):
         return None
-    data = _content(path)
+    data = _read(path)
     inside = proof.read(data) if data is not None else None
     return _Proved(data, inside.doubt, in_place) if data is not None and inside else None
 
@@ -264,10 +256,9 @@ def _size(path: str) -> int | None:
         return None
 
 
-def _content(path: str) -> bytes | None:
+def _read(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return content(path)
     except OSError:
         return None
 
@@ -278,3 +269,11 @@ def _is_mask_for(file: _Proved | None, picture: Picture) -> bool:
         return file is not None and bool(Mask.read(file.data, picture.size))
     except ValueError:
         return False
+
+
+def _again(failure: Known, photo: Photo) -> PhotoError:
+    """What became of the same bytes: they fail once a run, and failures for good stand."""
+    message = str(failure.message)
+    if failure.key != key_of(photo):
+        message += f" (as for {to_text(failure.source)})"
+    return PhotoError(str(failure.code), message, transient=bool(failure.transient))

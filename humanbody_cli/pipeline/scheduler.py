@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
@@ -86,10 +87,10 @@ async def run(
     Each outcome is handed to ``deliver`` as it comes. A photo that does not come to an outcome
     because the run ends is not delivered. A bug, here or there, is raised after all have landed.
     """
-    crowd = _Crowd(Stream(photos, ahead), process, capacity, stop, deliver)
-    await crowd.run()
-    if crowd.bugs:
-        raise crowd.bugs[0]
+    scheduler = _Scheduler(Stream(photos, ahead), process, capacity, stop, deliver)
+    await scheduler.run()
+    if scheduler.bugs:
+        raise scheduler.bugs[0]
 
 
 def run_loop(work: Coroutine[Any, Any, None]) -> None:
@@ -111,8 +112,8 @@ async def _cancel_the_rest() -> None:
     await asyncio.gather(*rest, return_exceptions=True)
 
 
-class _Crowd(Generic[T]):
-    """The photos under way."""
+class _Scheduler(Generic[T]):
+    """Starts photos while there is room, and hands on what becomes of them."""
 
     def __init__(
         self,
@@ -193,6 +194,34 @@ class _Crowd(Generic[T]):
             self._stop.set(error)
         else:
             self.bugs.append(error)
+
+
+class Turns:
+    """Photos with the same key take turns; the others do not wait."""
+
+    def __init__(self) -> None:
+        self._turns: dict[str, _Turn] = {}
+
+    @contextlib.asynccontextmanager
+    async def turn(self, key: str) -> AsyncIterator[None]:
+        """Wait for the turn of a photo with this key, and keep it for the block."""
+        turn = self._turns.setdefault(key, _Turn())
+        turn.photos += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.photos -= 1
+            if not turn.photos:
+                del self._turns[key]
+
+
+@dataclass
+class _Turn:
+    """Whose turn it is, and how many photos have it or wait for it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    photos: int = 0
 
 
 async def _unless_stopped(stream: Stream[T], stopping: asyncio.Future[None]) -> T | None:

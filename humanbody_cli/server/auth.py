@@ -1,6 +1,6 @@
-"""Who may call, and how often: the keys file, each key's state, its quota and its balance.
+"""Who may call, and how often: the keys file, each key's state, and the rate limiter.
 
-The keys file has one key a line::
+The keys file has one key per line::
 
     # api_key  api_secret  [state]  [qps=N]  [balance=N]
     alice      s3cret
@@ -13,19 +13,28 @@ The keys file has one key a line::
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import hmac
 import math
+import mmap
+import os
 import secrets
-import stat
 import string
+import struct
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+from humanbody_cli.api.requests import Refused
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import UsageError
-from humanbody_cli.server.rate_limit import Meters
-from humanbody_cli.server.responses import Refused
+from humanbody_cli.server.metrics import no_temporary_folder
 
 STATES: dict[str, str | None] = {
     "ok": None,
@@ -60,7 +69,7 @@ def _random_word() -> str:
 
 
 def read_keys(path: Path, qps: float | None) -> tuple[Key, ...]:
-    """The keys of a file; ``qps`` counts where a line names none.
+    """The keys of a file; ``qps`` is the quota of a line that names none.
 
     Raises:
         UsageError: the file cannot be read, a line makes no sense, or there is no key.
@@ -68,10 +77,10 @@ def read_keys(path: Path, qps: float | None) -> tuple[Key, ...]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise UsageError(
             f"cannot read the keys file {path}: {reason}; check --keys, and that it is a text file "
-            "with 'api_key api_secret' a line, which this user may read"
+            "with one 'api_key api_secret' per line, readable by this user"
         ) from None
     keys: dict[str, Key] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -81,16 +90,13 @@ def read_keys(path: Path, qps: float | None) -> tuple[Key, ...]:
             continue
         key = _read_line(words, f"{path}, line {number}", qps)
         if key.api_key in keys:
-            raise UsageError(f"{path}, line {number}: this api_key stands in the file twice")
+            raise UsageError(f"{path}, line {number}: this api_key is in the file twice")
         keys[key.api_key] = key
     if not keys:
-        raise UsageError(f"the keys file {path} has no key: write 'api_key api_secret' a line")
+        raise UsageError(
+            f"the keys file {path} has no key: write one 'api_key api_secret' per line"
+        )
     return tuple(keys.values())
-
-
-def readable_by_others(path: Path) -> bool:
-    """Whether every user of this machine can read the secrets."""
-    return bool(path.stat().st_mode & stat.S_IROTH)
 
 
 def _read_line(words: list[str], where: str, qps: float | None) -> Key:
@@ -125,12 +131,107 @@ def _number(text: str) -> float:
     return value if math.isfinite(value) else 0.0
 
 
-class Gate:
-    """Lets calls in or refuses them, as the provider's gateway does."""
+_HEAD = struct.Struct("qq")  # calls left (-1: no limit), calls accepted so far
+_TIME = struct.Struct("d")
+_MAX_RING = 100_000
+"""Calls per second that can be counted; a higher quota is no limit."""
 
-    def __init__(self, keys: tuple[Key, ...], meters: Meters) -> None:
+Verdict = Literal["ok", "quota", "balance"]
+
+
+@dataclass(frozen=True)
+class _KeyRecord:
+    """Where a key's figures are. ``ring`` holds the times of the last accepted calls, as many as
+    ``window`` seconds allow; 0 where there is no quota."""
+
+    offset: int
+    ring: int
+    window: float
+
+
+class RateLimiter:
+    """Each key's quota, a sliding window of accepted calls, and its balance, for all workers.
+
+    The figures are in a small file that every worker has mapped; a record lock guards them, which
+    the kernel drops with its process: a killed worker blocks nobody. A call costs two system calls.
+    ``limits`` has (calls per second, calls left) for each key, ``None`` for no limit. A quota below
+    one call per second is one call in a longer window.
+    """
+
+    def __init__(
+        self,
+        limits: Sequence[tuple[float | None, int | None]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._records: list[_KeyRecord] = []
+        size = 0
+        for qps, _ in limits:
+            ring = 0 if qps is None or qps > _MAX_RING else max(1, math.floor(qps))
+            self._records.append(_KeyRecord(size, ring, ring / qps if ring and qps else 0.0))
+            size += _HEAD.size + ring * _TIME.size
+        self._file = _nameless_file()
+        os.truncate(self._file, max(size, 1))
+        self._map = mmap.mmap(self._file, max(size, 1))
+        for record, (_, balance) in zip(self._records, limits, strict=True):
+            _HEAD.pack_into(self._map, record.offset, -1 if balance is None else balance, 0)
+
+    def take(self, index: int) -> Verdict:
+        """Count one call of key ``index``, if its quota and balance allow it."""
+        record = self._records[index]
+        with self._locked():
+            left, accepted = _HEAD.unpack_from(self._map, record.offset)
+            if left == 0:
+                return "balance"
+            if record.ring:
+                # CLOCK_MONOTONIC counts from boot for all processes alike.
+                now = self._clock()
+                place = record.offset + _HEAD.size + accepted % record.ring * _TIME.size
+                (oldest,) = _TIME.unpack_from(self._map, place)
+                if accepted >= record.ring and now - oldest < record.window:
+                    return "quota"
+                _TIME.pack_into(self._map, place, now)
+            _HEAD.pack_into(self._map, record.offset, left - (left > 0), accepted + 1)
+        return "ok"
+
+    def close(self) -> None:
+        """Let go of the file; no call can be counted any more."""
+        self._map.close()
+        os.close(self._file)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+
+def _nameless_file() -> int:
+    """A file that only this process and its children have.
+
+    Raises:
+        FatalError: there is no folder for one.
+    """
+    if hasattr(os, "memfd_create"):  # Linux: in memory, and no folder has to be writable for it
+        with contextlib.suppress(OSError):
+            return os.memfd_create("hbseg-quotas")
+    try:
+        file, path = tempfile.mkstemp(prefix="hbseg-quotas-")
+    except OSError as error:
+        raise no_temporary_folder(error) from None
+    os.unlink(path)
+    return file
+
+
+class Authenticator:
+    """Admits or refuses calls, as the provider's gateway does."""
+
+    def __init__(self, keys: tuple[Key, ...], limiter: RateLimiter) -> None:
         self._keys = {key.api_key.encode(): (index, key) for index, key in enumerate(keys)}
-        self._meters = meters
+        self._limiter = limiter
         self._nobody = (0, Key("", secrets.token_hex(16)))
 
     def authenticate(self, api_key: bytes | None, api_secret: bytes | None) -> int:
@@ -161,7 +262,7 @@ class Gate:
         Raises:
             Refused: the quota of this second or the balance is used up.
         """
-        verdict = self._meters.take(index)
+        verdict = self._limiter.take(index)
         if verdict == "balance":
             raise Refused(api_spec.AUTHORIZATION, _NO_BALANCE)
         if verdict == "quota":

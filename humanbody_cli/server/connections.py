@@ -1,7 +1,7 @@
-"""Connections: who may stay open without asking for anything, and for how long.
+"""Client connections: how long one may stay open without a request, and how many may be open.
 
 uvicorn bounds the silence after an answer, but neither a first request that never comes nor headers
-that trickle in; and a connection that idles costs a file descriptor that another client needs.
+that trickle in; and an idle connection costs a file descriptor that another client needs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from humanbody_cli.server.config import Patience
+from humanbody_cli.server.config import ServerTimeouts
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -46,16 +46,17 @@ def raise_file_limit() -> int:
 
 
 @dataclass
-class Doors:
-    """The open connections of a worker. ``waiting`` are those that wait for their client, the
-    longest first: where room is needed, they go first."""
+class OpenConnections:
+    """The open connections of a worker, at most ``most``. ``waiting`` are those that wait for their
+    client, the longest first: they are closed first where room is needed."""
 
     most: int
-    patience: Patience
-    waiting: OrderedDict[Door, None] = field(default_factory=OrderedDict)
+    timeouts: ServerTimeouts
+    waiting: OrderedDict[ClientConnection, None] = field(default_factory=OrderedDict)
 
     def make_room(self, count: int) -> bool:
-        """Close the connection that has kept us waiting longest, if ``count`` are too many."""
+        """Close the connection that has waited longest for its client, if ``count`` are too many;
+        whether there is room now."""
         if count <= self.most:
             return True
         if not self.waiting:
@@ -64,9 +65,9 @@ class Doors:
         return True
 
 
-class _Connection(h11.Connection):
-    """HTTP/1.1 whose bodies do not come in crumbs: each piece costs some microseconds on the loop,
-    and 2 MB can be two million chunks of one byte."""
+class _BoundedHttp(h11.Connection):
+    """HTTP/1.1 with a limit on the pieces of a body: each costs some microseconds on the event
+    loop, and 2 MB can be two million chunks of one byte."""
 
     _pieces = 0
 
@@ -82,13 +83,13 @@ class _Connection(h11.Connection):
         elif isinstance(event, h11.Data):
             self._pieces += 1
             if self._pieces > _MOST_PIECES:
-                raise h11.RemoteProtocolError("a body of crumbs")
+                raise h11.RemoteProtocolError("a body in too many pieces")
         return event
 
 
-class Door(H11Protocol):
-    """One connection. It waits for its client until a request is whole, and is then at work until
-    the answer is written."""
+class ClientConnection(H11Protocol):
+    """One client's connection. It waits for its client until a request is complete, and is then at
+    work until the answer is written."""
 
     def __init__(
         self,
@@ -97,24 +98,24 @@ class Door(H11Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
-        doors: Doors,
+        open_connections: OpenConnections,
     ) -> None:
-        super().__init__(config, server_state, {**app_state, "door": self}, _loop)
-        self._doors = doors
+        super().__init__(config, server_state, {**app_state, "connection": self}, _loop)
+        self._open = open_connections
         self._deadline: asyncio.TimerHandle | None = None
         self._left: Callable[[], None] | None = None
-        self.conn = _Connection(h11.SERVER)
+        self.conn = _BoundedHttp(h11.SERVER)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client came."""
+        """A client has connected."""
         super().connection_made(transport)
-        if not self._doors.make_room(len(self.connections)):
+        if not self._open.make_room(len(self.connections)):
             self.abort()
             return
-        self._wait(self._doors.patience.headers)
+        self._wait(self._open.timeouts.headers)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client left, or was left."""
+        """The client has left, or the server has closed the connection."""
         self.at_work()
         if self._deadline is not None:
             self._deadline.cancel()
@@ -124,14 +125,14 @@ class Door(H11Protocol):
 
     def on_response_complete(self) -> None:
         """An answer is written: the next request may come."""
-        self._wait(self._doors.patience.idle)
+        self._wait(self._open.timeouts.idle)
         super().on_response_complete()
 
     def _wait(self, seconds: float) -> None:
-        self._doors.waiting[self] = None
+        self._open.waiting[self] = None
         if self._deadline is not None:
             self._deadline.cancel()
-        # Bytes that trickle in do not move it: the request's headers have to be whole by then.
+        # Bytes that trickle in do not move it: the request's headers must be complete by then.
         self._deadline = self.loop.call_later(seconds, self._give_up)
 
     def _give_up(self) -> None:
@@ -139,8 +140,8 @@ class Door(H11Protocol):
             self.abort()
 
     def at_work(self) -> None:
-        """The request is whole: from here on the client waits for us."""
-        self._doors.waiting.pop(self, None)
+        """The request is complete: from here on the client waits for the server."""
+        self._open.waiting.pop(self, None)
 
     def gone(self) -> bool:
         """Whether the client has left."""
@@ -148,7 +149,7 @@ class Door(H11Protocol):
 
     @contextmanager
     def told(self, left: Callable[[], None]) -> Iterator[None]:
-        """Call ``left`` should the client leave meanwhile."""
+        """Call ``left`` if the client leaves meanwhile."""
         self._left = left
         try:
             yield
@@ -161,7 +162,7 @@ class Door(H11Protocol):
         self.transport.abort()
 
     def close(self) -> None:
-        """Close once what is written has left."""
+        """Close once what is written has been sent."""
         self.transport.close()
 
     def reset(self) -> None:

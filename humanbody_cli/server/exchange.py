@@ -9,17 +9,18 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from humanbody_cli.api.requests import Refused
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.api_spec import MAX_BYTES
-from humanbody_cli.server import metrics
-from humanbody_cli.server.config import Patience
-from humanbody_cli.server.connections import Door
-from humanbody_cli.server.responses import Gone, Refused, Reply
+from humanbody_cli.core.errors import HbsegError
+from humanbody_cli.server.config import ServerTimeouts
+from humanbody_cli.server.connections import ClientConnection
+from humanbody_cli.server.metrics import Metrics
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -30,43 +31,74 @@ _PIECE = 256 * 1024
 """Bytes of an answer handed on at once: a client that does not read holds no more than this."""
 
 
-class Ledger:
-    """The bytes of bodies and answers in memory, of all requests together."""
+OK = "ok"
 
-    def __init__(self, most: int) -> None:
+
+@dataclass(frozen=True)
+class Reply:
+    """What is sent. ``code`` is for the log; ``close`` ends the connection after it; ``cut`` sends
+    only half of the body."""
+
+    status: int
+    body: bytes = field(repr=False)
+    content_type: str = "application/json"
+    code: str = OK
+    close: bool = False
+    cut: bool = False
+
+
+class NoReply(HbsegError):
+    """The request gets no answer: the client has left, or the connection is to be closed. ``code``
+    is for the log."""
+
+    def __init__(self, code: str = "disconnected") -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class MemoryBudget:
+    """The bytes of bodies and answers in memory, of all requests of a worker together."""
+
+    def __init__(self, most: int, metrics: Metrics) -> None:
         self._most = most
-        self._uploads: OrderedDict[Account, Upload] = OrderedDict()
+        self._metrics = metrics
+        self._uploads: OrderedDict[RequestMemory, PendingUpload] = OrderedDict()
         self.held = 0
 
     @contextmanager
-    def upload(self, account: Account, upload: Upload) -> Iterator[None]:
-        """An upload while it comes in: it may be given up for another's sake."""
-        self._uploads[account] = upload
+    def upload(self, memory: RequestMemory, upload: PendingUpload) -> Iterator[None]:
+        """Within, the upload may be given up for the sake of another."""
+        self._uploads[memory] = upload
         try:
             yield
         finally:
-            self._uploads.pop(account, None)
+            self._uploads.pop(memory, None)
 
     def make_room(self) -> bool:
         """Give up uploads that are slow, the longest under way first, until a further body fits:
         a crowd that stalls must not keep the others out."""
         while self.full() and self._uploads:
-            account, upload = next(iter(self._uploads.items()))
+            memory, upload = next(iter(self._uploads.items()))
             if time.monotonic() < upload.slow_from:
                 return False
-            del self._uploads[account]
+            del self._uploads[memory]
             upload.give_up()
-            account.add(-account.held)
+            memory.add(-memory.held)
         return not self.full()
 
     @contextmanager
-    def account(self) -> Iterator[Account]:
-        """An account for one request, settled at its end."""
-        account = Account(self)
+    def request(self) -> Iterator[RequestMemory]:
+        """One request's part, given back at its end."""
+        memory = RequestMemory(self)
         try:
-            yield account
+            yield memory
         finally:
-            account.add(-account.held)
+            memory.add(-memory.held)
+
+    def add(self, count: int) -> None:
+        """Note bytes taken or, below 0, given back."""
+        self.held += count
+        self._metrics.held.set(self.held)
 
     def full(self) -> bool:
         """Whether no further body fits."""
@@ -74,25 +106,24 @@ class Ledger:
 
 
 @dataclass(frozen=True)
-class Upload:
+class PendingUpload:
     """A body that is coming in: when it counts as slow (``time.monotonic()``), how to end it."""
 
     slow_from: float
     give_up: Callable[[], None]
 
 
-class Account:
-    """One request's part of the ledger."""
+class RequestMemory:
+    """One request's part of the budget."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
         self.held = 0
 
     def add(self, count: int) -> None:
         """Note bytes taken or, below 0, given back."""
         self.held += count
-        self._ledger.held += count
-        metrics.held.set(self._ledger.held)
+        self._budget.add(count)
 
     def take(self, count: int) -> None:
         """Note bytes of an upload.
@@ -101,25 +132,34 @@ class Account:
             Refused: all bodies together are too many.
         """
         self.add(count)
-        if not self._ledger.make_room():
+        if not self._budget.make_room():
             raise Refused(api_spec.CONCURRENCY)
 
-    def upload(self, upload: Upload) -> AbstractContextManager[None]:
-        """See `Ledger.upload`."""
-        return self._ledger.upload(self, upload)
+    def upload(self, upload: PendingUpload) -> AbstractContextManager[None]:
+        """As `MemoryBudget.upload`, for this request."""
+        return self._budget.upload(self, upload)
 
 
 class Exchange:
     """One request, from its headers to its log line."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, patience: Patience) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        timeouts: ServerTimeouts,
+        metrics: Metrics,
+    ) -> None:
         self._receive = receive
         self._send = send
-        self._patience = patience
+        self._timeouts = timeouts
+        self._metrics = metrics
         self._started = time.monotonic()
         self._more = True
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.door: Door = scope["state"]["door"]
+        self.connection: ClientConnection = scope["state"]["connection"]
         self.request_id = f"{int(time.time())},{uuid.uuid4()}"
         self.api_key = b""
         self.received = 0
@@ -133,25 +173,25 @@ class Exchange:
         return time.monotonic() - self._started
 
     def wanted(self) -> bool:
-        """Whether the client still waits for its answer."""
-        return not self.door.gone()
+        """Whether the client is still waiting for its answer."""
+        return not self.connection.gone()
 
     @contextmanager
     def while_wanted(self) -> Iterator[None]:
         """Leave the block as soon as the client leaves.
 
         Raises:
-            Gone: it has left.
+            NoReply: it has left.
         """
-        with anyio.CancelScope() as scope, self.door.told(scope.cancel):
+        with anyio.CancelScope() as scope, self.connection.told(scope.cancel):
             if not self.wanted():
-                raise Gone
+                raise NoReply
             yield
         if scope.cancelled_caught:
-            raise Gone
+            raise NoReply
 
     def check_size(self) -> None:
-        """Hold the announced size against the limit before anything is read.
+        """Check the announced size against the limit before anything is read.
 
         Raises:
             Refused: 413.
@@ -161,31 +201,31 @@ class Exchange:
         if announced and int(announced[:20]) > MAX_BYTES:
             raise Refused(api_spec.ENTITY_TOO_LARGE)
 
-    async def body(self, account: Account) -> bytes:
-        """The whole body.
+    async def body(self, memory: RequestMemory) -> bytes:
+        """The whole body, its bytes noted in ``memory``.
 
         Raises:
             Refused: it has more than 2 MB, or memory is short.
             TimeoutError: it takes too long.
-            Gone: the client left.
+            NoReply: the client has left.
         """
         pieces: list[bytes] = []
-        upload = Upload(time.monotonic() + self._patience.slow, self.door.abort)
-        with anyio.fail_after(self._patience.body), account.upload(upload):
+        upload = PendingUpload(time.monotonic() + self._timeouts.slow, self.connection.abort)
+        with anyio.fail_after(self._timeouts.body), memory.upload(upload):
             while self._more:
                 piece = await self._next()
                 self.received += len(piece)
                 if self.received > MAX_BYTES:
                     raise Refused(api_spec.ENTITY_TOO_LARGE)
-                account.take(len(piece))
+                memory.take(len(piece))
                 pieces.append(piece)
-        self.door.at_work()
+        self.connection.at_work()
         return b"".join(pieces)
 
     async def _next(self) -> bytes:
         message: Message = await self._receive()
         if message["type"] == "http.disconnect":
-            raise Gone
+            raise NoReply
         self._more = message.get("more_body", False)
         piece: bytes = message.get("body", b"")
         return piece
@@ -195,11 +235,11 @@ class Exchange:
         # Where the client still sends, closing at once would reset the connection under the answer.
         pending = self._more and self._sends_a_body()
         try:
-            with anyio.fail_after(self._patience.answer):
+            with anyio.fail_after(self._timeouts.answer):
                 await self._write(reply, close=reply.close or pending, last=not pending)
             if pending:
                 await self._linger()
-        except (TimeoutError, Gone):
+        except (TimeoutError, NoReply):
             await self.leave()
         self.note(reply.status, reply.code, len(reply.body))
 
@@ -220,7 +260,7 @@ class Exchange:
         for at in range(0, end, _PIECE):
             await self._put(reply.body[at : min(at + _PIECE, end)], more=True)
         if reply.cut:
-            self.door.close()
+            self.connection.close()
         elif last:
             await self._put(b"", more=False)
 
@@ -228,38 +268,39 @@ class Exchange:
         await self._emit({"type": "http.response.body", "body": piece, "more_body": more})
 
     async def _emit(self, message: Message) -> None:
-        # Also where what follows in the body is no HTTP: uvicorn has then answered 400 and closed.
-        if self.door.gone():
-            raise Gone
+        # Also where the body is followed by something that is not HTTP: uvicorn has then answered
+        # 400 and closed.
+        if self.connection.gone():
+            raise NoReply
         await self._send(message)
 
     async def _linger(self) -> None:
         """Read on, into nothing, until the client has noticed the answer (as nginx does)."""
         if self.header(b"expect").lower() != b"100-continue" or self.received:
-            with anyio.move_on_after(self._patience.linger):
+            with anyio.move_on_after(self._timeouts.linger):
                 while self._more:
                     await self._next()
         await self._put(b"", more=False)
 
     async def leave(self) -> None:
-        """Close the connection without a further word."""
-        self.door.abort()
-        # uvicorn answers 500 for whoever returns without an answer, unless it knows the client
-        # gone, and that it is told in the loop's next round.
+        """Close the connection without another byte."""
+        self.connection.abort()
+        # uvicorn answers 500 for an application that returns without an answer, unless it knows
+        # that the client is gone, which it is told in the loop's next turn.
         await asyncio.sleep(0)
 
     async def hang(self) -> None:
-        """Say nothing until the client gives up."""
+        """Send nothing until the client gives up."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
     def note(self, status: int, code: str, sent: int) -> None:
-        """Write the one log line of this request; status 0 says that nothing was answered."""
+        """Write this request's log line; status 0 means that nothing was answered."""
         elapsed = self.elapsed()
-        metrics.requests.labels(status=str(status), code=code).inc()
-        metrics.seconds.observe(elapsed)
-        metrics.received.inc(self.received)
-        metrics.sent.inc(sent)
+        self._metrics.requests.labels(status=str(status), code=code).inc()
+        self._metrics.seconds.observe(elapsed)
+        self._metrics.received.inc(self.received)
+        self._metrics.sent.inc(sent)
         log.info(
             "%s %d %s key=%s in=%d out=%d ms=%d",
             self.request_id,
@@ -273,6 +314,6 @@ class Exchange:
 
 
 def _shown(api_key: bytes) -> str:
-    """A key's first 4 characters, harmless whatever a stranger sends for one."""
+    """A key's first 4 characters, made harmless: a stranger may send anything as a key."""
     head = api_key[:4].decode("latin-1")
     return "".join(c if c.isascii() and c.isalnum() else "?" for c in head) or "-"

@@ -1,4 +1,4 @@
-"""Photos to results, off the event loop: a bounded queue, then the engine, then the encoding."""
+"""From a photo to its results, off the event loop: a bounded queue, the engine, the encoding."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ from typing import TypeVar
 import anyio
 from PIL import Image
 
+from humanbody_cli.api.requests import Refused
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import HbsegError, PhotoError
+from humanbody_cli.core.stop import in_thread
 from humanbody_cli.imaging import png
 from humanbody_cli.imaging.compose import hard_cutout
 from humanbody_cli.imaging.decoding import Deadline
 from humanbody_cli.imaging.pictures import Picture, check_limits, check_sound, read_header
 from humanbody_cli.imaging.uploads import Upload
 from humanbody_cli.pipeline.engine import Ask, Engine, Segmentation
-from humanbody_cli.server import metrics
-from humanbody_cli.server.config import Patience
-from humanbody_cli.server.responses import Gone, Refused
+from humanbody_cli.pipeline.photo_steps import process
+from humanbody_cli.server.config import ServerTimeouts
+from humanbody_cli.server.exchange import NoReply
+from humanbody_cli.server.metrics import Metrics
 
 log = logging.getLogger("humanbody_cli.server")
 
@@ -36,8 +39,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Commission:
-    """One photo to be done. ``shrunk`` halves its results, which is a fault to rehearse."""
+class InferenceRequest:
+    """One photo to process. ``shrunk`` halves its results, which is a fault to rehearse."""
 
     data: bytes = field(repr=False)
     parameter: str
@@ -46,7 +49,7 @@ class Commission:
 
 
 @dataclass(frozen=True)
-class Results:
+class InferenceResult:
     """PNGs, ``None`` where not asked for, and the image's id."""
 
     image_id: str
@@ -54,25 +57,33 @@ class Results:
     cutout: bytes | None = field(repr=False)
 
 
-class Studio:
-    """Does one photo a thread at a time; beyond ``queue`` waiting ones it refuses.
+class InferencePool:
+    """Processes one photo per thread; while ``queue`` photos wait it refuses others.
 
     Only a photo at work has its pixels in memory; one that waits costs its bytes. A thread cannot
-    be ended from outside: where one is at work beyond its time, its client is answered, and another
-    thread takes its place, as often as there are ``threads``. ``stuck`` counts those that have not
-    come back.
+    be ended from outside: when one is at work beyond its time, its client is answered, and another
+    thread takes its place, up to ``threads`` times. ``stuck`` counts those that have not come back.
     """
 
-    def __init__(self, engine: Engine, *, threads: int, queue: int, patience: Patience) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        threads: int,
+        queue: int,
+        timeouts: ServerTimeouts,
+        metrics: Metrics,
+    ) -> None:
         self._engine = engine
-        self._patience = patience
+        self._timeouts = timeouts
+        self._metrics = metrics
         self._threads = threads
         self._turns = anyio.Semaphore(threads)
-        self._pool = ThreadPoolExecutor(2 * threads, thread_name_prefix="studio")
+        self._pool = ThreadPoolExecutor(2 * threads, thread_name_prefix="inference")
         self._queue = queue
         self._waiting = 0
-        self._at_work: set[asyncio.Task[Results]] = set()
-        self._overdue: set[asyncio.Future[Results]] = set()
+        self._at_work: set[asyncio.Task[InferenceResult]] = set()
+        self._overdue: set[asyncio.Future[InferenceResult]] = set()
 
     @property
     def stuck(self) -> int:
@@ -84,7 +95,7 @@ class Studio:
         """Whether no thread is left that comes back."""
         return self.stuck >= 2 * self._threads
 
-    async def segment(self, commission: Commission) -> Results:
+    async def segment(self, request: InferenceRequest) -> InferenceResult:
         """Find the people in one photo. Cancelled, the photo is at work to the end of its step.
 
         Raises:
@@ -92,11 +103,11 @@ class Studio:
         """
         await self._take_turn()
         loop = asyncio.get_running_loop()
-        # The turn belongs to the work from here on, and not to whoever waits for the answer.
-        answer: asyncio.Future[Results] = loop.create_future()
-        work = asyncio.ensure_future(self._work(commission, answer))
+        # The turn belongs to the work from here on, not to the client that waits for the answer.
+        answer: asyncio.Future[InferenceResult] = loop.create_future()
+        work = asyncio.ensure_future(self._work(request, answer))
         self._at_work.add(work)
-        timer = loop.call_later(self._patience.photo, self._give_up, answer)
+        timer = loop.call_later(self._timeouts.photo, self._give_up, answer)
         work.add_done_callback(partial(self._end, answer, timer))
         return await answer
 
@@ -105,7 +116,7 @@ class Studio:
             raise Refused(api_spec.CONCURRENCY)
         self._wait(1)
         try:
-            with anyio.move_on_after(self._patience.queue) as scope:
+            with anyio.move_on_after(self._timeouts.queue) as scope:
                 await self._turns.acquire()
         finally:
             self._wait(-1)
@@ -114,33 +125,38 @@ class Studio:
 
     def _wait(self, count: int) -> None:
         self._waiting += count
-        metrics.queued.set(self._waiting)
+        self._metrics.queued.set(self._waiting)
 
-    async def _work(self, commission: Commission, answer: asyncio.Future[Results]) -> Results:
+    async def _work(
+        self, request: InferenceRequest, answer: asyncio.Future[InferenceResult]
+    ) -> InferenceResult:
         try:
-            upload = await self._aside(answer, partial(self._open, commission.data))
-            found = await self._engine.segment(upload, commission.ask)
-            return await self._aside(answer, lambda: _results(commission, upload, found))
+            return await process(
+                ServerSteps(request, self._timeouts.decode),
+                request.data,
+                len(request.data),
+                self._engine,
+                partial(self._in_thread, answer),
+            )
         except PhotoError as error:
-            raise Refused(error.code, commission.parameter) from None
+            raise Refused(error.code, request.parameter) from None
 
-    def _open(self, data: bytes) -> Upload:
-        return open_upload(data, self._patience.decode)
-
-    async def _aside(self, answer: asyncio.Future[Results], task: Callable[[], T]) -> T:
+    async def _in_thread(self, answer: asyncio.Future[InferenceResult], task: Callable[[], T]) -> T:
         if answer.done():
-            raise Gone
-        done = await asyncio.get_running_loop().run_in_executor(self._pool, task)
+            raise NoReply
+        done = await in_thread(self._pool, task)
         if answer.done():
-            raise Gone
+            raise NoReply
         return done
 
-    def _give_up(self, answer: asyncio.Future[Results]) -> None:
+    def _give_up(self, answer: asyncio.Future[InferenceResult]) -> None:
         """The photo's time is over, and its thread is not back."""
         self._overdue.add(answer)
-        metrics.stuck.set(self.stuck)
+        self._metrics.stuck.set(self.stuck)
         log.warning(
-            "a photo at work for %g s does not end: %d stuck", self._patience.photo, self.stuck
+            "a photo has been processed for %g s and does not end: %d stuck",
+            self._timeouts.photo,
+            self.stuck,
         )
         if self.stuck <= self._threads:
             self._turns.release()
@@ -149,9 +165,9 @@ class Studio:
 
     def _end(
         self,
-        answer: asyncio.Future[Results],
+        answer: asyncio.Future[InferenceResult],
         timer: asyncio.TimerHandle,
-        work: asyncio.Task[Results],
+        work: asyncio.Task[InferenceResult],
     ) -> None:
         """The photo's thread is back: its turn is another's, if none has it already."""
         self._at_work.discard(work)
@@ -159,7 +175,7 @@ class Studio:
         if answer not in self._overdue or self.stuck > self._threads:
             self._turns.release()
         self._overdue.discard(answer)
-        metrics.stuck.set(self.stuck)
+        self._metrics.stuck.set(self.stuck)
         _hand_over(work, answer)
 
     async def aclose(self) -> None:
@@ -168,37 +184,57 @@ class Studio:
         await self._engine.aclose()
 
 
-def _hand_over(work: asyncio.Task[Results], answer: asyncio.Future[Results]) -> None:
+def _hand_over(
+    work: asyncio.Task[InferenceResult], answer: asyncio.Future[InferenceResult]
+) -> None:
     if work.cancelled():
         answer.cancel()
         return
     error = work.exception()
     if answer.done():
         if error is not None and not isinstance(error, HbsegError):
-            log.error("a photo that nobody waits for failed", exc_info=error)
+            log.error("a photo whose client has gone failed", exc_info=error)
     elif error is not None:
         answer.set_exception(error)
     else:
         answer.set_result(work.result())
 
 
-def open_upload(data: bytes, seconds: float) -> Upload:
-    """A photo checked by the API's limits and decoded, upright, within ``seconds`` of this thread's
-    time on a processor: on a machine that is busy a sound photo must not be refused for good.
+@dataclass(frozen=True)
+class ServerSteps:
+    """The steps of one photo on the server. Decoding may take ``seconds`` of its thread's time on a
+    processor: on a machine that is busy a sound photo must not be refused for good."""
 
-    Raises:
-        PhotoError: with the API's own error name.
-    """
-    # Only the two decoders that are needed ever see what strangers send.
-    if not data.startswith((_JPEG, png.SIGNATURE)):
-        raise PhotoError(api_spec.UNSUPPORTED_FORMAT, "neither JPG nor PNG", rejected=True)
-    if data.startswith(png.SIGNATURE):
-        _check_png(data)
-    picture = read_header(data, deadline=Deadline.after(seconds, time.thread_time))
-    check_limits(picture, len(data), len(data))
-    check_sound(picture, keep_pixels=True)
-    # Not `uploads.prepare`: turning a photo upright needs no second round of compression here.
-    return Upload(data, picture.format, picture.size, picture)
+    request: InferenceRequest
+    seconds: float
+
+    def examine(self, data: bytes, size: int) -> Picture:
+        """Check a photo by the API's limits and decode it, upright.
+
+        Raises:
+            PhotoError: with the API's own error name.
+        """
+        # Only the two decoders that are needed ever see what strangers send.
+        if not data.startswith((_JPEG, png.SIGNATURE)):
+            raise PhotoError(api_spec.UNSUPPORTED_FORMAT, "neither JPG nor PNG", rejected=True)
+        if data.startswith(png.SIGNATURE):
+            _check_png(data)
+        picture = read_header(data, deadline=Deadline.after(self.seconds, time.thread_time))
+        check_limits(picture, size, size)
+        check_sound(picture, keep_pixels=True)
+        return picture
+
+    def prepare(self, picture: Picture) -> Upload:
+        """The photo as it is: turning it upright needs no second round of compression here."""
+        return Upload(picture.data, picture.format, picture.size, picture)
+
+    def ask(self, picture: Picture, upload: Upload) -> Ask:
+        """What the client asks for."""
+        return self.request.ask
+
+    def make(self, picture: Picture, upload: Upload, segmentation: Segmentation) -> InferenceResult:
+        """Make the PNGs that were asked for."""
+        return _results(self.request, upload, segmentation)
 
 
 def _check_png(data: bytes) -> None:
@@ -212,20 +248,22 @@ def _check_png(data: bytes) -> None:
         raise PhotoError(api_spec.INVALID_SIZE, "too many pixels", rejected=True)
 
 
-def _results(commission: Commission, upload: Upload, found: Segmentation) -> Results:
-    mask = found.mask.png if found.mask and commission.ask.mask else None
+def _results(
+    request: InferenceRequest, upload: Upload, segmentation: Segmentation
+) -> InferenceResult:
+    mask = segmentation.mask.png if segmentation.mask and request.ask.mask else None
     cutout = None
-    if commission.ask.cutout:
-        cutout = found.cutout or _compose(upload.picture, found)
-    if commission.shrunk:
+    if request.ask.cutout:
+        cutout = segmentation.cutout or _compose(upload.picture, segmentation)
+    if request.shrunk:
         mask, cutout = _halved(mask), _halved(cutout)
-    digest = hashlib.sha256(commission.data).digest()[:16]
-    return Results(base64.b64encode(digest).decode(), mask, cutout)
+    digest = hashlib.sha256(request.data).digest()[:16]
+    return InferenceResult(base64.b64encode(digest).decode(), mask, cutout)
 
 
-def _compose(picture: Picture, found: Segmentation) -> bytes:
-    assert found.mask is not None
-    return hard_cutout(picture.pixels(), found.mask.image).png()
+def _compose(picture: Picture, segmentation: Segmentation) -> bytes:
+    assert segmentation.mask is not None
+    return hard_cutout(picture.pixels(), segmentation.mask.image).png()
 
 
 def _halved(data: bytes | None) -> bytes | None:

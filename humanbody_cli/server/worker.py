@@ -1,4 +1,4 @@
-"""One process of the server: its parts put together, and its life until a signal."""
+"""One process of the server: its services put together, and its life until a signal."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ from typing import cast
 
 import uvicorn
 
+from humanbody_cli.discovery.fetch import is_any, is_public
 from humanbody_cli.embedded.engine import LocalEngine, Segmenter, load_segmenter
 from humanbody_cli.imaging.pictures import configure_pillow
-from humanbody_cli.server.app import Parts, application
-from humanbody_cli.server.auth import Gate, Key
-from humanbody_cli.server.config import ServeSettings
-from humanbody_cli.server.connections import Door, Doors, raise_file_limit
-from humanbody_cli.server.exchange import Ledger
-from humanbody_cli.server.faults import Dice
-from humanbody_cli.server.fetch import Fetcher, is_any, is_public
-from humanbody_cli.server.inference import Studio
-from humanbody_cli.server.rate_limit import Meters
+from humanbody_cli.server.app import Downloads, Services, application
+from humanbody_cli.server.auth import Authenticator, Key, RateLimiter
+from humanbody_cli.server.config import FaultInjector, ServeSettings
+from humanbody_cli.server.connections import ClientConnection, OpenConnections, raise_file_limit
+from humanbody_cli.server.exchange import MemoryBudget
+from humanbody_cli.server.inference import InferencePool
+from humanbody_cli.server.metrics import Metrics
 
 log = logging.getLogger("humanbody_cli.server")
 
 _TO_RETURN = 0.5
-"""Seconds that threads have to come back after the last answer."""
+"""Seconds that threads have to end after the last answer."""
 
 _TO_END = 3.0
 """Seconds beyond the grace after which the process is ended by force."""
@@ -43,17 +42,17 @@ class Worker:
     """Answers calls from a listening socket that it may share with others."""
 
     def __init__(
-        self, settings: ServeSettings, keys: tuple[Key, ...], meters: Meters, number: int
+        self, settings: ServeSettings, keys: tuple[Key, ...], limiter: RateLimiter, number: int
     ) -> None:
         self._settings = settings
-        self._gate = Gate(keys, meters)
+        self._authenticator = Authenticator(keys, limiter)
         self._number = number
 
     def run(self, listener: socket.socket, ready: Callable[[], None]) -> None:
         """Serve until told to stop; ``ready`` is called once calls can be answered.
 
         Raises:
-            FatalError: the engine is not there.
+            FatalError: the engine cannot be loaded.
         """
         configure_pillow()
         segmenter = load_segmenter(self._settings.local)
@@ -65,64 +64,70 @@ class Worker:
         self, segmenter: Segmenter, listener: socket.socket, ready: Callable[[], None]
     ) -> None:
         closing = asyncio.Event()
-        app = application(lambda: self._parts(segmenter, closing))
-        patience = self._settings.patience
-        doors = Doors(min(self._settings.capacity.connections, raise_file_limit()), patience)
+        app = application(lambda: self._services(segmenter, closing))
+        timeouts = self._settings.timeouts
+        open_connections = OpenConnections(
+            min(self._settings.capacity.connections, raise_file_limit()), timeouts
+        )
+        protocol = partial(ClientConnection, open_connections=open_connections)
         config = uvicorn.Config(
             app,
-            http=cast("type[asyncio.Protocol]", partial(Door, doors=doors)),
+            http=cast("type[asyncio.Protocol]", protocol),
             ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
-            # X-Forwarded-For is a stranger's word.
+            # Anyone can send X-Forwarded-For.
             proxy_headers=False,
             server_header=False,
-            timeout_keep_alive=round(patience.idle),
-            timeout_graceful_shutdown=round(patience.grace),
+            timeout_keep_alive=round(timeouts.idle),
+            timeout_graceful_shutdown=round(timeouts.grace),
         )
         server = _Server(config, closing, ready, alone=self._settings.workers == 1)
         await server.serve(sockets=[listener])
 
-    def _parts(self, segmenter: Segmenter, closing: asyncio.Event) -> Parts:
+    def _services(self, segmenter: Segmenter, closing: asyncio.Event) -> Services:
         settings, capacity = self._settings, self._settings.capacity
         threads = settings.local.threads
-        return Parts(
-            gate=self._gate,
-            dice=Dice(settings.mood, worker=self._number),
-            ledger=Ledger(capacity.held_bytes),
-            fetcher=Fetcher(
+        metrics = Metrics()
+        return Services(
+            authenticator=self._authenticator,
+            faults=FaultInjector(settings.faults, worker=self._number),
+            memory=MemoryBudget(capacity.held_bytes, metrics),
+            downloads=Downloads(
                 allowed=is_any if settings.allow_private_urls else is_public,
-                seconds=settings.patience.fetch,
+                seconds=settings.timeouts.fetch,
                 at_once=capacity.fetches,
             ),
-            studio=Studio(
-                # Twice the threads: see `Studio`.
+            inference=InferencePool(
+                # Twice the threads: see `InferencePool`.
                 LocalEngine(segmenter, threads=2 * threads),
                 threads=threads,
                 queue=capacity.queue,
-                patience=settings.patience,
+                timeouts=settings.timeouts,
+                metrics=metrics,
             ),
-            patience=settings.patience,
+            metrics=metrics,
+            timeouts=settings.timeouts,
             closing=closing,
         )
 
 
 def _leave_threads() -> None:
-    """End the process here where a thread is still at work: the interpreter would wait for it."""
+    """End the process if a thread is still at work: the interpreter would wait for it."""
     until = time.monotonic() + _TO_RETURN
     for thread in threading.enumerate():
         if thread is threading.current_thread() or thread.daemon:
             continue
         thread.join(max(0.0, until - time.monotonic()))
         if thread.is_alive():
-            log.warning("stopped with a thread at work that does not end")
+            log.warning("stopped with a busy thread that does not end")
             sys.stdout.flush()
             os._exit(0)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but an ordered stop is a success (exit 0), and a lost parent is a reason to stop."""
+    """uvicorn, except that a stop by a signal exits 0, and that the loss of the parent stops it."""
 
     def __init__(
         self,
@@ -145,8 +150,8 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        # uvicorn's own raises the signal again once it has stopped, which is no exit 0. The loop's
-        # own would wait for the loop, which may be what does not go on.
+        # uvicorn's own handler raises the signal again once it has stopped, which is not exit 0.
+        # The loop's own would wait for the loop, which may be what hangs.
         self._loop = asyncio.get_running_loop()
         before = {number: signal.signal(number, self.handle_exit) for number in self._signals}
         try:
@@ -161,8 +166,8 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         self._loop.call_soon_threadsafe(self._closing.set)
         if not self.force_exit:
-            # The last resort: SIGALRM, which nobody handles, ends the process whatever its threads
-            # and its loop are doing.
+            # The last resort: SIGALRM, which nothing handles, ends the process whatever its
+            # threads and its loop are doing.
             grace = self.config.timeout_graceful_shutdown or 0
             signal.setitimer(signal.ITIMER_REAL, grace + _TO_END)
 

@@ -27,8 +27,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from humanbody_cli.core.errors import OutputError, output_error
+from humanbody_cli.storage.disk import Disk, RealDisk, write_all
 from humanbody_cli.storage.layout import STATE
-from humanbody_cli.storage.publishing import Disk, RealDisk, write_all
 
 FOLDER = "answers"
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import shutil
 import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
 from humanbody_cli.core.errors import OUTPUT_REASONS, JournalError, OutputError
+from humanbody_cli.core.outcomes import Outcome
 from humanbody_cli.core.paths import to_text
 from humanbody_cli.storage.layout import STATE
 from humanbody_cli.storage.names import folded
@@ -49,6 +52,21 @@ CREATE TABLE runs (
     done INTEGER NOT NULL DEFAULT 0, exit_code INTEGER
 );
 """
+
+
+_SAME_NAMES = (
+    "code message width height attempts request_id image_id time_used elapsed engine sha256 "
+    "coverage doubt"
+).split()
+"""Columns that are called as the fields of an `Outcome` that they hold."""
+
+_COLUMNS = [
+    *("key", "source", "name", "size", "mtime", "shape", "status", "transient", "calls"),
+    *("mask_size", "cutout_size", "finished", "run", "checked", "folded"),
+    *_SAME_NAMES,
+]
+_KEPT = ("sha256", "shape", "engine", "mask_size", "cutout_size")
+"""What stays as it was for a photo that is rejected, but whose results still are its own."""
 
 
 def path_in(root: str) -> str:
@@ -103,7 +121,7 @@ def open_to_read(path: str) -> sqlite3.Connection:
         _check_version(db, path)
         if not _has_tables(db):
             raise JournalError(
-                f"{path} is empty: the run that began it was stopped at once; run it again"
+                f"{path} is empty: the run that created it was stopped at once; run it again"
             )
     except BaseException:
         db.close()
@@ -124,7 +142,7 @@ def _reader(path: str) -> sqlite3.Connection:
         if _state(path) == before:
             return db
         db.close()  # a run wrote into it meanwhile
-    raise JournalError(f"{path} changes all the time; try again when the run on it has ended")
+    raise JournalError(f"{path} keeps changing; try again when the run that uses it has ended")
 
 
 def _is_own(path: str) -> bool:
@@ -168,7 +186,7 @@ def _copy_with_log(path: str) -> sqlite3.Connection:
     except OSError as error:
         raise JournalError(
             f"{path} was left open by a run, and there is no room for a copy of it: "
-            f"{error.strerror or error}; set TMPDIR to a folder that can be written"
+            f"{error.strerror or error}; set TMPDIR to a writable folder"
         ) from error
 
 
@@ -291,3 +309,34 @@ def _damaged(path: str, error: Exception) -> JournalError:
     )
     damage.damaged = True
     return damage
+
+
+@functools.cache
+def upsert(*, keeps_results: bool) -> str:
+    """The statement that writes a whole row; the calls that a photo cost add up. ``keeps_results``
+    leaves in the row what is known of earlier results."""
+    kept = _KEPT if keeps_results else ()
+
+    def value(column: str) -> str:
+        if column == "calls":
+            return "photos.calls + excluded.calls"
+        return f"photos.{column}" if column in kept else f"excluded.{column}"
+
+    changes = ", ".join(f"{column} = {value(column)}" for column in _COLUMNS if column != "key")
+    return (
+        f"INSERT INTO photos ({', '.join(_COLUMNS)}) "  # noqa: S608 - column names only
+        f"VALUES ({', '.join(':' + column for column in _COLUMNS)}) "
+        f"ON CONFLICT (key) DO UPDATE SET {changes}"
+    )
+
+
+def values_of(outcome: Outcome) -> dict[str, object]:
+    """The values of the columns that are called as an outcome's fields."""
+    return {name: _text(getattr(outcome, name)) for name in _SAME_NAMES}
+
+
+def _text(value: Any) -> Any:
+    """A value that SQLite takes: names that are no text may stand in messages, and answers lie."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value

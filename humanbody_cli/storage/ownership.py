@@ -1,6 +1,7 @@
-"""Where a command may write: into no folder of results, and over no file but its own.
+"""Whose a file in an output folder is: hbseg's own, or the user's. Where a command may write.
 
-Its own is what hbseg wrote and nobody changed since.
+A file is hbseg's own where the proof or the seal inside says so and nobody changed it since, or
+where the journal knows it. A symbolic link is the user's.
 """
 
 from __future__ import annotations
@@ -8,13 +9,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from humanbody_cli.core.errors import OutputError, output_error
-from humanbody_cli.imaging import proof
+from humanbody_cli.core.photo import Known
+from humanbody_cli.storage.disk import content, is_file
 from humanbody_cli.storage.layout import CUTOUTS, MASKS, STATE
 
-_LARGEST = 1 << 30
+_LARGEST_SEALED = 1 << 30
 """Bytes. No file that is written with a seal comes near it, so larger ones are not read."""
+
+_LARGEST = 2 << 30
+"""Bytes of a published file, and some more: larger ones are not read to learn whose they are."""
 
 _GUARDED = (MASKS, CUTOUTS, STATE)
 
@@ -32,13 +38,13 @@ def results_folder_above(path: str, root: str) -> str | None:
     while (parent := os.path.dirname(folder)) != folder:
         beside = [os.path.join(parent, kind) for kind in _GUARDED]
         is_output = os.path.isdir(os.path.join(parent, STATE))
-        if any(_is_same(folder, other) for other in known + beside * is_output):
+        if any(_is_same_folder(folder, other) for other in known + beside * is_output):
             return folder
         folder = parent
     return None
 
 
-def _is_same(path: str, other: str) -> bool:
+def _is_same_folder(path: str, other: str) -> bool:
     try:
         return os.path.samefile(path, other)
     except OSError:  # one of them is not there yet
@@ -58,7 +64,7 @@ def check_replaceable(path: str, kind: str, remedy: str) -> None:
     if status is None or stat.S_ISDIR(status.st_mode) or _is_sealed(path, status, kind):
         return
     raise OutputError(
-        f"cannot write {path}: hbseg did not write the file that stands there, or it was changed "
+        f"cannot write {path}: hbseg did not write the file that is there, or it was changed "
         f"since; {remedy}"
     )
 
@@ -88,12 +94,98 @@ def seen(path: str) -> os.stat_result | None:
 
 
 def _is_sealed(path: str, status: os.stat_result, kind: str) -> bool:
-    if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
+    if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_SEALED:
         return False
     if status.st_size == 0:  # as a power cut leaves it; there is nothing to lose
         return True
+    from humanbody_cli.imaging import (
+        proof,  # loads zlib: not at the top, as a run with nothing to do
+    )
+
     try:
-        with open(path, "rb") as file:
-            return proof.is_sealed(file.read(), kind)
+        return proof.is_sealed(content(path), kind)
     except OSError as error:
         raise output_error(path, error) from error
+
+
+_SMALLEST_PNG = 67
+"""Bytes: one pixel. What is shorter is nobody's picture."""
+
+
+MayReplace = Callable[[str], bool]
+"""Whether the regular file at a path is known as our own, whatever is in it."""
+
+
+def published(size: int | None, *, proofless: bool = False) -> MayReplace:
+    """Knows the file that the journal has at a name, by its ``size`` in bytes; ``None``: there is
+    none. Whole files prove themselves; this is for those that are damaged.
+
+    ``proofless`` says that an earlier version wrote the file, without a proof inside.
+    """
+
+    def check(path: str) -> bool:
+        there = os.stat(path).st_size
+        if size is None or there > size:  # no damage makes a file longer
+            return False
+        data = content(path)
+        if there < _SMALLEST_PNG or not data.strip(b"\0"):
+            return True
+        return proofless and _is_of_earlier_version(data, size)
+
+    return check
+
+
+def _is_of_earlier_version(data: bytes, size: int) -> bool:
+    """Whether this is a PNG without a proof, whole at its size or cut short."""
+    from humanbody_cli.imaging import png, proof
+
+    if proof.is_present(data) or not data.startswith(png.SIGNATURE):
+        return False
+    return is_sound(data) is (len(data) == size)
+
+
+def always(path: str) -> bool:
+    """Knows every file as our own: in a folder that nobody else writes to."""
+    del path
+    return True
+
+
+def is_sound(data: bytes) -> bool:
+    """Whether these bytes are a whole PNG."""
+    from humanbody_cli.imaging import png
+
+    try:
+        png.verify(data)
+    except png.BrokenPng:
+        return False
+    return True
+
+
+def is_own_result(path: str, may_replace: MayReplace | None = None) -> bool:
+    """Whether hbseg wrote the mask or cutout at a path. What was changed afterwards, and is a sound
+    PNG still, is the user's.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    from humanbody_cli.imaging import proof
+
+    try:
+        if not is_file(path):
+            return False
+        size = os.stat(path).st_size
+        if size == 0 or size > _LARGEST:
+            return size == 0  # as a power cut leaves it; there is nothing to lose
+        if may_replace is not None and may_replace(path):
+            return True
+        data = content(path) if proof.peek(path) is not None else b""
+        return bool(data) and (proof.read(data) is not None or not is_sound(data))
+    except FileNotFoundError:
+        return False
+
+
+def recorded(known: Known | None, kind: str) -> MayReplace:
+    """Knows the mask or cutout that a row tells of, if there is a row."""
+    if known is None:
+        return published(None)
+    return published(known.size_of(kind), proofless=known.is_proofless)

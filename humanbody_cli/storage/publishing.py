@@ -11,18 +11,24 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import os
-import re
-import stat
 import threading
-from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from humanbody_cli.core.errors import OutputError, PhotoError, output_error
+from humanbody_cli.storage.disk import (
+    Disk,
+    RealDisk,
+    Reservation,
+    content,
+    is_file,
+    is_temporary,
+    temporary_path,
+    write_whole,
+)
 from humanbody_cli.storage.layout import ASIDE, CUTOUTS, MASKS, STATE
-from humanbody_cli.storage.names import digest
+from humanbody_cli.storage.ownership import MayReplace, is_own_result, is_sound
 
 if TYPE_CHECKING:
     from humanbody_cli.imaging import proof
@@ -32,187 +38,6 @@ _FOR_THE_JOURNAL = 1 << 20
 
 _A_PIXEL = 3
 """Bytes. A cutout and a mask as PNG take about half of 4 + 1 bytes a pixel, or more with noise."""
-
-_SMALLEST_PNG = 67
-"""Bytes: one pixel. What is shorter is nobody's picture."""
-
-_LARGEST = 2 << 30
-"""Bytes of a published file, and some more: larger ones are not read to learn whose they are."""
-
-_NO_FALLOCATE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV}
-"""What fallocate(2) says where the file system cannot promise room."""
-
-_NO_FOLDER_FSYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EISDIR}
-"""What fsync(2) says of a folder where the file system does not offer it, as CIFS and FUSE may."""
-
-_KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE, linux/falloc.h
-
-MayReplace = Callable[[str], bool]
-"""Whether the regular file at a path is known as our own, whatever is in it."""
-
-
-class Disk(Protocol):
-    """The calls of the system that publishing makes."""
-
-    def mkdir(self, path: str) -> None:
-        """Make one folder."""
-
-    def create(self, path: str) -> int:
-        """Open for writing, made anew; the descriptor."""
-
-    def allocate(self, file: int, size: int) -> None:
-        """Take room for so many bytes, so that writing them cannot fail for want of it. Length and
-        content stay as they are; where the file system cannot do it nothing happens."""
-
-    def write(self, file: int, data: memoryview) -> int:
-        """Write; how many bytes were taken."""
-
-    def fsync(self, file: int) -> None:
-        """Wait until it is on the disk."""
-
-    def close(self, file: int) -> None:
-        """Close a descriptor."""
-
-    def rename(self, old: str, new: str) -> None:
-        """Put one name in the place of another."""
-
-    def unlink(self, path: str) -> None:
-        """Remove a file."""
-
-    def truncate(self, path: str, size: int) -> None:
-        """Cut a file, and give back all room behind its end."""
-
-    def sync_folder(self, path: str) -> None:
-        """Wait until a folder's names are on the disk, where the file system offers that."""
-
-
-class RealDisk:
-    """The disk."""
-
-    def mkdir(self, path: str) -> None:
-        """See `Disk`."""
-        os.mkdir(path)
-
-    def create(self, path: str) -> int:
-        """See `Disk`. A symbolic link at a name of our own is nothing to be followed."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        return os.open(path, flags, 0o666)
-
-    def allocate(self, file: int, size: int) -> None:
-        """See `Disk`. Not ``os.posix_fallocate``: where the file system has no such call glibc
-        writes to every block instead, which a network disk would have to carry."""
-        number = _fallocate()(file, size) if size > 0 else 0
-        if number and number not in _NO_FALLOCATE:
-            raise OSError(number, os.strerror(number))
-
-    def write(self, file: int, data: memoryview) -> int:
-        """See `Disk`."""
-        return os.write(file, data)
-
-    def fsync(self, file: int) -> None:
-        """See `Disk`."""
-        os.fsync(file)
-
-    def close(self, file: int) -> None:
-        """See `Disk`."""
-        os.close(file)
-
-    def rename(self, old: str, new: str) -> None:
-        """See `Disk`."""
-        os.replace(old, new)
-
-    def unlink(self, path: str) -> None:
-        """See `Disk`."""
-        os.unlink(path)
-
-    def truncate(self, path: str, size: int) -> None:
-        """See `Disk`."""
-        os.truncate(path, size)
-
-    def sync_folder(self, path: str) -> None:
-        """See `Disk`. A folder that may be written but not read cannot be opened for it."""
-        try:
-            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except PermissionError:
-            return
-        try:
-            os.fsync(folder)
-        except OSError as error:
-            if error.errno not in _NO_FOLDER_FSYNC:
-                raise
-        finally:
-            os.close(folder)
-
-
-@functools.cache
-def _fallocate() -> Callable[[int, int], int]:
-    """fallocate(2) of the C library for a descriptor and a size: 0, or what went wrong."""
-    import ctypes  # not at the top: takes 3 ms, and a run with nothing to do needs none
-
-    try:
-        call = ctypes.CDLL(None, use_errno=True).fallocate
-    except (OSError, AttributeError):  # as on macOS
-        return lambda file, size: errno.ENOSYS
-    call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long)  # off_t is a long
-    return lambda file, size: ctypes.get_errno() if call(file, _KEEP_SIZE, 0, size) else 0
-
-
-def published(size: int | None, *, proofless: bool = False) -> MayReplace:
-    """Knows the file that the journal has at a name, by its ``size`` in bytes; ``None``: there is
-    none. Whole files prove themselves; this is for those that are damaged.
-
-    ``proofless`` says that an earlier version wrote the file, without a proof inside.
-    """
-
-    def check(path: str) -> bool:
-        there = os.stat(path).st_size
-        if size is None or there > size:  # no damage makes a file longer
-            return False
-        data = _content(path)
-        if there < _SMALLEST_PNG or not data.strip(b"\0"):
-            return True
-        return proofless and _is_of_earlier_version(data, size)
-
-    return check
-
-
-def _is_of_earlier_version(data: bytes, size: int) -> bool:
-    """Whether this is a PNG without a proof, whole at its size or cut short."""
-    from humanbody_cli.imaging import png, proof
-
-    if proof.is_present(data) or not data.startswith(png.SIGNATURE):
-        return False
-    return _is_sound(data) is (len(data) == size)
-
-
-def always(path: str) -> bool:
-    """Knows every file as our own: in a folder that nobody else writes to."""
-    del path
-    return True
-
-
-class Reservation:
-    """Room on the disk that a photo under way may need. ``release`` may be called again."""
-
-    def __init__(self, release: Callable[[], None]) -> None:
-        self._release: Callable[[], None] | None = release
-
-    def release(self) -> None:
-        """Give it back: the photo is published, or will not be."""
-        release, self._release = self._release, None
-        if release is not None:
-            release()
-
-    def __enter__(self) -> Reservation:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.release()
 
 
 class Publisher:
@@ -237,17 +62,16 @@ class Publisher:
         """Where a photo's mask or cutout belongs."""
         return os.path.join(self.root, kind, name)
 
-    def make_ready(self, kind: str, name: str, *, may_replace: MayReplace | None = None) -> None:
-        """See to it that a result can get its name, before any money is spent on it.
+    def make_folder(self, kind: str, name: str) -> None:
+        """Make the folder of a result, before any money is spent on it.
 
         Raises:
-            OutputError: the folder cannot be written.
-            PhotoError: something else stands at this photo's name.
+            OutputError: it cannot be made.
+            PhotoError: something else is at the name of a folder.
         """
         path = self.path(kind, name)
         with self._translated(path):
             self._make_folders(os.path.dirname(path))
-        self.check_place(kind, name, may_replace=may_replace)
 
     def check_place(self, kind: str, name: str, *, may_replace: MayReplace | None = None) -> None:
         """See to it that nothing foreign stands at a result's name. Writes nothing.
@@ -329,13 +153,13 @@ class Publisher:
         from humanbody_cli.imaging import proof
 
         source, target = self.path(kind, old), self.path(kind, new)
-        if source == target or not _is_file(source):
+        if source == target or not is_file(source):
             return False
         with self._translated(target):
-            if not self._is_ours(source, may_replace):
+            if not is_own_result(source, may_replace):
                 return False
             self._make_folders(os.path.dirname(target))
-            if not _is_same(source, target):  # as a name changed in case alone may be
+            if not _is_same_file(source, target):  # as a name changed in case alone may be
                 self._check_place(target, None)
                 self._keep_for_another(kind, target, proof.peek(source))
             self._disk.rename(source, target)
@@ -354,7 +178,7 @@ class Publisher:
         """
         path = self.path(kind, name)
         with self._translated(path):
-            if not self._is_ours(path, may_replace):
+            if not is_own_result(path, may_replace):
                 return False
             try:
                 self._disk.unlink(path)
@@ -385,11 +209,11 @@ class Publisher:
 
         path, target = self.path(kind, name), self._aside(kind, sha256)
         with self._translated(path):
-            if not self._is_ours(path, may_replace):
+            if not is_own_result(path, may_replace):
                 return False
             self._make_folders(os.path.dirname(target))
-            if made is not None and proof.peek(path) is None and _is_sound(_content(path)):
-                self._replace(target, proof.attach(_content(path), proof.Proof(sha256, made)))
+            if made is not None and proof.peek(path) is None and is_sound(content(path)):
+                self._replace(target, proof.attach(content(path), proof.Proof(sha256, made)))
                 self._disk.unlink(path)
             else:
                 self._rename_anywhere(path, target)
@@ -400,7 +224,7 @@ class Publisher:
     def find_aside(self, kind: str, sha256: str) -> str | None:
         """The path of a file that was set aside; what it is made of, its proof tells."""
         path = self._aside(kind, sha256)
-        return path if _is_file(path) else None
+        return path if is_file(path) else None
 
     def clear_aside(self) -> None:
         """Remove what was set aside: every photo of a run has what it needs. Never raises: what
@@ -423,7 +247,7 @@ class Publisher:
         """The same wherever one lies: no journal tells which photos were under way."""
         for kind in (MASKS, CUTOUTS):
             for folder, _, names in os.walk(os.path.join(self.root, kind)):
-                for name in filter(_IS_TEMPORARY, names):
+                for name in filter(is_temporary, names):
                     with contextlib.suppress(OSError):
                         self._disk.unlink(os.path.join(folder, name))
 
@@ -448,7 +272,7 @@ class Publisher:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            self._replace(target, _content(path))
+            self._replace(target, content(path))
             self._sync(target)  # before the only other copy goes
             self._disk.unlink(path)
 
@@ -459,29 +283,9 @@ class Publisher:
 
     def _check_place(self, path: str, may_replace: MayReplace | None) -> None:
         """Raises PhotoError where something stands at a final name that must not be replaced."""
-        if not os.path.lexists(path) or self._is_ours(path, may_replace):
+        if not os.path.lexists(path) or is_own_result(path, may_replace):
             return
-        raise _taken(path) if _is_file(path) else _in_the_way(path)
-
-    def _is_ours(self, path: str, may_replace: MayReplace | None) -> bool:
-        """Whether hbseg wrote the file at a path. What was changed afterwards, and is a sound PNG
-        still, is the user's."""
-        from humanbody_cli.imaging import (
-            proof,  # loads png and zlib: a run with nothing to do needs none
-        )
-
-        try:
-            if not _is_file(path):
-                return False
-            size = os.stat(path).st_size
-            if size == 0 or size > _LARGEST:
-                return size == 0  # as a power cut leaves it; there is nothing to lose
-            if may_replace is not None and may_replace(path):
-                return True
-            data = _content(path) if proof.peek(path) is not None else b""
-            return bool(data) and (proof.read(data) is not None or not _is_sound(data))
-        except FileNotFoundError:
-            return False
+        raise _taken(path) if is_file(path) else _in_the_way(path)
 
     def _make_folders(self, path: str) -> None:
         if path in self._folders:
@@ -525,31 +329,7 @@ def _full(root: str, free: int, size: tuple[int, int], needed: int) -> OutputErr
     )
 
 
-def _is_file(path: str) -> bool:
-    """Whether a regular file stands there itself: a link is the user's, wherever it leads."""
-    try:
-        return stat.S_ISREG(os.lstat(path).st_mode)
-    except OSError:
-        return False
-
-
-def _content(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def _is_sound(data: bytes) -> bool:
-    """Whether these bytes are a whole PNG."""
-    from humanbody_cli.imaging import png
-
-    try:
-        png.verify(data)
-    except png.BrokenPng:
-        return False
-    return True
-
-
-def _is_same(one: str, other: str) -> bool:
+def _is_same_file(one: str, other: str) -> bool:
     try:
         return os.path.samestat(os.lstat(one), os.lstat(other))
     except OSError:
@@ -557,51 +337,13 @@ def _is_same(one: str, other: str) -> bool:
 
 
 def _in_the_way(path: str) -> PhotoError:
-    return _name_taken(f"{path} cannot be written: a file or folder of another kind stands there")
+    return _name_taken(f"{path} cannot be written: a file or folder of another kind is there")
 
 
 def _taken(path: str) -> PhotoError:
-    return _name_taken(f"{path} is there already, and hbseg did not write it or it was changed")
+    return _name_taken(f"{path} already exists, and hbseg did not write it or it was changed since")
 
 
 def _name_taken(what: str) -> PhotoError:
     message = f"{what}; move it away or choose another output folder, then run again"
     return PhotoError("OUTPUT_NAME_TAKEN", message, rejected=True, transient=True)
-
-
-def write_whole(disk: Disk, path: str, data: bytes, *, durable: bool) -> None:
-    """Write a file anew, every byte; ``durable`` waits until they are on the disk.
-
-    Raises:
-        OSError: it cannot be written; a part of it may be there.
-    """
-    file = disk.create(path)
-    try:
-        write_all(disk, file, data)
-        if durable:
-            disk.fsync(file)
-    finally:
-        disk.close(file)
-
-
-def write_all(disk: Disk, file: int, data: bytes) -> None:
-    """Write every byte to a descriptor.
-
-    Raises:
-        OSError: not all of them were taken.
-    """
-    rest = memoryview(data)
-    while rest:
-        taken = disk.write(file, rest)
-        if taken <= 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        rest = rest[taken:]
-
-
-_IS_TEMPORARY = re.compile(re.escape(STATE) + r"-[0-9a-f]{16}\.tmp").fullmatch
-
-
-def temporary_path(path: str) -> str:
-    """Where a file is written before it is whole: same folder, a name that can be foreseen."""
-    folder, name = os.path.split(path)
-    return os.path.join(folder, f"{STATE}-{digest(name)[:16]}.tmp")

@@ -74,7 +74,7 @@ PHOTO_FAILED = [
 STOPPED = [
     (401, "AUTHENTICATION_ERROR", "keys are regional"),
     (403, "AUTHORIZATION_ERROR:Denied by Client", "disabled this key yourself"),
-    (403, "AUTHORIZATION_ERROR:Denied by Admin", "ask its support"),
+    (403, "AUTHORIZATION_ERROR:Denied by Admin", "contact its support"),
     (403, "AUTHORIZATION_ERROR:Insufficient Account Balance", "top it up"),
     (403, "AUTHORIZATION_ERROR: Limit reached.", "limit is used up"),
     (403, "AUTHORIZATION_ERROR", "may not call"),
@@ -343,7 +343,7 @@ async def endless() -> AsyncIterator[bytes]:
 
 def test_an_answer_without_end_is_given_up(route: respx.Route) -> None:
     """An answer beyond what its photo can need is not read to its end."""
-    with pytest.raises(Unsound, match="longer than the 1,048,576 bytes"):
+    with pytest.raises(Unsound, match="longer than 1,048,576 bytes"):
         post(httpx.Response(200, stream=_Endless(endless)), route)
 
 
@@ -522,7 +522,7 @@ def test_a_page_that_never_gets_better_stops_the_run_at_once(status: int, text: 
     said = str(api.stop.reason)
     assert said.startswith("https://api.example.com: the server answered")
     assert str(status) in said
-    assert any(word in said for word in ("check", "open a web page", "put them into"))
+    assert any(word in said for word in ("check", "open a web page", "put them in"))
     assert "hush" not in said
 
 

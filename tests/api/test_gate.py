@@ -213,7 +213,7 @@ def test_the_first_reason_stays() -> None:
         stop.set(FatalError("later"))
         assert stop.reason is not None
         assert stop.reason.exit_code == 143
-        await stop.wait()
+        await stop.stopped()
         with pytest.raises(Stopped):
             await stop.sleep(60)
         with pytest.raises(Stopped):

@@ -1,4 +1,4 @@
-"""Options that contradict each other, or whose value is none."""
+"""Options that contradict each other, or whose value cannot be used."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def test_a_model_of_ones_own_is_used_though_a_key_is_set(
     ("options", "says"),
     [
         (("--model", BUNDLED, "--engine", "api"), "--engine api does not use --model"),
-        (("--preset", "u2net"), "--preset can be given only for a model"),
-        (("--mean", "0.5"), "--mean can be given only for a model"),
-        (("--std", "0.5"), "--std can be given only for a model"),
-        (("--side", 320, "--std", "1"), "--std and --side can be given only for a model"),
+        (("--preset", "u2net"), "--preset can be used only with a model"),
+        (("--mean", "0.5"), "--mean can be used only with a model"),
+        (("--std", "0.5"), "--std can be used only with a model"),
+        (("--side", 320, "--std", "1"), "--std and --side can be used only with a model"),
         (("--model", "gone.onnx"), "--model gone.onnx: cannot be read: No such file"),
         (("--model", ""), "--model : cannot be read"),
-        (("--model", "photos"), "--model photos: this is no file"),
+        (("--model", "photos"), "--model photos: this is not a file"),
     ],
 )
 def test_what_no_engine_would_use_is_refused(
@@ -94,13 +94,13 @@ def test_numbers_are_finite(
 @pytest.mark.parametrize(
     ("size", "says"),
     [
-        ("²", "no size such as"),
-        ("٣", "no size such as"),
-        ("10x", "no size such as"),
-        ("x10", "no size such as"),
-        ("10x20x30", "no size such as"),
-        ("1_0", "no size such as"),
-        ("9" * 5000, "no size such as"),
+        ("²", "not a size such as"),
+        ("٣", "not a size such as"),
+        ("10x", "not a size such as"),
+        ("x10", "not a size such as"),
+        ("10x20x30", "not a size such as"),
+        ("1_0", "not a size such as"),
+        ("9" * 5000, "not a size such as"),
         ("1000000", "1 to 16384 pixels"),
         ("0", "1 to 16384 pixels"),
         ("10x0", "1 to 16384 pixels"),
@@ -119,8 +119,11 @@ def test_a_part_of_very_many_digits(hbseg: Hbseg, photos: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("check", "--from-file", "gone"), "--from-file gone: there is no such file; check the"),
-        (("check", "photos", "-0"), "-0 says how the names in a list end; give --from-file"),
+        (
+            ("check", "--from-file", "gone"),
+            "--from-file gone: there is no such file; check the path",
+        ),
+        (("check", "photos", "-0"), "-0 is only for names from a list; give --from-file"),
         (
             ("segment", "photos", "-o", "out", "--credentials", "gone"),
             "--credentials gone: cannot be read: No such file or directory; check the path",
@@ -152,6 +155,6 @@ def test_a_refusal_says_what_to_do(
 def test_a_fault_is_listed_once(hbseg: Hbseg) -> None:
     """What ``--inject`` knows, each under its own name."""
     said = _refused(hbseg, "serve", "--inject", "zzzz=1")
-    known = said.split("known are ")[1].split(", ")
+    known = said.split("known faults: ")[1].split(", ")
     assert len(known) == len(set(known)) > 10
     assert "Request Entity Too Large" in known

@@ -17,8 +17,9 @@ from conftest import Hbseg, photo
 
 from humanbody_cli.core import console
 from humanbody_cli.core.outcomes import Outcome, Status
-from humanbody_cli.discovery.walk import single
-from humanbody_cli.storage.journal import Finished, Journal
+from humanbody_cli.core.photo import Finished
+from humanbody_cli.discovery.single import single
+from humanbody_cli.storage.journal import Journal
 
 WRITERS = [
     "check photos --json",
@@ -87,8 +88,8 @@ def test_what_was_checked_before_the_pipe_broke_is_counted(made: Hbseg) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     _, err = ended(made, "check photos --json", writing)
-    assert re.search(r"^\d sound, \d rejected$", err, re.MULTILINE)
-    assert err.index("sound") < err.index("has closed it")
+    assert re.search(r"^\d accepted, \d rejected$", err, re.MULTILINE)
+    assert err.index("accepted") < err.index("has closed it")
     assert err.count("has closed it") == 1
 
 

@@ -1,4 +1,4 @@
-"""One photo has one key and one output name in a run, whatever the ways that lead to it."""
+"""One photo has one key and one output name in a run, however many inputs lead to it."""
 
 from __future__ import annotations
 
@@ -9,23 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from finding import fill, found, names_in, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from walking import fill, found, names_in
 
 from humanbody_cli.core.paths import absolute
 from humanbody_cli.core.photo import Kind
 from humanbody_cli.core.settings import InputSettings
+from humanbody_cli.discovery.find import find, walk_order
 from humanbody_cli.discovery.inputs import arranged
 from humanbody_cli.discovery.tree import is_picture
-from humanbody_cli.discovery.walk import Walk, find, walk_order
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.storage.names import folded
-
-
-def written(path: Path, *names: object) -> str:
-    """A list of these names."""
-    path.write_text("".join(f"{name}\n" for name in names))
-    return str(path)
 
 
 @pytest.fixture
@@ -166,40 +161,6 @@ def test_a_path_with_a_slash_behind_a_file_is_not_the_file(here: Path) -> None:
     assert kinds == [Kind.TROUBLE, Kind.FILE]
 
 
-def test_who_was_named_keeps_a_name(here: Path) -> None:
-    """Photos that a list or the command line named keep the name that they have in the output;
-    those of a walked folder are called by their folder's listing."""
-    fill(here, "photos/a.jpg", "b.jpg", "more/c.jpg")
-    listed = written(here / "list", "more")
-    photos = found("photos", "b.jpg", "http://h/u.jpg", from_file=listed)
-    assert {photo.name: photo.keeps_name for photo in photos} == {
-        "a.png": False,
-        "b.png": True,
-        "u.png": True,
-        "c.png": True,
-    }
-
-
-# -- names of lists ------------------------------------------------------------------------------
-
-
-def test_a_list_keeps_the_tree(here: Path) -> None:
-    """Names of a list keep their path below the folder that they have in common."""
-    fill(here, "in/a/x.jpg", "in/b/x.jpg", "in/b/c/x.jpg")
-    listed = written(here / "list", "in/a/x.jpg", here / "in/b/x.jpg", "in/b/c/x.jpg")
-    assert names_in(from_file=listed) == ["a/x.png", "b/x.png", "b/c/x.png"]
-    assert names_in(from_file=listed, base="in/b/..") == ["a/x.png", "b/x.png", "b/c/x.png"]
-    assert names_in(from_file=listed, base=".") == ["in/a/x.png", "in/b/x.png", "in/b/c/x.png"]
-
-
-def test_a_base_by_way_of_a_link_is_the_same_base(here: Path) -> None:
-    """``--base "$PWD"`` below a link to a folder: the names need not lead through that link."""
-    fill(here, "real/a/x.jpg")
-    (here / "link").symlink_to("real")
-    listed = written(here / "list", "real/a/x.jpg", "link/a/x.jpg")
-    assert names_in(from_file=listed, base="link")[0] == "a/x.png"
-
-
 def test_few_photos_are_written_down(here: Path) -> None:
     """A file named beside its folder does not make the run remember every photo of the folder."""
     fill(here, "photos/sub/a.jpg", "photos/b.jpg", "photos/c.jpg")
@@ -209,64 +170,6 @@ def test_few_photos_are_written_down(here: Path) -> None:
         assert len(list(Walk().folder("photos", "", met))) == 3
         assert len(met._photos) == count
     assert arranged(["photos"], pytest.fail).met(listed=False) is None
-
-
-def test_names_outside_the_base_keep_their_whole_path(here: Path) -> None:
-    """What lies elsewhere is under its absolute path, and nothing is lost."""
-    fill(here, "in/a.jpg", "else/a.jpg", "else/deep/b.jpg")
-    listed = written(here / "list", "in/a.jpg", "else/a.jpg", "else/deep")
-    root = str(here).lstrip("/")
-    assert names_in(from_file=listed, base="in") == [
-        "a.png",
-        f"{root}/else/a.png",
-        f"{root}/else/deep/b.png",
-    ]
-
-
-@pytest.mark.parametrize("names", [["in/a/x.jpg"], ["in/a"], ["in/a", "in/a/x.jpg"]])
-def test_a_single_name_has_no_folder(here: Path, names: list[str]) -> None:
-    """One file, or one folder, is what it is on the command line."""
-    fill(here, "in/a/x.jpg")
-    assert names_in(from_file=written(here / "list", *names)) == ["x.png"]
-
-
-def test_a_list_s_folders_are_walked_in_their_place(here: Path) -> None:
-    """A folder of a list is walked under its own path below the base."""
-    fill(here, "in/a/x.jpg", "in/a/deep/y.jpg", "in/b.jpg")
-    listed = written(here / "list", "in/b.jpg", "in/a")
-    assert names_in(from_file=listed) == ["b.png", "a/x.png", "a/deep/y.png"]
-
-
-def test_neighbours_in_a_list_get_names_of_their_own(here: Path) -> None:
-    """The first to come has the short name; the next its full one or a mark; no photo's name is
-    another's folder."""
-    fill(here, "b.jpg", "b.png", "B.JPG", "b.png.png/x.jpg", "b.gif")
-    listed = written(here / "list", "b.jpg", "b.png", "B.JPG", "b.png.png/x.jpg", "b.gif")
-    names = names_in(from_file=listed)
-    assert names[0] == "b.png"
-    folds = [folded(name) for name in names]
-    assert len(set(folds)) == 5
-    assert not {fold.split("/")[0] for fold in folds if "/" in fold} & set(folds)
-
-
-def test_files_of_several_folders_that_share_a_name(here: Path) -> None:
-    """Named one by one they all land in one folder: each has a name of its own there."""
-    fill(here, "a/x.jpg", "b/x.jpg", "c/X.jpg", "photos/x.jpg", "photos/sub/y.jpg")
-    names = names_in("a/x.jpg", "b/x.jpg", "c/X.jpg", "photos")
-    assert {"x.png", "sub/y.png"} <= set(names)  # these are the folder's, whatever stands first
-    assert len({folded(name) for name in names}) == 5
-
-
-def test_results_are_not_done_again_by_a_list(here: Path) -> None:
-    """``find .`` with the output inside: what the run itself made is no photo."""
-    fill(here, "a.jpg", "out/cutouts/a.png", "out/masks/a.png", "out/.hbseg/journal.sqlite")
-    walk = Walk()
-    walk.avoid("out")
-    listed = written(here / "list", *sorted(Path().rglob("*")), "out/cutouts")
-    assert names_in(from_file=listed, walk=walk) == ["a.png"]
-
-
-# -- what is empty -------------------------------------------------------------------------------
 
 
 def test_an_empty_folder_is_told(here: Path) -> None:
@@ -296,13 +199,6 @@ def test_a_folder_whose_photos_were_met_is_not_empty(here: Path) -> None:
     assert walk.notes == []
 
 
-def test_an_empty_list_is_told(here: Path) -> None:
-    """A ``find`` that found nothing feeds a list without names."""
-    walk = Walk()
-    assert found(from_file=written(here / "list"), walk=walk) == []
-    assert walk.notes == [f"--from-file {here}/list: it names nothing"]
-
-
 def test_notes_stay_few(here: Path) -> None:
     """A thousand empty folders make no thousand lines."""
     for number in range(100):
@@ -314,8 +210,13 @@ def test_notes_stay_few(here: Path) -> None:
 
 # -- any tree, any inputs ------------------------------------------------------------------------
 
+
 _PARTS = ["a", "A", "b", ".h", "b.png", "\u00e9", "e\u0301"]
+
+
 _FILES = ["x.jpg", "X.jpg", "x.png", "b.jpg", "scan", ".k.jpg", "\u00e9.jpg", "e\u0301.jpg"]
+
+
 _paths = st.lists(st.sampled_from(_PARTS), max_size=3).flatmap(
     lambda parts: st.sampled_from(_FILES).map(lambda file: "/".join([*parts, file]))
 )

@@ -9,16 +9,17 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, Hbseg, photo
+from finding import Script
 from standard_input import stdin_of
 
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.photo import Kind
 from humanbody_cli.core.settings import InputSettings, Shard
+from humanbody_cli.discovery.find import find
 from humanbody_cli.discovery.lists import (
     Ahead,
     Descriptor,
@@ -27,37 +28,8 @@ from humanbody_cli.discovery.lists import (
     NameList,
     Spool,
     is_stdin,
-    listed,
 )
-from humanbody_cli.discovery.walk import Walk, find
-
-
-@dataclass
-class Script:
-    """A source whose bytes come after so many seconds each, by a clock of its own."""
-
-    events: list[tuple[float, bytes]]
-    now: float = 0.0
-    reads: int = 0
-    waited: list[float | None] = field(default_factory=list)
-
-    def clock(self) -> float:
-        """Seconds that have passed."""
-        return self.now
-
-    def read(self, patience: float | None = None) -> bytes | None:
-        """See `lists.Source`."""
-        self.waited.append(patience)
-        if not self.events:
-            return b""
-        after, data = self.events[0]
-        if patience is not None and after > patience:
-            self.now += patience
-            self.events[0] = (after - patience, data)
-            return None
-        self.now += after
-        self.events.pop(0)
-        return data
+from humanbody_cli.discovery.walk import Walk
 
 
 def read_ahead(script: Script, limits: Limits | None) -> tuple[list[str], list[str]]:
@@ -200,7 +172,8 @@ def test_a_dash_in_a_list_on_stdin_is_a_record(tmp_path: Path) -> None:
 
 _IN_LIST = """
 import sys
-from humanbody_cli.discovery.walk import Walk, find
+from humanbody_cli.discovery.find import find
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.core.settings import InputSettings
 for photo in find(InputSettings(from_file=sys.argv[1]), Walk()):
     print(photo.kind.value, photo.data.decode())
@@ -229,7 +202,7 @@ def test_stdin_has_other_names(path: str) -> None:
 
 
 def test_a_dash_in_a_list_from_a_file_is_stdin_s_photo(tmp_path: Path) -> None:
-    """Once, however often it stands there."""
+    """Once, however often it is in the list."""
     path = tmp_path / "list"
     path.write_text("-\n-\n")
     assert _in_list(str(path), "bytes") == "stdin bytes\n"
@@ -242,12 +215,6 @@ def test_a_dash_and_a_list_on_stdin_are_refused(hbseg: Hbseg) -> None:
         ended = hbseg("check", "-", "--from-file", name, stdin=b"a.jpg\n")
         assert ended.code == 2
         assert "both the list" in ended.err
-
-
-def test_a_list_that_breaks_off_is_named(tmp_path: Path) -> None:
-    """An error of the list is the list's, and one of a photo is not."""
-    with pytest.raises(UsageError, match=r"--from-file .*: cannot be read: Is a directory"):
-        list(listed(str(tmp_path), nul=False))
 
 
 def test_parts_of_a_piped_list_are_a_partition(
@@ -276,12 +243,12 @@ def test_parts_of_a_piped_list_are_a_partition(
         (("--from-file", "list", "--base", "nowhere"), "--base nowhere: there is no such folder"),
         (("--from-file", "list", "--base", "list"), "--base list: there is no such folder"),
         (("photos", "--name", "a.jpg"), "give - as INPUT too"),
-        (("-", "--name", "../a.jpg"), "is no file name"),
-        (("-", "--name", "/a.jpg"), "is no file name"),
-        (("-", "--name", "a/./b.jpg"), "is no file name"),
-        (("-", "--name", ""), "is no file name"),
-        (("-", "--name", "a/"), "is no file name"),
-        (("-", "--name", "x" * 300 + "/a.jpg"), "more than 255 bytes"),
+        (("-", "--name", "../a.jpg"), "is not a file name"),
+        (("-", "--name", "/a.jpg"), "is not a file name"),
+        (("-", "--name", "a/./b.jpg"), "is not a file name"),
+        (("-", "--name", ""), "is not a file name"),
+        (("-", "--name", "a/"), "is not a file name"),
+        (("-", "--name", "x" * 300 + "/a.jpg"), "longer than 255 bytes"),
     ],
 )
 def test_wrong_names_and_bases(
@@ -295,57 +262,18 @@ def test_wrong_names_and_bases(
     assert not (tmp_path / "out").exists()
 
 
-# -- what is no list of names ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("nul", [False, True])
-def test_a_byte_order_mark_is_not_part_of_the_first_name(nul: bool) -> None:
-    """Editors and PowerShell put one in front: the first photo is found, and the base stays."""
-    end = b"\0" if nul else b"\r\n"
-    script = Script([(0, b"\xef\xbb"), (0, b"\xbf/p/a.jpg" + end), (0, b"\xef\xbb\xbfb.jpg")])
-    names = [entry and entry.name for entry in NameList(script, "-", nul).entries()]
-    assert names == ["/p/a.jpg", "\ufeffb.jpg"]
-    assert list(NameList(Script([(0, b"\xef\xbb\xbf")]), "-", nul).entries()) == []
-
-
-@pytest.mark.parametrize(
-    ("block", "nul", "said"),
-    [
-        (b"x" * 65536, False, r"line 3 has more than 65,536 bytes; check that .* one a line"),
-        (b"x" * 65536, True, r"name 3 has more than 65,536 bytes; check that .* NUL-separated"),
-        (b"\0" * 65536, False, "give -0 too"),
-    ],
-)
-def test_what_has_no_separators_is_refused_early(block: bytes, nul: bool, said: str) -> None:
-    """An endless pipe, or a picture given as the list: it is refused within three blocks, and not
-    read into memory until a separator comes."""
-    separator = b"\0" if nul else b"\n"
-    first = b"a.jpg" + separator + separator
-    script = Script([(0, first), *[(0, block)] * 1000])
-    with pytest.raises(UsageError, match=said):
-        list(NameList(script, "l", nul).entries())
-    assert len(script.events) >= 997
-
-
-def test_a_name_may_come_in_any_pieces() -> None:
-    """Wherever blocks end, names, their numbers and empty lines are the same."""
-    text = b"\na.jpg\n\nlong" + b"g" * 300 + b".jpg\nlast"
-    whole = list(NameList(Script([(0, text)]), "-", nul=False).entries())
-    assert [entry and entry.number for entry in whole] == [2, 4, 5]
-    for size in (1, 2, 3, 7, 100):
-        pieces = [(0.0, text[at : at + size]) for at in range(0, len(text), size)]
-        assert list(NameList(Script(pieces), "-", nul=False).entries()) == whole
+# -- what is not a list of names ------------------------------------------------------------------
 
 
 def test_an_empty_piped_list_is_silent_with_q(hbseg: Hbseg, photos: Path, tmp_path: Path) -> None:
     """A nightly ``find`` without a match says nothing under -q; a folder without photos does."""
     arguments = ("--from-file", "-", "-0", "--base", "photos")
     loud = hbseg("segment", *arguments, "-o", "out")
-    assert (loud.code, "it names nothing" in loud.err) == (0, True)
+    assert (loud.code, "the list is empty" in loud.err) == (0, True)
     for command in (("segment", "-o", "out"), ("check",)):
         ended = hbseg(command[0], *arguments, *command[1:], "-q")
         assert (ended.code, ended.out, ended.err) == (0, "", "")
     (tmp_path / "empty").mkdir()
     (tmp_path / "list").touch()
     assert "is it mounted?" in hbseg("segment", "empty", "-o", "out", "-q").err
-    assert "names nothing" in hbseg("segment", "--from-file", "list", "-o", "out", "-q").err
+    assert "list is empty" in hbseg("segment", "--from-file", "list", "-o", "out", "-q").err

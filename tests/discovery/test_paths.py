@@ -1,4 +1,4 @@
-"""Paths as bytes whatever the locale, times that fit the journal, links that lead nowhere."""
+"""Paths as bytes in any locale, times that fit the journal, links that lead nowhere."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from typing import cast
 
 import pytest
 from conftest import ROOT, Hbseg
+from finding import common_user, fill, found
 from hypothesis import given
 from hypothesis import strategies as st
-from walking import common_user, fill, found
 
 from humanbody_cli.core.paths import NO_TIME, mtime_of, to_bytes, to_text
 from humanbody_cli.core.photo import Kind
-from humanbody_cli.discovery.walk import Walk, single
-from humanbody_cli.pipeline.stat_check import OwnLooks
+from humanbody_cli.discovery.single import single
+from humanbody_cli.discovery.walk import Walk
+from humanbody_cli.pipeline.stat_check import StatChecker
 
 FIRST, LAST = -(2**63), 2**63 - 1
 
@@ -38,7 +39,9 @@ _LOCALE = """
 import os, sys
 from humanbody_cli.storage.names import marked
 from humanbody_cli.core.paths import to_bytes
-from humanbody_cli.discovery.walk import Walk, find, single
+from humanbody_cli.discovery.find import find
+from humanbody_cli.discovery.single import single
+from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.core.settings import InputSettings
 assert sys.getfilesystemencoding() == "iso8859-1", sys.getfilesystemencoding()
 folder = sys.argv[1]
@@ -129,7 +132,7 @@ def test_a_photo_of_the_far_future_or_past_is_the_same_next_time(seconds: int) -
             pytest.skip("this file system has no such time")
         (seen,) = (photo.seen() for photo in found(folder))
         assert seen.mtime == single(str(path)).mtime == (LAST if seconds > 0 else FIRST)
-        looks = OwnLooks(None, None)
+        looks = StatChecker(None, None)
         row = (os.fsencode(path), b"a.png", 1, seen.mtime, None, None)
         assert looks.is_whole(row)
         os.utime(path, (1, 1))
@@ -194,7 +197,7 @@ def test_folders_that_differ_in_case_do_not_mix(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["segment", "plan", "check"])
 @pytest.mark.parametrize("name", [".", "..", "x/../y", "list"])
 def test_a_deleted_working_folder_is_told(hbseg: Hbseg, command: str, name: str) -> None:
-    """Relative names have no meaning there: one sentence and exit 2, whatever names them."""
+    """Relative names have no meaning there: one sentence and exit 2 for every input."""
     gone = hbseg.cwd / "gone"
     gone.mkdir()
     listed = ["--from-file", "-"] if name == "list" else [name]

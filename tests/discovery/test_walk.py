@@ -1,30 +1,20 @@
-"""Finding photos: real folders, links, lists and shards."""
+"""The walk of a folder: hidden entries, links, output folders, what cannot be read."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from standard_input import stdin_of
-from walking import common_user, fill, found, names_in
+from finding import common_user, fill, found, names_in
 
-from humanbody_cli.core.errors import UsageError
-from humanbody_cli.core.photo import Kind, Photo
-from humanbody_cli.core.settings import InputSettings, Shard, Wanted
-from humanbody_cli.discovery.lists import listed
-from humanbody_cli.discovery.walk import Walk, find, single
-from humanbody_cli.pipeline import incremental
-from humanbody_cli.pipeline.fingerprint import Fingerprint, Selection
-from humanbody_cli.storage.journal import Journal
-from humanbody_cli.storage.publishing import Publisher
+from humanbody_cli.core.photo import Kind
+from humanbody_cli.core.settings import InputSettings
+from humanbody_cli.discovery.find import find
+from humanbody_cli.discovery.walk import Walk
 
 
 def test_a_folder_is_walked_by_name_and_depth(tmp_path: Path) -> None:
@@ -104,7 +94,7 @@ def test_every_picture_suffix_is_found_in_any_case(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_named_needs_no_suffix(tmp_path: Path) -> None:
-    """A file on the command line is a photo whatever it is called."""
+    """A file on the command line is a photo, whatever its name."""
     fill(tmp_path, "scan", "b.dat")
     assert names_in(tmp_path / "scan", tmp_path / "b.dat") == ["scan.png", "b.png"]
 
@@ -146,7 +136,7 @@ def test_dangling_and_circular_links_become_records(tmp_path: Path) -> None:
 
 
 def test_a_dangling_link_that_is_named_becomes_a_record(tmp_path: Path) -> None:
-    """On the command line too: it is there, so it is no wrong path, but it cannot be read."""
+    """On the command line too: the link exists, so the path is not wrong, but it cannot be read."""
     (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
     (photo,) = found(tmp_path / "gone.jpg")
     assert photo.kind is Kind.TROUBLE
@@ -219,11 +209,10 @@ def test_the_run_s_output_is_not_its_input(tmp_path: Path) -> None:
 
 
 def test_outputs_of_other_runs_are_skipped(tmp_path: Path) -> None:
-    """A tree that holds another run's state is results, not photos; how many were met is known."""
+    """A folder that holds another run's state holds results, not photos."""
     fill(tmp_path, "a.jpg", "old/.hbseg/journal.sqlite", "old/cutouts/a.png", "b/c.jpg")
     walk = Walk()
     assert names_in(tmp_path, walk=walk) == ["a.png", "b/c.png"]
-    assert walk.outputs_skipped == 1
 
 
 def test_an_output_that_is_named_is_walked(tmp_path: Path) -> None:
@@ -250,199 +239,3 @@ def test_names_of_any_bytes_are_found(tmp_path: Path) -> None:
     assert sorted(os.fsencode(os.path.basename(photo.source)) for photo in photos) == sorted(names)
     assert all(os.stat(photo.source).st_size == photo.seen().size == 1 for photo in photos)
     assert len({photo.name for photo in photos}) == len(names)
-
-
-def test_several_folders_keep_apart(tmp_path: Path) -> None:
-    """With several folders each is under its own name, with more of its path where needed."""
-    fill(tmp_path, "x/photos/a.jpg", "y/photos/a.jpg", "other/a.jpg", "z.jpg")
-    inputs = [tmp_path / name for name in ("x/photos", "y/photos", "other", "z.jpg")]
-    assert names_in(*inputs) == ["x/photos/a.png", "y/photos/a.png", "other/a.png", "z.png"]
-
-
-def test_an_input_named_twice_counts_once(tmp_path: Path) -> None:
-    """The same folder or file twice, by a link or another spelling, is walked once, unprefixed."""
-    fill(tmp_path, "in/a.jpg", "b.jpg")
-    (tmp_path / "link").symlink_to("in")
-    assert names_in(tmp_path / "in", tmp_path / "in/", tmp_path / "link") == ["a.png"]
-    assert names_in(tmp_path / "b.jpg", f"{tmp_path}/./b.jpg") == ["b.png"]
-
-
-def test_a_missing_input_is_a_usage_error(tmp_path: Path) -> None:
-    """A wrong path on the command line stops the run before it begins, and is named."""
-    fill(tmp_path, "a.jpg")
-    photos = find(InputSettings(inputs=(str(tmp_path), str(tmp_path / "nope"))), Walk())
-    with pytest.raises(UsageError, match=r"nope: there is no such file or folder"):
-        next(photos)
-
-
-@pytest.mark.parametrize(
-    ("url", "name"),
-    [
-        ("https://example.com/a/b.jpg", "b.png"),
-        ("http://example.com/b.jpg?size=9&x=/c.png#d", "b.png"),
-        ("https://example.com", "photo.png"),
-        ("https://example.com/", "photo.png"),
-        ("https://example.com/a/", "a.png"),
-        ("https://example.com/%e4%b8%ad.jpg", "\u4e2d.png"),
-        ("https://example.com/..%2f..%2fetc%2fpasswd", "passwd.png"),
-        ("https://example.com/..", "photo.png"),
-        ("https://example.com/.hidden.jpg", "hidden.png"),
-        ("https://example.com/a%00b.jpg", "ab.png"),
-        ("https://example.com/" + "x" * 400 + ".jpg", None),
-    ],
-)
-def test_addresses_get_names(url: str, name: str | None) -> None:
-    """An address is a photo named after its last part, and never leaves the output folder."""
-    (photo,) = found(url)
-    assert (photo.kind, photo.source, photo.key) == (Kind.URL, url, url)
-    assert "/" not in photo.name
-    assert len(os.fsencode(photo.name)) <= 255
-    assert name is None or photo.name == name
-
-
-@given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=80))
-def test_no_address_escapes_the_output(text: str) -> None:
-    """Whatever an address looks like, its name is one plain file name."""
-    name = single("http://h/" + text).name
-    assert "/" not in name
-    assert "\0" not in name
-    assert not name.startswith(".")
-
-
-def test_standard_input_is_one_photo() -> None:
-    """``-`` is one photo called stdin.png."""
-    (photo,) = found("-", "-")
-    assert (photo.kind, photo.name) == (Kind.STDIN, "stdin.png")
-
-
-LISTS = [
-    (b"a.jpg\nb.jpg\n", False, ["a.jpg", "b.jpg"]),
-    (b"a.jpg\nb.jpg", False, ["a.jpg", "b.jpg"]),
-    (b"a.jpg\r\nb c.jpg\r\n\r\n", False, ["a.jpg", "b c.jpg"]),
-    (b"\n\na.jpg\n\n", False, ["a.jpg"]),
-    (b" a.jpg \n", False, [" a.jpg "]),
-    (b"a\nb.jpg\0c.jpg\0", True, ["a\nb.jpg", "c.jpg"]),
-    (b"c.jpg\r\0d.jpg", True, ["c.jpg\r", "d.jpg"]),
-    (b"\xff\xfe.jpg\n", False, ["\udcff\udcfe.jpg"]),
-    (b"", False, []),
-    (b"\0\0", True, []),
-]
-
-
-@pytest.mark.parametrize(("data", "nul", "expected"), LISTS)
-def test_lists_are_read_as_they_are_written(
-    tmp_path: Path, data: bytes, nul: bool, expected: list[str]
-) -> None:
-    """Lines or NUL-separated names, Windows ends, any bytes; empty ones are passed over."""
-    path = tmp_path / "list"
-    path.write_bytes(data)
-    assert list(listed(str(path), nul=nul)) == expected
-
-
-@given(st.lists(st.binary(min_size=1, max_size=300), max_size=600))
-def test_long_lists_come_whole(
-    tmp_path_factory: pytest.TempPathFactory, names: list[bytes]
-) -> None:
-    """A NUL-separated list of any names, however long, gives those names back; but a list may begin
-    with a byte order mark, which is no part of its first name."""
-    names = [b"first", *(name.replace(b"\0", b"0") for name in names)] * 3
-    path = tmp_path_factory.getbasetemp() / "long-list"
-    path.write_bytes(b"\0".join(names))
-    assert [os.fsencode(name) for name in listed(str(path), nul=True)] == names
-
-
-def test_a_list_names_files_folders_and_addresses(tmp_path: Path) -> None:
-    """A list is the command line continued: folders are walked, what is missing is a record."""
-    fill(tmp_path, "in/a.jpg", "b.jpg")
-    path = tmp_path / "list"
-    path.write_text(f"{tmp_path}/b.jpg\n{tmp_path}/in\nhttp://h/c.jpg\n{tmp_path}/nope.jpg\n")
-    photos = found(from_file=str(path))
-    assert [photo.name for photo in photos] == ["b.png", "in/a.png", "c.png", "nope.jpg.png"]
-    assert [photo.kind for photo in photos] == [Kind.FILE, Kind.FILE, Kind.URL, Kind.TROUBLE]
-
-
-def test_a_list_with_nul_bytes_read_as_lines_makes_no_traceback(tmp_path: Path) -> None:
-    """Who forgets -0 after find -print0 gets a record or a usage error."""
-    path = tmp_path / "list"
-    path.write_bytes(b"a.jpg\0b.jpg\0")
-    with contextlib.suppress(UsageError):
-        assert [photo.kind for photo in found(from_file=str(path))] == [Kind.TROUBLE]
-
-
-def test_a_list_is_read_as_it_comes(tmp_path: Path) -> None:
-    """The first name of a list that is still being written is handed on at once."""
-    read, write = os.pipe()
-    with open(write, "wb", buffering=0) as list_end:
-        names = listed(f"/dev/fd/{read}", nul=False)
-        list_end.write(b"first.jpg\nsec")
-        assert next(names) == "first.jpg"
-        list_end.write(b"ond.jpg\n")
-        assert next(names) == "second.jpg"
-    assert list(names) == []
-    os.close(read)
-
-
-def test_a_list_on_standard_input(tmp_path: Path) -> None:
-    """``--from-file -`` reads the names from standard input and leaves it open."""
-    path = tmp_path / "list"
-    path.write_bytes(b"a.jpg\nb.jpg\n")
-    with stdin_of(path) as descriptor:
-        assert list(listed("-", nul=False)) == ["a.jpg", "b.jpg"]
-        os.fstat(descriptor)
-
-
-@pytest.mark.parametrize("name", ["nope", "."])
-def test_a_list_that_cannot_be_read_is_a_usage_error(tmp_path: Path, name: str) -> None:
-    """A list that is missing or a folder is the user's mistake, and says so."""
-    with pytest.raises(UsageError, match=r"--from-file .* cannot be read"):
-        list(listed(str(tmp_path / name), nul=False))
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 7])
-def test_shards_are_a_partition(tmp_path: Path, count: int) -> None:
-    """Every photo is in exactly one shard, and no shard is starved."""
-    fill(tmp_path, *(f"{n % 7}/{n}.jpg" for n in range(140)))
-    everything = found(tmp_path)
-    parts = [found(tmp_path, shard=Shard(n + 1, count)) for n in range(count)]
-    assert sorted(photo for part in parts for photo in part) == sorted(everything)
-    assert min(len(part) for part in parts) > 140 // count // 2
-
-
-def test_shards_do_not_depend_on_where_the_photos_lie(tmp_path: Path) -> None:
-    """The same tree at another place, as on another machine, is parted the same way."""
-    for place in ("here", "somewhere/else"):
-        fill(tmp_path / place, *(f"{n}.jpg" for n in range(40)))
-    here, there = (
-        [photo.name for photo in found(tmp_path / place, shard=Shard(2, 3))]
-        for place in ("here", "somewhere/else")
-    )
-    assert here == there
-
-
-class LargeJournal(Journal):
-    """A journal that says that it is large."""
-
-    def is_large(self) -> bool:
-        return True
-
-
-def test_names_from_a_pipe_do_not_wait_for_the_next(tmp_path: Path) -> None:
-    """However large the journal: each photo is due before the pipe is asked for another."""
-    (tmp_path / ".hbseg").mkdir()
-    journal = LargeJournal(str(tmp_path))
-    asked = []
-
-    def one_by_one() -> Iterator[list[Photo]]:
-        for name in ("a.jpg", "b.jpg"):
-            asked.append(name)
-            yield [Photo(name, f"/{name}", f"{name}.png", 1, 1)]
-
-    selection = Selection(str(tmp_path), Fingerprint("api", Wanted()))
-    due = incremental.due(
-        *(one_by_one(), journal, selection, lambda status, keys: None),
-        *(Publisher(str(tmp_path), durable=False), lambda key: None),
-        at_once=True,
-    )
-    assert next(due).photo.source == "a.jpg"
-    assert asked == ["a.jpg"]
-    journal.close()

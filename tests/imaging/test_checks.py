@@ -31,8 +31,8 @@ from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import Credentials
 from humanbody_cli.discovery import sources
+from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.sources import Rules, examine
-from humanbody_cli.discovery.walk import single
 from humanbody_cli.imaging import pictures
 from humanbody_cli.imaging.pictures import Picture, check_file_size, read_header
 
@@ -331,7 +331,7 @@ def test_reading_a_header_decodes_nothing() -> None:
 def test_what_is_beyond_fit_is_told_by_its_header() -> None:
     """A picture of more pixels than any camera's is not even begun to be shrunk."""
     picture = read_header(_bomb(30_000))
-    with pytest.raises(PhotoError, match="beyond what --fit takes") as caught:
+    with pytest.raises(PhotoError, match="more than --fit accepts") as caught:
         pictures.check_pixels(picture)
     assert caught.value.rejected
 

@@ -420,9 +420,9 @@ def test_a_missing_reader_is_named_with_the_way_to_it() -> None:
     )
     readers, heic, heic_fit, avif, avif_fit = run.stdout.splitlines()
     assert readers == ""
-    assert heic.startswith(f"{FORMAT} HEIC is not taken, only JPG and PNG")
+    assert heic.startswith(f"{FORMAT} HEIC is not accepted, only JPG and PNG")
     assert heic_fit.startswith(f"{FORMAT} HEIC cannot be read: its reader is not installed")
-    assert avif.startswith(f"{FORMAT} AVIF is not taken, only JPG and PNG")
+    assert avif.startswith(f"{FORMAT} AVIF is not accepted, only JPG and PNG")
     assert avif_fit.startswith(f"{FORMAT} AVIF cannot be read: its reader is not installed")
     assert "pip install pillow-heif" in heic and "pip install pillow-heif" in heic_fit
     assert "--fit" in heic and "--fit" in avif
@@ -455,7 +455,7 @@ def test_the_readers_are_named() -> None:
 
 def test_a_file_too_large_for_fit_is_not_told_to_use_fit() -> None:
     """Beyond what --fit reads, the message names that bound and does not offer --fit."""
-    with pytest.raises(PhotoError, match="beyond what --fit takes") as caught:
+    with pytest.raises(PhotoError, match="more than --fit accepts") as caught:
         pictures.check_fit_size(pictures.MAX_FIT_BYTES + 1)
     assert caught.value.code == "IMAGE_FILE_TOO_LARGE"
     assert "use --fit" not in caught.value.message

@@ -41,7 +41,7 @@ def test_a_thread_that_cannot_be_started(
     ended = hbseg(*arguments, env={"PYTHONPATH": _startup(tmp_path / "early", NO_THREADS)})
     assert ended.code == 4, ended.err
     assert "Traceback" not in ended.err
-    assert re.search(r"^hbseg: no further thread can be started; .*ulimit -u", ended.err, re.M)
+    assert re.search(r"^hbseg: no more threads can be started; .*ulimit -u", ended.err, re.M)
 
 
 @pytest.mark.parametrize("megabytes", [40, 60, 80])

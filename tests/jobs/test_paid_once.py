@@ -15,9 +15,9 @@ from conftest import ROOT, Hbseg, files, photo, run_settings
 from fake_api import Behaviour, FakeApi
 
 from humanbody_cli.discovery import sources
-from humanbody_cli.discovery.walk import single
+from humanbody_cli.discovery.single import single
 from humanbody_cli.jobs import segment
-from humanbody_cli.pipeline import results
+from humanbody_cli.pipeline import photo_steps
 
 REFUSED = "IMAGE_ERROR_UNSUPPORTED_FORMAT: image_file"
 
@@ -284,7 +284,7 @@ def test_an_answer_outlives_a_failure_that_is_not_its_photos(
     with FakeApi.in_thread(Behaviour()) as api:
         settings = run_settings(tmp_path / "photos", tmp_path / "out", api.url)
         with monkeypatch.context() as patch:
-            patch.setattr(results, "_with_looks", _no_memory)
+            patch.setattr(photo_steps, "_with_metadata", _no_memory)
             assert segment.segment(settings) == 3
         assert segment.segment(settings) == 0
         assert len(api.stats.calls) == 1

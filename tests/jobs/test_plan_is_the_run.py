@@ -24,8 +24,8 @@ from PIL import Image
 
 from humanbody_cli.api import responses
 from humanbody_cli.core.errors import PhotoError
+from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.sources import Rules, digest, examine
-from humanbody_cli.discovery.walk import single
 from humanbody_cli.imaging import uploads
 from humanbody_cli.pipeline.fingerprint import fingerprint_of
 from humanbody_cli.storage.answer_spool import AnswerSpool

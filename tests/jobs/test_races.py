@@ -3,44 +3,45 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import files, photo, run_settings
 from fake_api import FakeApi
 
+from humanbody_cli.core.photo import Due
 from humanbody_cli.jobs import segment
 from humanbody_cli.pipeline import reuse
-from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.names import marked
+from humanbody_cli.storage.naming import OutputNames
 
 
 def _hold_the_first_look(monkeypatch: pytest.MonkeyPatch, until: threading.Event) -> None:
     """The first look at a published file waits until the walk has come further."""
-    look, first = reuse._content, threading.Lock()
+    look, first = reuse._read, threading.Lock()
 
     def held(path: str) -> bytes | None:
         if first.acquire(blocking=False):
             until.wait(20)
         return look(path)
 
-    monkeypatch.setattr(reuse, "_content", held)
+    monkeypatch.setattr(reuse, "_read", held)
 
 
 def _tell_of_chunks(monkeypatch: pytest.MonkeyPatch, count: int) -> threading.Event:
-    """Set once the journal has expected so many chunks of photos."""
-    told, expect = threading.Event(), Journal.expect
+    """Set once the names of so many chunks of photos are settled."""
+    told, settle = threading.Event(), OutputNames.settle
     seen: list[int] = []
 
-    def expecting(self: Journal, *arguments: Any) -> Any:
-        due = expect(self, *arguments)
+    def settling(self: OutputNames, photos: Sequence[Due]) -> list[Due]:
+        due = settle(self, photos)
         seen.append(len(due))
         if len(seen) == count:
             told.set()
         return due
 
-    monkeypatch.setattr(Journal, "expect", expecting)
+    monkeypatch.setattr(OutputNames, "settle", settling)
     return told
 
 
@@ -52,8 +53,8 @@ def _many(folder: Path, count: int, first: int = 0) -> None:
 def test_a_name_that_changes_hands_meanwhile_costs_no_call(
     tmp_path: Path, api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A copy looks for its twin's results while the walk renames them: it finds them under their
-    new name, and the journal stays whole."""
+    """A copy looks for the results of another photo while the walk renames them: it finds them
+    under their new name, and the journal stays whole."""
     photos, out = tmp_path / "photos", tmp_path / "out"
     _many(photos / "sub", 3)
     assert segment.segment(run_settings(photos / "sub", out, api.url)) == 0

@@ -238,7 +238,7 @@ def test_a_copy_that_a_run_wrote_into_is_made_again(
     database.open_to_read(path).close()
     assert copies == 3
     busy = 99
-    with pytest.raises(JournalError, match="changes all the time"):
+    with pytest.raises(JournalError, match="keeps changing"):
         database.open_to_read(path)
 
 

@@ -278,7 +278,7 @@ def test_a_cutout_is_not_written_into_its_photo(made: Called, how: str) -> None:
         with Hbseg(made.cwd).start("segment", name, "-o", "-", **pipes) as process:
             _, err = process.communicate(timeout=60)
     assert process.returncode == 2, err
-    assert b"is stdout too" in err
+    assert b"is also stdout" in err
     assert path.read_bytes() == before
 
 

@@ -15,8 +15,10 @@ from standard_input import stdin_of
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import InputSettings
+from humanbody_cli.discovery.find import find
+from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.sources import Rules, examine
-from humanbody_cli.discovery.walk import Walk, find, single
+from humanbody_cli.discovery.walk import Walk
 
 
 def through(tmp_path: Path, data: bytes, *more: str, **options: Any) -> list[Photo]:

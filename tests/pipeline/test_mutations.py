@@ -15,13 +15,13 @@ from PIL import Image
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.settings import Edges, Metadata, Wanted
 from humanbody_cli.discovery import sources
+from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.discovery.walk import single
 from humanbody_cli.imaging import pictures, uploads
 from humanbody_cli.imaging.compose import Mask
 from humanbody_cli.imaging.pictures import read_header
-from humanbody_cli.pipeline import results
 from humanbody_cli.pipeline.engine import Segmentation
+from humanbody_cli.pipeline.photo_steps import ClientSteps
 
 ROUNDS = int(os.environ.get("MUTATIONS", "5"))
 """Mutations of each file for each way through; more are a matter of time only."""
@@ -56,7 +56,7 @@ def outcome(path: Path, fit: bool, keep_pixels: bool, edges: Edges) -> str:
         upload.pixels()
         mask = Mask(Image.radial_gradient("L").resize(upload.size))
         wanted = Wanted(edges=edges, fit=fit, metadata=Metadata.KEEP)
-        made = results.make(wanted, picture, upload, Segmentation(mask), "local")
+        made = ClientSteps(wanted, Rules(), "local").make(picture, upload, Segmentation(mask))
         assert made.cutout is not None and made.mask is not None
     except PhotoError as error:
         return error.code if error.message and "\n" not in error.message else "no sentence"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import Hbseg
 
-from humanbody_cli.pipeline.stat_check import Lookout, Looks, OwnLooks
-from humanbody_cli.storage.journal import Done
+from humanbody_cli.core.photo import DoneRow
+from humanbody_cli.pipeline.stat_check import ForkedStatChecker, StatCheck, StatChecker
 
 
 @pytest.fixture
@@ -39,28 +39,28 @@ def ignored_children() -> Iterator[None]:
 
 
 @pytest.fixture(params=["own", "forked", "killed", "stopped"])
-def looks(request: pytest.FixtureRequest, tmp_path: Path, in_time: None) -> Iterator[Looks]:
-    """Looks at ``masks/`` and ``cutouts/``: itself, by a second process, by one that was killed or
-    stopped."""
+def looks(request: pytest.FixtureRequest, tmp_path: Path, in_time: None) -> Iterator[StatCheck]:
+    """Checks of ``masks/`` and ``cutouts/``: in this process, with a second one, with one that was
+    killed or stopped."""
     folders = [tmp_path / kind for kind in ("photos", "masks", "cutouts")]
     for folder in folders:
         folder.mkdir()
-    own = OwnLooks(*(os.fsencode(folder) + b"/" for folder in folders[1:]))
-    made: Looks = own if request.param == "own" else Lookout(own)
+    own = StatChecker(*(os.fsencode(folder) + b"/" for folder in folders[1:]))
+    made: StatCheck = own if request.param == "own" else ForkedStatChecker(own)
     if request.param == "killed":
-        assert isinstance(made, Lookout)
+        assert isinstance(made, ForkedStatChecker)
         os.kill(made._process, signal.SIGKILL)
     elif request.param == "stopped":
-        assert isinstance(made, Lookout)
+        assert isinstance(made, ForkedStatChecker)
         os.kill(made._process, signal.SIGSTOP)
     yield made
     made.close()
-    if isinstance(made, Lookout):
+    if isinstance(made, ForkedStatChecker):
         with pytest.raises(ChildProcessError):  # it is gone, and no zombie either
             os.waitpid(made._process, os.WNOHANG)
 
 
-def _row(source: Path, mask: int | None, cutout: int | None) -> Done:
+def _row(source: Path, mask: int | None, cutout: int | None) -> DoneRow:
     """The row of a photo as it is now."""
     if not source.exists():
         source.touch()
@@ -69,7 +69,7 @@ def _row(source: Path, mask: int | None, cutout: int | None) -> Done:
     return (bytes(source), name, status.st_size, status.st_mtime_ns, mask, cutout)
 
 
-def test_only_files_of_the_published_size_are_whole(looks: Looks, tmp_path: Path) -> None:
+def test_only_files_of_the_published_size_are_whole(looks: StatCheck, tmp_path: Path) -> None:
     """Missing, short, long: each is told, in the order of the questions, whoever looks."""
     for kind in ("masks", "cutouts"):
         (tmp_path / kind / "whole.png").write_bytes(b"12345")
@@ -88,9 +88,9 @@ def test_only_files_of_the_published_size_are_whole(looks: Looks, tmp_path: Path
     assert [looks.answer() for _ in questions] == [b"\1\0\0", b"", b"\0\0"]
 
 
-def test_a_source_that_changed_is_told(looks: Looks, tmp_path: Path) -> None:
+def test_a_source_that_changed_is_told(looks: StatCheck, tmp_path: Path) -> None:
     """Other time, other size, gone: not as it was. An address has no file to look at."""
-    rows: list[Done] = []
+    rows: list[DoneRow] = []
     for name in ("same", "touched", "longer", "gone", "address"):
         source = tmp_path / "photos" / f"{name}.jpg"
         for kind in ("masks", "cutouts"):
@@ -109,7 +109,7 @@ def test_a_source_that_changed_is_told(looks: Looks, tmp_path: Path) -> None:
     assert looks.answer() == b"\1\0\0\0\1"
 
 
-def test_answers_keep_the_order_of_the_questions(looks: Looks, tmp_path: Path) -> None:
+def test_answers_keep_the_order_of_the_questions(looks: StatCheck, tmp_path: Path) -> None:
     """However many questions stand open, and whoever answers each of them."""
     for kind in ("masks", "cutouts"):
         (tmp_path / kind / "a.png").write_bytes(b"12345")
@@ -130,7 +130,7 @@ def test_a_write_cut_short_is_taken_up(tmp_path: Path, monkeypatch: pytest.Monke
         parts.append(len(data))
         return real(file, data[:100])
 
-    looks = Lookout(OwnLooks(None, None))
+    looks = ForkedStatChecker(StatChecker(None, None))
     monkeypatch.setattr(os, "write", write)
     looks.ask([_row(tmp_path / "a.jpg", None, None)] * 20)
     monkeypatch.undo()
@@ -142,7 +142,7 @@ def test_a_write_cut_short_is_taken_up(tmp_path: Path, monkeypatch: pytest.Monke
 def test_what_is_not_wanted_is_not_looked_at(tmp_path: Path) -> None:
     """A run without masks does not miss them."""
     (tmp_path / "a.png").write_bytes(b"12345")
-    looks = OwnLooks(None, os.fsencode(tmp_path) + b"/")
+    looks = StatChecker(None, os.fsencode(tmp_path) + b"/")
     looks.ask([_row(tmp_path / "a.jpg", None, 5)])
     assert looks.answer() == b"\1"
 
@@ -153,7 +153,7 @@ def test_it_closes_where_children_cannot_be_waited_for(
 ) -> None:
     """Where the kernel reaps children itself, closing neither fails nor waits, whether the second
     process runs, was killed or was stopped; and the process is gone."""
-    looks = Lookout(OwnLooks(None, None))
+    looks = ForkedStatChecker(StatChecker(None, None))
     looks.ask([])
     os.kill(looks._process, number)
     looks.close()
@@ -165,7 +165,7 @@ def test_a_question_larger_than_a_pipe_reaches_nobody_who_is_stopped(
     tmp_path: Path, in_time: None
 ) -> None:
     """A stopped process leaves the pipe full: the rest of a question is not waited with."""
-    looks = Lookout(OwnLooks(None, None))
+    looks = ForkedStatChecker(StatChecker(None, None))
     os.kill(looks._process, signal.SIGSTOP)
     rows = [_row(tmp_path / "a.jpg", None, None)] * 5000
     looks.ask(rows)

@@ -30,7 +30,7 @@ STUCK = picture((99, 90))
 
 ENGINE = """
 import logging, time
-import humanbody_cli.server.inference as studio
+import humanbody_cli.server.inference as inference
 import humanbody_cli.server.worker as worker
 log = logging.getLogger("humanbody_cli.server")
 def segment(image):
@@ -39,11 +39,11 @@ def segment(image):
         time.sleep(0.02)
     return image.convert("L"), None
 worker.load_segmenter = lambda settings: segment
-results = studio._results
+results = inference._results
 def spoken(*arguments):
     log.info("composes")
     return results(*arguments)
-studio._results = spoken
+inference._results = spoken
 """
 
 
@@ -53,12 +53,12 @@ def gate(tmp_path: Path) -> Path:
     return tmp_path / "gate"
 
 
-def slow(gate: Path, patience: str = "", *, queue: int = 8, before: str = "") -> str:
+def slow(gate: Path, timeouts: str = "", *, queue: int = 8, before: str = "") -> str:
     """A server of one thread whose engine waits at some photos, as C code waits: no exception
     reaches it."""
     engine = ENGINE.replace("GATE", repr(str(gate)))
     settings = (
-        f"patience=Patience({patience}), capacity=Capacity(queue={queue}), "
+        f"timeouts=ServerTimeouts({timeouts}), capacity=Capacity(queue={queue}), "
         "local=LocalSettings(threads=1)"
     )
     return script(settings, before=engine + before)
@@ -118,7 +118,7 @@ def test_decoding_has_its_time() -> None:
     ordinary photo of the same size is done."""
     costly = progressive(99, Image.new("RGB", (4096, 4096))) + EOI
     # A second of work for the one and a fortieth of it for the other, on a machine of 2020.
-    settings = "patience=Patience(decode=0.3), local=LocalSettings(threads=1)"
+    settings = "timeouts=ServerTimeouts(decode=0.3), local=LocalSettings(threads=1)"
     with running(script=script(settings)) as server:
         assert message(server.post(image=costly)) == "IMAGE_ERROR_UNSUPPORTED_FORMAT: image_file"
         assert server.post(image=picture((4096, 4096))).status_code == 200
@@ -136,7 +136,7 @@ def test_a_stuck_photo_gives_way_to_others(gate: Path) -> None:
         assert server.post(image=picture()).status_code == 200
         status, said = health(server)
         assert (status, said["status"]) == (200, "degraded")
-        assert said["reason"].startswith("1 photos are at work beyond their time")
+        assert said["reason"].startswith("1 photos past their time limit")
         assert server.metric("hbseg_stuck_photos") == 1
 
         assert message(server.post(image=STUCK)) == "INTERNAL_ERROR"
@@ -231,11 +231,11 @@ def test_a_signal_ends_workers_with_stuck_photos(gate: Path) -> None:
 def test_a_signal_ends_a_server_whose_loop_hangs(gate: Path) -> None:
     """Where nothing moves any more, SIGALRM ends the process soon after the grace."""
     before = (
-        "from humanbody_cli.server.auth import Gate\n"
+        "from humanbody_cli.server.auth import Authenticator\n"
         "def hang(*pair):\n"
         "    log.info('hangs')\n"
         "    while True: time.sleep(9)\n"
-        "Gate.authenticate = hang\n"
+        "Authenticator.authenticate = hang\n"
         "worker._TO_END = 0.2\n"
     )
     with running(script=slow(gate, "grace=0", before=before)) as server, calls(server, picture()):
@@ -253,7 +253,7 @@ def test_a_silent_name_server_keeps_nobody_waiting() -> None:
         "    return real(host, *rest, **more)\n"
         "socket.getaddrinfo = silent\n"
     )
-    settings = "patience=Patience(fetch=0.3, grace=0)"
+    settings = "timeouts=ServerTimeouts(fetch=0.3, grace=0)"
     with running(script=script(settings, before=before)) as server:
         answer = server.form(image_url="http://silent.example/a.jpg")
         assert message(answer) == "IMAGE_DOWNLOAD_TIMEOUT"

@@ -29,7 +29,7 @@ from humanbody_cli.embedded.engine import load_segmenter
 from humanbody_cli.imaging.compose import Mask
 from humanbody_cli.imaging.pictures import read_header
 from humanbody_cli.imaging.uploads import prepare
-from humanbody_cli.server.faults import Dice, Mood, parse_latency, parse_rates
+from humanbody_cli.server.config import FaultInjector, FaultPlan, parse_latency, parse_rates
 
 
 def test_every_error_of_the_tables_can_be_injected() -> None:
@@ -136,7 +136,7 @@ def test_made_keys_differ() -> None:
 
 def test_rates_are_kept() -> None:
     """Over many calls each fault comes as often as its rate says."""
-    dice = Dice(Mood(rates=(("reset", 0.1), ("hang", 0.05)), seed=1))
+    dice = FaultInjector(FaultPlan(rates=(("reset", 0.1), ("hang", 0.05)), seed=1))
     met = [dice.fault() for _ in range(20_000)]
     assert met.count("reset") / len(met) == pytest.approx(0.1, abs=0.01)
     assert met.count("hang") / len(met) == pytest.approx(0.05, abs=0.01)
@@ -146,7 +146,7 @@ def test_one_seed_one_run() -> None:
     """The same seed gives the same faults and delays; another worker gives others."""
 
     def run(worker: int) -> list[object]:
-        dice = Dice(Mood((0.1, 0.9), (("reset", 0.5),), seed=5), worker=worker)
+        dice = FaultInjector(FaultPlan((0.1, 0.9), (("reset", 0.5),), seed=5), worker=worker)
         return [(dice.fault(), dice.delay()) for _ in range(50)]
 
     assert run(0) == run(0) != run(1)

@@ -59,7 +59,7 @@ class Line:
 
 @pytest.fixture(scope="module")
 def line() -> Iterator[Line]:
-    with running(script=script("patience=Patience(fetch=0.2)", before=QUICK)) as server:
+    with running(script=script("timeouts=ServerTimeouts(fetch=0.2)", before=QUICK)) as server:
         opened = Line(server)
         yield opened
         opened.connection.close()

@@ -14,11 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from server_fixture import site
 
-from humanbody_cli.server.arguments import MAX_URL
-from humanbody_cli.server.fetch import Fetcher, is_any, is_public
-from humanbody_cli.server.forms import FIELDS, parse, unescaped
-from humanbody_cli.server.rate_limit import Meters
-from humanbody_cli.server.responses import Refused
+from humanbody_cli.api.requests import FIELDS, MAX_URL, Refused, parse_form, unescaped
+from humanbody_cli.discovery.fetch import is_any, is_public
+from humanbody_cli.server.app import Downloads
+from humanbody_cli.server.auth import RateLimiter
 
 
 class Clock:
@@ -31,7 +30,7 @@ class Clock:
         return self.now
 
 
-Make = Callable[..., Meters]
+Make = Callable[..., RateLimiter]
 
 
 @pytest.fixture
@@ -42,14 +41,16 @@ def clock() -> Clock:
 @pytest.fixture
 def make(clock: Clock) -> Iterator[Make]:
     with contextlib.ExitStack() as stack:
-        yield lambda *limits: stack.enter_context(contextlib.closing(Meters(limits, clock=clock)))
+        yield lambda *limits: stack.enter_context(
+            contextlib.closing(RateLimiter(limits, clock=clock))
+        )
 
 
-def accepted(meters: Meters, clock: Clock, *, every: float, calls: int) -> list[int]:
+def accepted(limiter: RateLimiter, clock: Clock, *, every: float, calls: int) -> list[int]:
     """Which of evenly spaced calls are let in."""
     taken = []
     for number in range(calls):
-        if meters.take(0) == "ok":
+        if limiter.take(0) == "ok":
             taken.append(number)
         clock.now += every
     return taken
@@ -57,37 +58,37 @@ def accepted(meters: Meters, clock: Clock, *, every: float, calls: int) -> list[
 
 def test_quota_is_a_sliding_second(clock: Clock, make: Make) -> None:
     """Three calls in any second, and refused ones do not count."""
-    meters = make((3, None))
-    assert accepted(meters, clock, every=0.1, calls=24) == [0, 1, 2, 10, 11, 12, 20, 21, 22]
+    limiter = make((3, None))
+    assert accepted(limiter, clock, every=0.1, calls=24) == [0, 1, 2, 10, 11, 12, 20, 21, 22]
 
 
 def test_even_calls_at_the_quota_are_all_let_in(clock: Clock, make: Make) -> None:
     """Who calls exactly as often as allowed is never refused."""
-    meters = make((4, None))
-    assert len(accepted(meters, clock, every=0.25, calls=40)) == 40
+    limiter = make((4, None))
+    assert len(accepted(limiter, clock, every=0.25, calls=40)) == 40
 
 
 @pytest.mark.parametrize(("qps", "gap"), [(0.5, 2.0), (1.0, 1.0), (2.5, 0.4)])
 def test_quota_of_any_rate(clock: Clock, make: Make, qps: float, gap: float) -> None:
     """Rates below one and between whole numbers hold over a longer time."""
-    meters = make((qps, None))
-    taken = accepted(meters, clock, every=0.01, calls=2000)
+    limiter = make((qps, None))
+    taken = accepted(limiter, clock, every=0.01, calls=2000)
     assert len(taken) == pytest.approx(20 / gap, abs=2)
 
 
 def test_balance_is_used_up_by_accepted_calls_only(clock: Clock, make: Make) -> None:
     """A call refused for its pace costs nothing."""
-    meters = make((1, 2))
-    assert [meters.take(0), meters.take(0)] == ["ok", "quota"]
+    limiter = make((1, 2))
+    assert [limiter.take(0), limiter.take(0)] == ["ok", "quota"]
     clock.now += 1
-    assert [meters.take(0), meters.take(0)] == ["ok", "balance"]
+    assert [limiter.take(0), limiter.take(0)] == ["ok", "balance"]
 
 
 def test_keys_have_quotas_of_their_own(make: Make) -> None:
     """One key's calls leave another's quota alone; no quota is none."""
-    meters = make((1, None), (1, None), (None, None))
-    assert [meters.take(0), meters.take(1), meters.take(0)] == ["ok", "ok", "quota"]
-    assert {meters.take(2) for _ in range(1000)} == {"ok"}
+    limiter = make((1, None), (1, None), (None, None))
+    assert [limiter.take(0), limiter.take(1), limiter.take(0)] == ["ok", "ok", "quota"]
+    assert {limiter.take(2) for _ in range(1000)} == {"ok"}
 
 
 @pytest.mark.parametrize("text", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "2002:808:808::"])
@@ -108,16 +109,16 @@ def test_other_addresses(text: str) -> None:
 
 
 def fetched(url: str, allowed: Callable[[str], bool]) -> bytes | str:
-    """What the fetcher makes of an address: the bytes, or the refusal's code."""
+    """What the server makes of an address: the bytes, or the refusal's code."""
 
     async def run() -> bytes | str:
-        fetcher = Fetcher(allowed=allowed, seconds=2, at_once=2)
+        downloads = Downloads(allowed=allowed, seconds=2, at_once=2)
         try:
-            return await fetcher.fetch(url)
+            return await downloads.fetch(url)
         except Refused as refused:
             return refused.code
         finally:
-            await fetcher.aclose()
+            downloads.close()
 
     return asyncio.run(run())
 
@@ -168,7 +169,7 @@ def test_before_the_key_is_known_no_more_than_the_key_is_decoded(name: str, unit
     """2 MB in any field, sent without a key: they are kept as they came, or cut to some thousand
     bytes, and so decoded by nobody or soon."""
     value = unit * (2_000_000 // len(unit))
-    form = parse("application/x-www-form-urlencoded", name.encode() + b"=" + value)
+    form = parse_form("application/x-www-form-urlencoded", name.encode() + b"=" + value)
     assert form.values[name] in (value, value[: len(form.values[name])])
     assert name == "image_base64" or len(form.values[name]) < 20_000
 
@@ -182,19 +183,21 @@ def test_escapes_are_those_of_the_standard_library(value: bytes) -> None:
 def test_a_field_that_is_too_long_is_cut() -> None:
     """A key of megabytes is no key, in either encoding, and an address of that length is told."""
     long = b"a" * 100_000
-    form = parse("application/x-www-form-urlencoded", b"image_url=" + long + b"&api_key=" + long)
+    form = parse_form(
+        "application/x-www-form-urlencoded", b"image_url=" + long + b"&api_key=" + long
+    )
     part = b'--B\r\nContent-Disposition: form-data; name="api_key"\r\n\r\n' + long + b"\r\n--B--"
     assert len(form.get("api_key") or b"") < 5000
-    assert len(parse("multipart/form-data; boundary=B", part).get("api_key") or b"") < 5000
+    assert len(parse_form("multipart/form-data; boundary=B", part).get("api_key") or b"") < 5000
     assert MAX_URL < len(form.get("image_url") or b"") < 20_000
 
 
 def test_importing_the_server_changes_no_logging() -> None:
     """A program that imports a part of it keeps the levels that it has set."""
     script = (
-        "import logging; logging.getLogger('python_multipart').setLevel(logging.DEBUG)\n"
+        "import logging; logging.getLogger('uvicorn').setLevel(logging.DEBUG)\n"
         "import humanbody_cli.server.app, humanbody_cli.server.worker\n"
-        "print(logging.getLogger('python_multipart').level)"
+        "print(logging.getLogger('uvicorn').level)"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert ended.stdout.split() == [b"10"]
@@ -214,16 +217,19 @@ def test_broken_multipart_keeps_the_parts_before_the_break() -> None:
         b'--B\r\nContent-Disposition: form-data; name="api_key"\r\n\r\nkey\r\n'
         b'--B\r\nContent-Disposition: form-data; name="image_file"\r\n\r\nhalf a pho'
     )
-    form = parse("multipart/form-data; boundary=B", body)
+    form = parse_form("multipart/form-data; boundary=B", body)
     assert (form.get("api_key"), form.get("image_file")) == (b"key", None)
 
 
 def test_first_of_two_equal_fields_counts() -> None:
     """In either encoding."""
-    assert parse("application/x-www-form-urlencoded", b"api_key=a&api_key=b").get("api_key") == b"a"
+    assert (
+        parse_form("application/x-www-form-urlencoded", b"api_key=a&api_key=b").get("api_key")
+        == b"a"
+    )
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/json", "multipart/form-data", ";"])
 def test_other_bodies_have_no_fields(kind: str) -> None:
     """A body of another kind, or multipart without a boundary, is a form without fields."""
-    assert parse(kind, b"api_key=a").values == {}
+    assert parse_form(kind, b"api_key=a").values == {}

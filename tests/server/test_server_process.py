@@ -271,10 +271,10 @@ def test_port_in_use() -> None:
     [
         (["--host", "0.0.0.0"], "--keys"),
         (["--host", "::"], "--keys"),
-        (["--host", "no.such.host.invalid"], "no address of this machine"),
+        (["--host", "no.such.host.invalid"], "not an address of this machine"),
         (["--keys", "/nowhere"], "cannot read the keys file /nowhere"),
         (["--inject", "INTERNAL_EROR=0.1"], "did you mean INTERNAL_ERROR?"),
-        (["--inject", "nonsense=0.1"], "known are"),
+        (["--inject", "nonsense=0.1"], "known faults: "),
         (["--inject", "reset"], "rate from 0 to 1"),
         (["--inject", "reset=0.6,hang=0.6"], "1.2"),
         (["--inject", "reset=0.1,RESET=0.1"], "twice"),
@@ -314,11 +314,12 @@ def test_wrong_keys_files(tmp_path: Path, text: str, expected: str) -> None:
     assert "topsecret" not in said
 
 
-def test_readable_keys_file_is_warned_of(tmp_path: Path) -> None:
-    """A keys file that every user can read works, with a warning."""
+@pytest.mark.parametrize("mode", [0o640, 0o604])
+def test_readable_keys_file_is_warned_of(tmp_path: Path, mode: int) -> None:
+    """A keys file that its group or everyone can read works, with a warning."""
     path = tmp_path / "keys"
     path.write_text("key secret\n")
-    path.chmod(0o644)
+    path.chmod(mode)
     with running("--keys", str(path), "--host", "0.0.0.0") as server:
         assert "chmod 600" in server.log.read_text()
         assert "secret" not in server.log.read_text()

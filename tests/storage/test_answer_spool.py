@@ -19,7 +19,7 @@ from fake_api import Behaviour, FakeApi
 from humanbody_cli.core.errors import OutputError
 from humanbody_cli.jobs import segment
 from humanbody_cli.storage.answer_spool import FOLDER, AnswerSpool, KeptAnswers
-from humanbody_cli.storage.publishing import RealDisk
+from humanbody_cli.storage.disk import RealDisk
 
 PHOTOS = 4  # as many as the fixture makes
 

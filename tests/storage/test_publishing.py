@@ -19,9 +19,10 @@ from making import chunk, noise, png
 from humanbody_cli.core.errors import OutputError, PhotoError
 from humanbody_cli.imaging import proof
 from humanbody_cli.imaging.proof import Proof
-from humanbody_cli.storage import publishing
+from humanbody_cli.storage.disk import RealDisk, temporary_path
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
-from humanbody_cli.storage.publishing import Publisher, RealDisk, published
+from humanbody_cli.storage.ownership import published
+from humanbody_cli.storage.publishing import Publisher
 
 SHA = "5" * 64
 PLAIN = png(noise((16, 16)))
@@ -82,7 +83,7 @@ def test_what_hbseg_did_not_write_stays(publisher: Publisher, kind: str) -> None
     file_at(publisher, OURS, "other.png")
     before = _state(Path(publisher.root))
     for act in (
-        lambda: publisher.make_ready(CUTOUTS, NAME),
+        lambda: publisher.check_place(CUTOUTS, NAME),
         lambda: publisher.publish(CUTOUTS, NAME, OTHER),
         lambda: publisher.move(CUTOUTS, "other.png", NAME),
     ):
@@ -107,12 +108,12 @@ def test_no_knowledge_makes_a_link_ours(publisher: Publisher, kind: str) -> None
 def test_our_own_file_is_replaced(publisher: Publisher) -> None:
     """Its proof is enough, with no row that tells of it; without a proof the row's size is."""
     path = file_at(publisher, OURS)
-    publisher.make_ready(CUTOUTS, NAME)
+    publisher.check_place(CUTOUTS, NAME)
     publisher.publish(CUTOUTS, NAME, OTHER)
     assert path.read_bytes() == OTHER
     path.write_bytes(PLAIN)
     known = published(len(PLAIN), proofless=True)
-    publisher.make_ready(CUTOUTS, NAME, may_replace=known)
+    publisher.check_place(CUTOUTS, NAME, may_replace=known)
     publisher.publish(CUTOUTS, NAME, OURS, may_replace=known)
     assert path.read_bytes() == OURS
     path.write_bytes(EDITED)
@@ -166,7 +167,7 @@ def test_a_users_file_survives_a_run(paid: Hbseg, api: FakeApi, photos: Path, li
 
 def test_a_file_that_comes_while_the_photo_is_paid_for_stays(publisher: Publisher) -> None:
     """The look is taken once more, right before the name is given."""
-    publisher.make_ready(CUTOUTS, NAME)
+    publisher.check_place(CUTOUTS, NAME)
     path = file_at(publisher, b"mine")
     with pytest.raises(PhotoError):
         publisher.publish(CUTOUTS, NAME, OURS)
@@ -234,7 +235,7 @@ def test_results_on_another_disk_go_aside_too(tmp_path: Path) -> None:
 
 
 ACTS: dict[str, Callable[[Publisher], object]] = {
-    "make_ready": lambda publisher: publisher.make_ready(CUTOUTS, "x/y/z.png"),
+    "make_folder": lambda publisher: publisher.make_folder(CUTOUTS, "x/y/z.png"),
     "publish": lambda publisher: publisher.publish(CUTOUTS, NAME, OTHER),
     "move": lambda publisher: publisher.move(CUTOUTS, NAME, "x/y/z.png"),
     "withdraw": lambda publisher: publisher.withdraw(CUTOUTS, NAME),
@@ -295,18 +296,18 @@ def test_photos_under_way_share_what_is_free(publisher: Publisher, free: list[in
     free[0] = 2 * photo
     first = publisher.reserve((100, 100))
     assert first is not None
-    with first:
-        assert publisher.reserve((100, 100), at_once=1) is None
-        second = publisher.reserve((100, 100))
-        assert second is not None
-        assert publisher.reserve((1, 1)) is None
-        second.release()
-        second.release()
-        free[0] -= photo // 2
-        assert publisher.reserve((100, 100)) is None
-        assert publisher.reserve((100, 50)) is not None
-        free[0] = 0
-        assert publisher.reserve((1, 1)) is None
+    assert publisher.reserve((100, 100), at_once=1) is None
+    second = publisher.reserve((100, 100))
+    assert second is not None
+    assert publisher.reserve((1, 1)) is None
+    second.release()
+    second.release()
+    free[0] -= photo // 2
+    assert publisher.reserve((100, 100)) is None
+    assert publisher.reserve((100, 50)) is not None
+    free[0] = 0
+    assert publisher.reserve((1, 1)) is None
+    first.release()
     free[0] = 10 * photo
     whole = publisher.reserve((100, 100), at_once=8 * photo)
     assert whole is not None
@@ -366,7 +367,7 @@ def test_a_link_at_the_name_of_a_temporary_file_is_not_followed(publisher: Publi
     path = file_at(publisher)
     victim = path.parent / "victim"
     victim.write_bytes(b"mine")
-    os.symlink(victim, publishing.temporary_path(str(path)))
+    os.symlink(victim, temporary_path(str(path)))
     with pytest.raises(OutputError):
         publisher.publish(CUTOUTS, NAME, OURS)
     assert victim.read_bytes() == b"mine"
@@ -413,4 +414,4 @@ def test_a_huge_file_is_not_read(publisher: Publisher) -> None:
     path = file_at(publisher, b"x")
     os.truncate(path, 200 << 30)
     with pytest.raises(PhotoError):
-        publisher.make_ready(CUTOUTS, NAME, may_replace=published(5000))
+        publisher.check_place(CUTOUTS, NAME, may_replace=published(5000))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from humanbody_cli.storage.publishing import RealDisk
+from humanbody_cli.storage.disk import RealDisk
 
 
 class FailingDisk(RealDisk):

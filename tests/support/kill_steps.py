@@ -21,7 +21,7 @@ from humanbody_cli.api import engine  # noqa: F401 - its import must not fall in
 from humanbody_cli.jobs import (
     segment,
 )
-from humanbody_cli.storage.publishing import RealDisk
+from humanbody_cli.storage.disk import RealDisk
 
 KILLED = 99
 

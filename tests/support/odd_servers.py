@@ -116,3 +116,58 @@ def _some(connection: socket.socket) -> bytes:
     if not part:
         raise ConnectionResetError("the client has gone")
     return part
+
+
+def answer(head: bytes, body: bytes = b"") -> Handler:
+    """A server that gives every request this answer."""
+
+    def handler(connection: socket.socket) -> None:
+        request(connection)
+        length = b"Content-Length: %d\r\n" % len(body)
+        connection.sendall(b"HTTP/1.1 " + head + b"\r\n" + length + b"\r\n" + body)
+
+    return handler
+
+
+ODD_ADDRESSES = (
+    "http://127.0.0.1:-1/x.jpg",
+    "http://127.0.0.1:-99999/x.jpg",
+    "http://127.0.0.1:0/x.jpg",
+    "http://127.0.0.1:65536/x.jpg",
+    "http://127.0.0.1:99999/x.jpg",
+    "http://127.0.0.1:99999999999999999999/x.jpg",
+    "http://127.0.0.1:abc/x.jpg",
+    "http://127.0.0.1:1:2/x.jpg",
+    "http://127.0.0.1:%31/x.jpg",
+    "http://localhost:-1/x.jpg",
+    "http://localhost:65536/x.jpg",
+    "http://256.1.1.1/x.jpg",
+    "http://[::1]:-1/x.jpg",
+    "http://[::1]:65536/x.jpg",
+    "http://[::1/x.jpg",
+    "http://[::g]/x.jpg",
+    "http://[fe80::1%25no-such]/x.jpg",
+    "http://[]/x.jpg",
+    "http:///x.jpg",
+    "http://:80/x.jpg",
+    "http://@/x.jpg",
+    "http://./x.jpg",
+    "http://../x.jpg",
+    "http://a..invalid/x.jpg",
+    "http://.invalid/x.jpg",
+    "http://xn--/x.jpg",
+    "http://xn--a.invalid/x.jpg",
+    "http://" + "a" * 64 + ".invalid/x.jpg",
+    "http://" + "a." * 200 + "invalid/x.jpg",
+    "http://-a-.invalid/x.jpg",
+    "http://a_b.invalid/x.jpg",
+    "http://%00.invalid/x.jpg",
+    "http://%/x.jpg",
+    "http://ex ample.invalid/x.jpg",
+    "http://\u2603.invalid/x.jpg",
+    "http://\u00df\u200d.invalid/x.jpg",
+    "http://\ufffd.invalid/x.jpg",
+    "https://127.0.0.1:-1/x.jpg",
+    "https://xn--/x.jpg",
+)
+"""Addresses that nothing can be fetched from: ports, hosts and names that do not exist."""

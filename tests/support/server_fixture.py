@@ -158,12 +158,12 @@ def script(settings: str, before: str = "") -> str:
 
 
 IMPATIENT = script(
-    "patience=Patience("
+    "timeouts=ServerTimeouts("
     "headers=0.6, idle=0.6, body=0.8, slow=0.3, answer=1.0, linger=0.5, fetch=0.5),"
     "capacity=Capacity(queue=1, connections=40, held_bytes=8 << 20),"
     "local=LocalSettings(threads=1)"
 )
-"""A server with little patience and little room, so that each limit is met soon."""
+"""A server with short timeouts and little room, so that each limit is met soon."""
 
 
 def picture(
@@ -190,6 +190,23 @@ def decoded(answer: httpx.Response, name: str) -> Image.Image:
     image = Image.open(io.BytesIO(base64.b64decode(answer.json()[name], validate=True)))
     image.load()
     return image
+
+
+def assert_ids(answer: httpx.Response) -> None:
+    """The application's errors carry both ids."""
+    fields = answer.json()
+    assert set(fields) == {"request_id", "time_used", "error_message"}
+    assert REQUEST_ID.fullmatch(fields["request_id"])
+    assert isinstance(fields["time_used"], int)
+
+
+def padded(size: int) -> bytes:
+    """A sound url-encoded request of exactly ``size`` bytes."""
+    head = b"api_key=good&api_secret=secret&padding="
+    return head + b"x" * (size - len(head))
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 def message(answer: httpx.Response) -> str:
@@ -270,3 +287,27 @@ def takes_calls(server: Server) -> bool:
 def is_in_flight(server: Server) -> bool:
     """Whether a call's body has come and is not answered yet, in whichever worker."""
     return until(lambda: server.metric("hbseg_held_bytes") > 0)
+
+
+KEYS = (
+    "# the keys of these tests\n"
+    "good secret\n"
+    "byclient secret denied-by-client\n"
+    "byadmin secret denied-by-admin\n"
+    "poor secret no-balance\n"
+    "prepaid secret balance=2\n"
+    "slow secret qps=3\n"
+)
+
+
+@contextlib.contextmanager
+def serving_keys() -> Iterator[Server]:
+    """A server with a key in each state, and with addresses of this machine allowed."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "keys"
+        path.write_text(KEYS)
+        path.chmod(0o600)
+        options = ("--keys", str(path), "--allow-private-urls", "--fetch-timeout", "0.7")
+        with running(*options) as started:
+            started.key, started.secret = "good", "secret"
+            yield started

@@ -14,13 +14,15 @@ from PIL import Image
 
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.settings import Edges, Wanted
+from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.imaging import compose
 from humanbody_cli.imaging import png as structure
 from humanbody_cli.imaging.compose import Mask
 from humanbody_cli.imaging.pictures import configure_pillow, read_header
 from humanbody_cli.imaging.uploads import prepare
-from humanbody_cli.pipeline import results
+from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.pipeline.engine import Segmentation
+from humanbody_cli.pipeline.photo_steps import ClientSteps
 
 SIZE = (64, 48)
 MASK = Image.radial_gradient("L").resize(SIZE)
@@ -58,10 +60,15 @@ ODD = {
 """Chunks beside the pixels that Pillow refuses a file for, or might."""
 
 
-def made(found: Segmentation, wanted: Wanted) -> results.Results:
+def steps(wanted: Wanted) -> ClientSteps:
+    """The steps of a run over the API."""
+    return ClientSteps(wanted, Rules(), "api")
+
+
+def made(found: Segmentation, wanted: Wanted) -> photo_steps.Results:
     """Results for a plain photo."""
     picture = read_header(jpeg(noise(SIZE)))
-    return results.make(wanted, picture, prepare(picture, fit=False), found, "api")
+    return steps(wanted).make(picture, prepare(picture, fit=False), found)
 
 
 @pytest.mark.parametrize("kind", ODD)
@@ -123,7 +130,7 @@ def test_whatever_goes_wrong_in_composing_is_one_photos_failure(edges: Edges) ->
     mask = FailingMask(ZeroDivisionError("float division"))
     with pytest.raises(PhotoError, match="cannot be composed: float division") as caught:
         made(Segmentation(mask, attempts=2), Wanted(edges=edges))
-    assert caught.value.code == results.NOT_COMPOSED
+    assert caught.value.code == photo_steps.NOT_COMPOSED
     assert not caught.value.rejected
     assert caught.value.attempts == 2
 
@@ -142,7 +149,9 @@ def test_pixels_found_damaged_after_the_call_are_no_rejection() -> None:
     picture = read_header(jpeg(noise(SIZE))[:-300])
     upload = prepare(picture, fit=False)
     with pytest.raises(PhotoError, match="damaged") as caught:
-        results.make(Wanted(), picture, upload, Segmentation(Mask(MASK), attempts=1), "api")
+        ClientSteps(Wanted(), Rules(), "api").make(
+            picture, upload, Segmentation(Mask(MASK), attempts=1)
+        )
     assert not caught.value.rejected
     assert caught.value.attempts == 1
 
@@ -153,9 +162,9 @@ def _cutout(wanted: Wanted, data: bytes, mask: Mask, *, fresh: bool) -> bytes | 
     if fresh:
         upload = prepare(picture, fit=wanted.fit)
         picture.forget_pixels()
-        return results.make(wanted, picture, upload, Segmentation(mask), "api").cutout
+        return steps(wanted).make(picture, upload, Segmentation(mask)).cutout
     picture.pixels()
-    return results.cutout_of(wanted, picture, mask)
+    return photo_steps.cutout_of(wanted, picture, mask)
 
 
 @pytest.mark.parametrize("fit", [False, True])
@@ -180,7 +189,7 @@ def test_a_cutouts_bytes_do_not_tell_how_it_came_about(
     }
     answer = answers[kind]
     picture = read_header(data)
-    first = results.make(wanted, picture, prepare(picture, fit=fit), Segmentation(answer()), "api")
+    first = steps(wanted).make(picture, prepare(picture, fit=fit), Segmentation(answer()))
     published = Mask.read(first.mask or b"", picture.size)
     with ThreadPoolExecutor(4) as pool:
         ways = [pool.submit(_cutout, wanted, data, answer(), fresh=True) for _ in range(3)]

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import json
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from humanbody_cli.core.console import Progress, Stopwatch, duration, shown
-from humanbody_cli.core.outcomes import Outcome, Status, Tally
+from humanbody_cli.core.console import Reporter, Stopwatch, duration, shown
+from humanbody_cli.core.errors import StdoutError, stdout_error
+from humanbody_cli.core.outcomes import Outcome, Status
 
 DONE = Outcome("a.jpg", Status.DONE, elapsed=12, doubt=0.123)
 FAILED = Outcome("b.jpg", Status.FAILED, code="INTERNAL_ERROR", message="the server failed")
 REJECTED = Outcome("c\n.jpg", Status.REJECTED, code="INVALID_IMAGE_SIZE", message="too small")
+
+
+def outcome_of(key: bytes) -> Outcome:
+    """What an earlier run recorded of a photo."""
+    return Outcome(key.decode(), Status.DONE)
 
 
 def said(
@@ -23,13 +31,11 @@ def said(
     terminal: bool = False,
 ) -> str:
     """What stderr shows for these outcomes; stdout must stay empty."""
-    progress, tally = Progress(verbosity=verbosity, terminal=terminal), Tally()
-    progress.expect(9)
-    progress.passed(2)
+    reporter = Reporter(verbosity=verbosity, terminal=terminal)
+    reporter.skip("done", [b"d", b"e"], outcome_of)
     for outcome in outcomes:
-        tally.add(outcome)
-        progress.add(outcome, tally)
-    progress.close()
+        reporter.add(outcome)
+    reporter.close()
     captured = capsys.readouterr()
     assert captured.out == ""
     return captured.err
@@ -48,7 +54,7 @@ def test_what_a_server_says_is_safe_to_show(capsys: pytest.CaptureFixture[str]) 
     evil = Outcome("a.jpg", Status.FAILED, code="E\x1b[31m", message="no\r\x9b2J\u202e")
     assert said(capsys, evil) == "a.jpg: E\\x1b[31m: no\\r\\x9b2J\\u202e\n"
     assert "\x1b[31m" not in said(capsys, evil, terminal=True)
-    Progress(verbosity=0, terminal=False).say("hbseg: \x1b]0;title\x07")
+    Reporter(verbosity=0, terminal=False).say("hbseg: \x1b]0;title\x07")
     assert capsys.readouterr().err == "hbseg: \\x1b]0;title\\x07\n"
 
 
@@ -79,7 +85,7 @@ def test_lines_have_levels(
     capsys: pytest.CaptureFixture[str], verbosity: int, level: int, heard: bool
 ) -> None:
     """A line of level 1 needs -v, one of level -1 is said even with -q."""
-    Progress(verbosity=verbosity, terminal=False).say("line", level=level)
+    Reporter(verbosity=verbosity, terminal=False).say("line", level=level)
     assert (capsys.readouterr().err == "line\n") is heard
 
 
@@ -93,6 +99,36 @@ def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_terminal_gets_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
     """Where stderr is a file or a pipe nothing but lines is written."""
     assert said(capsys, DONE) == ""
+
+
+class Lost(io.StringIO):
+    """A stdout whose reader has gone."""
+
+    def write(self, text: str) -> int:
+        raise stdout_error(BrokenPipeError())
+
+
+def test_records_go_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    """With ``json`` each photo is one line, those that were settled before too."""
+    reporter = Reporter(verbosity=0, json=True, terminal=False)
+    reporter.skip("done", [b"d"], outcome_of)
+    reporter.add(DONE)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["source"], line.get("skipped")) for line in lines] == [
+        ("d", True),
+        ("a.jpg", None),
+    ]
+
+
+def test_a_lost_stdout_is_the_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The photos under way are still counted; the exit code is that of the lost stdout."""
+    monkeypatch.setattr("sys.stdout", Lost())
+    reporter = Reporter(verbosity=-1, json=True, terminal=False)
+    reporter.add(DONE)
+    reporter.add(DONE)
+    assert isinstance(reporter.stop.reason, StdoutError)
+    assert reporter.tally.done == 2
+    assert reporter.exit_code() == StdoutError.exit_code
 
 
 @pytest.mark.parametrize(

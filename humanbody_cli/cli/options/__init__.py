@@ -1,0 +1,1 @@
+"""The options that commands share, by subject: each group becomes one frozen settings object."""

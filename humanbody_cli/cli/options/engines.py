@@ -1,0 +1,191 @@
+"""Which engine runs, and how: the API's options and those of the embedded engine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from humanbody_cli.cli.options.credentials import key_pair
+from humanbody_cli.cli.options.declare import FiniteRange, Qps, group, one_of, option
+from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS, SEGMENT_PATH
+from humanbody_cli.core.errors import UsageError
+from humanbody_cli.core.settings import (
+    ApiSettings,
+    EngineChoice,
+    LocalSettings,
+    Timeouts,
+    without_password,
+)
+
+
+def _api(
+    endpoint: str,
+    api_key: str | None,
+    credentials: str | None,
+    qps: float | None,
+    concurrency: int | None,
+    retries: int,
+    timeout: float,
+    max_calls: int | None,
+) -> ApiSettings:
+    return ApiSettings(
+        credentials=key_pair(api_key, credentials),
+        endpoint=_host(endpoint),
+        qps=qps,
+        concurrency=concurrency,
+        retries=retries,
+        timeouts=Timeouts.of(timeout),
+        max_calls=max_calls,
+    )
+
+
+def _host(endpoint: str) -> str:
+    """The endpoint, without the API's own path if that was given too."""
+    try:
+        parts = urlsplit(endpoint)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or "?" in endpoint or "#" in endpoint or any(char.isspace() for char in endpoint):
+        shown = without_password(endpoint)
+        raise UsageError(f"--endpoint {shown!r} is not an address such as {DEFAULT_ENDPOINT}")
+    return endpoint.rstrip("/").removesuffix(SEGMENT_PATH)
+
+
+def _local(
+    model: str | None,
+    preset: str | None,
+    mean: str | None,
+    std: str | None,
+    side: int | None,
+    threads: int | None,
+) -> LocalSettings:
+    preprocessing = {"--preset": preset, "--mean": mean, "--std": std, "--side": side}
+    given = [name for name, value in preprocessing.items() if value is not None]
+    if model is not None:
+        _check_model(model)
+    elif given:
+        raise UsageError(
+            f"{' and '.join(given)} can be used only with a model of your own; add --model "
+            f"FILE.onnx, or drop {'it' if len(given) == 1 else 'them'}"
+        )
+    path = Path(model) if model is not None else None
+    return LocalSettings(path, preset, mean, std, side, threads or os.cpu_count() or 1)
+
+
+def _check_model(path: str) -> None:
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(
+            f"--model {path}: cannot be read: {reason}; check the path and its permissions"
+        ) from error
+    except ValueError:  # a NUL byte
+        raise UsageError(f"--model {path!r} is not a file's path") from None
+    if not os.path.isfile(path):
+        raise UsageError(f"--model {path}: this is not a file; give an .onnx file")
+
+
+def engine_choice(engine: str, local: LocalSettings) -> EngineChoice:
+    """The engine that was asked for.
+
+    Raises:
+        UsageError: the API was asked for together with a model, which it would not use.
+    """
+    choice = EngineChoice(engine)
+    if choice is EngineChoice.API and local.model is not None:
+        raise UsageError(
+            f"--engine api does not use --model {local.model}; drop one of the two "
+            "(or unset HBSEG_ENGINE or HBSEG_MODEL)"
+        )
+    return choice
+
+
+engine = one_of(
+    "--engine",
+    EngineChoice.AUTO,
+    help="auto: the API if a key is set and --model is not, else a model on this machine.",
+)
+
+api = group(
+    "api",
+    _api,
+    option(
+        "--endpoint",
+        metavar="URL",
+        default=DEFAULT_ENDPOINT,
+        show_default=True,
+        help="API host, or your own server (hbseg serve).",
+    ),
+    option("--api-key", metavar="KEY", help="API key; its secret is read from HBSEG_API_SECRET."),
+    option("--credentials", metavar="FILE", help="File with api_key=... and api_secret=..."),
+    option(
+        "--qps",
+        type=Qps(),
+        metavar="N|auto",
+        default=f"{FREE_QPS:g}",
+        show_default=True,
+        help="Your key's quota in calls per second; auto finds it.",
+    ),
+    option(
+        "--concurrency",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="At most N calls in flight.  [default: as many as the quota needs]",
+    ),
+    option(
+        "--retries",
+        type=click.IntRange(min=0),
+        default=5,
+        show_default=True,
+        metavar="N",
+        help="Retries per photo.",
+    ),
+    option(
+        "--timeout",
+        type=FiniteRange(min=0, max=86400, min_open=True),
+        default=60.0,
+        show_default=True,
+        metavar="S",
+        help="Longest wait for an answer, in seconds.",
+    ),
+    option(
+        "--max-calls",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Make at most N calls, retries included; exit 5 if more are needed.",
+    ),
+)
+
+local = group(
+    "local",
+    _local,
+    option(
+        "--model",
+        metavar="FILE.onnx",
+        help="Run your own segmentation model on this machine; no photo is sent to the API.",
+    ),
+    option(
+        "--preset",
+        metavar="NAME",
+        help="Preprocessing for --model: u2net, u2netp, isnet, modnet, birefnet or selfie.",
+    ),
+    option("--mean", metavar="R,G,B", help="Mean to subtract, instead of the preset's."),
+    option("--std", metavar="R,G,B", help="Deviation to divide by, instead of the preset's."),
+    option(
+        "--side",
+        type=click.IntRange(32, 4096),
+        metavar="PX",
+        help="Side of the model's square input, in pixels.",
+    ),
+    option(
+        "--threads",
+        type=click.IntRange(1, 256),
+        metavar="N",
+        help="Threads for decoding and for the embedded engine.  [default: one per core]",
+    ),
+)
