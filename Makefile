@@ -9,7 +9,7 @@ EVAL ?= eval
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check bench bench-quota bench-memory bench-rerun bench-quality bench-server clean
+.PHONY: help run test lint types check bench bench-quota bench-memory bench-rerun bench-quality bench-server bench-parts clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -55,7 +55,10 @@ bench-quality: $(VENV)/.dev ## Mask quality on your own photographs: make bench-
 bench-server: $(VENV)/.dev ## hbseg serve compared with rembg s
 	$(BIN)/python benchmarks/bench_server.py
 
-bench: bench-quota bench-memory bench-rerun bench-server ## All benchmarks that need no data
+bench-parts: $(VENV)/.dev ## Unusual parts, each compared with the usual way
+	$(BIN)/python benchmarks/bench_parts.py
+
+bench: bench-quota bench-memory bench-rerun bench-server bench-parts ## All benchmarks that need no data
 
 clean: ## Remove everything that was built or generated
 	rm -rf $(VENV) out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -24,8 +24,8 @@ from PIL import Image, ImageFilter
 from humanbody_cli.core.settings import Edges, LocalSettings, Wanted
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.embedded import onnx_model
-from humanbody_cli.imaging import compose, mattes, pictures, png, uploads
-from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging import cutouts, matting, pictures, png_writer, uploads
+from humanbody_cli.imaging.masks import THRESHOLD, Mask
 from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.pipeline.engine import Segmentation
 from humanbody_cli.pipeline.photo_steps import ClientSteps
@@ -93,7 +93,7 @@ def mask_rows(segment: Segment, folder: Path) -> list[Row]:
     overlaps, errors = [], []
     for (mask, _), (_, truth) in zip(timed, pairs, strict=True):
         values = np.asarray(mask)
-        found = values > compose.THRESHOLD
+        found = values > THRESHOLD
         either = np.count_nonzero(found | truth)
         overlaps.append(np.count_nonzero(found & truth) / either if either else 1.0)
         errors.append(np.abs(values / 255 - truth).mean())
@@ -121,7 +121,7 @@ def full_size_rows(segment: Segment) -> list[Row]:
     photo, decode = _best(partial(_decode, data))
     _, usual = _timed(partial(_pillow_png, level=6), photo)
     _, quick = _timed(partial(_pillow_png, level=1), photo)
-    _, own = _best(partial(png.encode, photo.convert("RGBA")))
+    _, own = _best(partial(png_writer.encode, photo.convert("RGBA")))
     rows = [
         Row("24 Mpx: decode + PNG encode, Pillow as it comes", 1000 * (decode + usual), unit=" ms"),
         Row("24 Mpx: decode + PNG encode, Pillow's level 1", 1000 * (decode + quick), unit=" ms"),
@@ -200,14 +200,14 @@ def _over_itself(photo: Image.Image, segment: Segment) -> tuple[Gray, Gray, Gray
     """
     mask = segment(photo)
     alpha = np.asarray(mask)
-    cutout = compose.soft_cutout(photo, mask).image()
+    cutout = cutouts.soft_cutout(photo, mask).image()
     again = Image.alpha_composite(photo.convert("RGBA"), cutout).convert("RGB")
     laid, pixels = (np.asarray(image, np.int16) for image in (again, photo))
     rim = (alpha > 0) & (alpha < 255)
     near = np.asarray(photo.filter(ImageFilter.MinFilter(9)), np.int16).reshape(-1, 3)
     lowest = pixels[rim]
     for sure in (alpha >= 250, alpha <= 5):
-        nearest = mattes.nearest_cells(sure, rim)[rim]
+        nearest = matting.nearest_cells(sure, rim)[rim]
         own = np.where(nearest >= 0, nearest, np.flatnonzero(rim))
         lowest = np.minimum(lowest, near[own])
     return np.abs(laid - pixels), alpha, (lowest - laid[rim]).max(axis=1, initial=-255)

@@ -1,12 +1,12 @@
-"""The quota: is it filled, is it fought, and is money burnt? ``make bench-quota``
+"""How much of the quota a run uses, and how many calls it wastes. ``make bench-quota``
 
-Every case runs the real command against a fake API in another process, which keeps its quota by a
-sliding window of one second (or counts the calls in flight) and writes down when every call came
-and was answered. A run's time is taken from that account: from the first call's arrival to the last
-answer. The interpreter's start is thereby left out; it stands in a column of its own.
+Each case runs the real command against a fake API in another process, which enforces its quota by a
+sliding window of one second (or counts the calls in flight) and records when each call arrived and
+was answered. A run's time is taken from that record, from the first call's arrival to the last
+answer; the interpreter's start is left out and has a column of its own.
 
-The ideal time is (N - 1) / quota + 2 x latency: one latency for the call that goes alone first, one
-for the last call.
+The ideal time is (N - 1) / quota + 2 x latency: one latency for the first call, which goes alone,
+and one for the last.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ the refusal was. Loopback takes under 1 ms; 20 ms is what two busy cores may kee
 and far less than the time between two calls at 20/s, so a client that sends one more is caught."""
 
 FAULTS = ("reset", "half", "html502", "hang", "internal")
-"""What says nothing about the photo: tried again until it is done."""
+"""Faults that say nothing about the photo: retried until it is done."""
 
 UNSOUND = ("wrongsize", "garbage", "badbase64", "notimage", "missing", "brokenpng")
-"""Answers that are paid for and cannot be used: asked for once more, and not a third time."""
+"""Answers that are charged and unusable: requested once more, and not a third time."""
 
 
 @dataclass(frozen=True)

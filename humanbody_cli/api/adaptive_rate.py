@@ -1,8 +1,8 @@
-"""What the run has learnt about the quota: the rate of starts and the calls worth having in flight.
+"""The adaptive rate: how fast calls start and how many are in flight, adjusted by how they end.
 
-Pure: it is told when calls start and how they end, and says how fast and how many. A semaphore of
-N is no quota, its rate is N / latency: so the rate is held by spacing starts, and the number in
-flight follows from Little's law (rate x latency), so that slow answers do not starve the quota.
+Pure: it is told when calls start and how they end. A quota is a rate, and a semaphore of N does not
+hold one (its rate is N / latency): so starts are spaced in time, and the number in flight follows
+from Little's law (rate x latency), so that slow answers do not leave quota unused.
 """
 
 from __future__ import annotations
@@ -15,32 +15,35 @@ from enum import Enum
 from itertools import takewhile
 
 EDGE = 0.982
-"""Start a little under the quota: at exactly 20/s arrival jitter alone is refused now and then in
-a sliding window; at .982 of it none was, and 98 % of the quota is filled."""
+"""The share of the quota to start at. At exactly 20/s, arrival jitter alone gets a call refused now
+and then in a sliding window; at .982 none was, and 98 % of the quota is used."""
 
 MAX_IN_FLIGHT = 256
-"""Calls in flight unless the user says otherwise: 100 a second at 2.5 s of latency."""
+"""Calls in flight unless the user says otherwise: 100 per second at 2.5 s of latency."""
 
 AUTO_START = 2.0
 AUTO_CEILING = 500.0
 FLOOR = 0.1
-"""Calls a second: the slowest that refusals can make a run."""
+"""Calls per second: the slowest that refusals can make a run."""
 
 _LITTLE = 1.5  # headroom over rate x latency, for answers slower than the 95th percentile
 _INSTANT = 0.15
 _INSTANT_CAP = 16
-"""Where answers are instant, latency is the client's own queue and Little's law would feed on
-itself: below .15 s more than 16 in flight gain nothing."""
+"""Where answers are instant, the measured latency is the client's own queue and Little's law would
+amplify it: below .15 s, more than 16 in flight gain nothing."""
 
-_PATIENCE = 8  # calls let through before one more in flight is tried
-_MOST_PATIENCE = 512
+_TRIAL_AFTER = 8
+"""Calls let through before a higher number in flight is tried; three times as many after a trial
+that failed, at most `_LONGEST_TRIAL_AFTER`."""
 
-_WINDOW = 1.0  # seconds: the quota counts calls a second
+_LONGEST_TRIAL_AFTER = 512
+
+_WINDOW = 1.0  # seconds: the quota counts calls per second
 _LATENCIES = 64
 
 
 class Fate(Enum):
-    """What became of a call, as far as the quota is concerned."""
+    """How a call ended, as far as the quota is concerned."""
 
     OPEN = "open"
     ACCEPTED = "accepted"
@@ -58,9 +61,11 @@ class Call:
 
 
 class RateController:
-    """Rate and in-flight cap, learnt from how calls end.
+    """Rate and in-flight cap, adapted to how calls end.
 
-    ``qps`` ``None`` searches for the quota: it doubles each second until first refused.
+    With ``qps`` ``None`` the quota is searched for: the rate doubles each second until the first
+    refusal. ``rate`` is in calls per second; no call starts before ``not_before`` (seconds of the
+    caller's clock).
     """
 
     def __init__(self, qps: float | None, concurrency: int | None) -> None:
@@ -86,24 +91,24 @@ class RateController:
         cap = max(math.ceil(self.rate * self._slow * _LITTLE), math.ceil(self.rate), 2)
         if self._quick < _INSTANT:
             cap = min(cap, _INSTANT_CAP)
-        # A hung call must cost its own slot and not the run's pace. The oldest stand first.
+        # A hung call must cost its own slot, not the run's pace. The oldest come first.
         before = now - max(1.0, 4 * self._slow)
         hung = sum(1 for _ in takewhile(lambda call: call.start < before, self._open.values()))
         return min(self._limit, self._in_flight.cap, cap + hung)
 
-    def found(self) -> float:
-        """The quota as far as it is known, in calls a second."""
+    def estimated_quota(self) -> float:
+        """The quota as far as it is known, in calls per second."""
         return self.rate / EDGE
 
     def started(self, now: float, in_flight: int) -> Call:
-        """A call starts, the ``in_flight``-th under way."""
+        """A call starts; ``in_flight`` are in flight with it."""
         call = Call(now, in_flight)
         self._calls.append(call)
         self._open[id(call)] = call
         return call
 
     def accepted(self, call: Call, now: float) -> None:
-        """The quota let this call through, whatever its answer says."""
+        """The quota allowed this call, whatever the answer says."""
         self._end(call, Fate.ACCEPTED)
         self._latencies.append(now - call.start)
         ordered = sorted(self._latencies)
@@ -113,14 +118,14 @@ class RateController:
         self._grow(now)
 
     def lost(self, call: Call) -> None:
-        """No answer: it says nothing of the quota."""
+        """There was no answer, which says nothing about the quota."""
         self._end(call, Fate.LOST)
 
     def refused(self, call: Call, now: float) -> None:
-        """CONCURRENCY_LIMIT_EXCEEDED: slow all calls together, at most once a second.
+        """CONCURRENCY_LIMIT_EXCEEDED: lower the rate for all calls, at most once per second.
 
-        The true limit is about what was let through in the second before. Where that is nearly the
-        present rate, the refusal is jitter at the edge: a small cut and no pause.
+        The true limit is about the number of calls let through in the second before. If that is
+        nearly the present rate, the refusal is jitter at the edge: a small cut and no pause.
         """
         self._end(call, Fate.REFUSED)
         let_through = [other for other in self._before(call) if other.fate is not Fate.REFUSED]
@@ -140,14 +145,14 @@ class RateController:
             if let_through:
                 self.not_before = max(self.not_before, let_through[-1].start + _WINDOW + 0.02)
         if by_number:
-            self._refused_rate = math.inf  # it may have been the number alone: feel for the rate
+            self._refused_rate = math.inf  # the number in flight may explain it alone
 
     def _slow_to(self, rate: float, refused_at: float) -> None:
         self.rate = max(FLOOR, rate)
         self._refused_rate = max(FLOOR, refused_at)
 
     def _grow(self, now: float) -> None:
-        """Creep back up: slowly around the rate that was refused, quicker away from it."""
+        """Raise the rate again: slowly near the rate that was refused, faster away from it."""
         since = now - self._grown_at if self._grown_at is not None else 0.0
         if self._grown_at is None or since >= 0.1:
             self._grown_at = now
@@ -177,11 +182,11 @@ class RateController:
 
 
 class InFlightCap:
-    """Some servers count calls under way, not calls a second. Learns that limit where there is one.
+    """The limit of servers that count calls in flight rather than calls per second.
 
-    A cap is learnt only where so many were never let through, and not from a single refusal that
-    the rate explains as well. It is then tried again with one more, seldom where trials fail and
-    in growing steps where they do not.
+    A refusal sets the cap only if so many in flight were never let through before, and not if it is
+    a single refusal that the rate explains as well. Higher numbers are then tried again: rarely
+    where trials fail, in growing steps where they succeed.
     """
 
     def __init__(self, limit: int) -> None:
@@ -191,27 +196,27 @@ class InFlightCap:
         self._edge_refusals = 0
         self._accepted = 0
         self._trying = False
-        self._patience = _PATIENCE
+        self._trial_after = _TRIAL_AFTER
         self._step = 1
 
     def accepted(self, call: Call) -> None:
-        """A call was let through with so many in flight."""
+        """A call was let through; ``call.in_flight`` were in flight with it."""
         self._edge_refusals = 0
         self._best = max(self._best, call.in_flight)
         if self.cap >= self._limit:
             return
         if self._trying and call.in_flight >= self.cap:
             self._trying = False
-            self._patience = _PATIENCE
+            self._trial_after = _TRIAL_AFTER
             self._step *= 2
         self._accepted += 1
-        if self._accepted >= self._patience:
+        if self._accepted >= self._trial_after:
             self.cap = min(self._limit, self.cap + self._step)
             self._accepted = 0
             self._trying = True
 
     def refused(self, call: Call, *, at_edge: bool) -> bool:
-        """A call was refused with so many in flight; whether that number explains it."""
+        """A call was refused; returns whether the number in flight explains it."""
         if call.in_flight <= self._best or call.in_flight < 2:
             return False
         if self.cap >= self._limit:
@@ -219,7 +224,7 @@ class InFlightCap:
             if at_edge and self._edge_refusals < 2:
                 return False
         if self._trying:
-            self._patience = min(_MOST_PATIENCE, self._patience * 3)
+            self._trial_after = min(_LONGEST_TRIAL_AFTER, self._trial_after * 3)
         self.cap = min(self.cap, call.in_flight - 1)
         self._accepted = 0
         self._trying = False

@@ -1,9 +1,9 @@
-"""Memory for answers: what all answers being received may hold together.
+"""The memory that all answers being received may use together.
 
-An answer takes room as it grows and gives it back once it is understood. Where the budget is used
-up, receiving waits: the bytes stay with the server. Only the oldest unfinished answer goes on, so
-that there is always one that ends and gives room back. Nothing can wait in a circle, and memory is
-bounded by the budget plus one answer.
+An answer takes room as it grows and gives it back once it has been parsed. When the budget is used
+up, receiving waits and the bytes stay with the server. Only the oldest unfinished answer goes on,
+so one always ends and gives its room back: there is no deadlock, and memory is bounded by the
+budget plus one answer.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import contextlib
 from collections.abc import Iterator
 
 BUDGET = 256 * 1024 * 1024
-"""Bytes. Answers are a few megabytes for ordinary photos and are here for a moment only, so this is
-room for more of them than are ever received at once; a hostile server gets no more."""
+"""Bytes. Answers to ordinary photos have a few megabytes and are held briefly: this is enough for
+more of them than are ever received at once, and a hostile server gets no more."""
 
 
 class Budget:
-    """The bytes that all answers of a run may hold. For one event loop."""
+    """The bytes that all answers of a run may use. For one event loop."""
 
     def __init__(self, most: int = BUDGET) -> None:
         self.held = 0
@@ -46,7 +46,7 @@ class Budget:
         room.size += size
 
     def received(self, room: Room) -> None:
-        """An answer is complete: it waits for nothing, so the next one is the oldest."""
+        """An answer is complete and waits for nothing: the next one is now the oldest."""
         self._rooms.pop(room, None)
         self._wake()
 

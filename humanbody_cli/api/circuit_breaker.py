@@ -1,11 +1,13 @@
-"""When a server only fails: a budget for retries, and a pause that one call probes.
+"""The circuit breaker: a shared retry budget, and a pause when the server only fails.
 
-A server that was never reached is another matter (`FirstContact`): nobody waits long for a name
-that was mistyped.
+If every call retries on its own, a broken server is hammered for nothing. The budget is therefore
+shared by the whole run (as in Google SRE's retry budget and botocore's retry quota): successes earn
+retries, failures spend them. An empty budget, or a streak of failures with no success in between,
+opens the breaker. While it is open, calls wait for a pause and then go one at a time, as probes; a
+successful probe closes it again.
 
-Retries that everyone makes on their own hammer a broken server and pay for nothing. The budget is
-one for the run (Google SRE's retry budget, botocore's retry quota): successes earn it, retries
-spend it. An empty budget, or a streak of failures with no success between, closes the breaker.
+`FirstContact` handles the case where no connection has ever been made, for example because the
+host name is mistyped: the run then ends sooner.
 """
 
 from __future__ import annotations
@@ -14,30 +16,25 @@ START = 50.0
 """Retries that a run may make before any success has earned one."""
 
 EARNED = 0.35
-"""Retries that a success earns: 20 % of faults need .25 a photo, and bad luck some more."""
+"""Retries earned by one success: 20 % of faults need .25 per photo, and bad luck some more."""
 
 STREAK = 12
 """Failures in a row: at one fault in five that happens once in 240 million calls."""
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
-"""Seconds before each probe; after the last failed one the run stops."""
+"""Seconds before each probe; when the last one has failed, the run stops."""
 
 
-class Breaker:
-    """Counts successes and failures of the whole run. Told by the gate, asked by the gate."""
+class CircuitBreaker:
+    """Counts the successes and failures of the whole run; the gate reports them and obeys."""
 
     def __init__(self) -> None:
         self._budget = START
         self._streak = 0
-        self._probes = 0
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether calls go one at a time, as probes."""
-        return self._probes > 0
+        self._probes = 0  # made or scheduled since the breaker opened; 0 while it is closed
 
     def success(self) -> None:
-        """An answer that shows the server at work."""
+        """An answer that shows the server at work: an open breaker closes."""
         self._streak = 0
         if self._probes:
             self._probes = 0
@@ -45,9 +42,9 @@ class Breaker:
         self._budget = min(START, self._budget + EARNED)
 
     def failure(self) -> float | None:
-        """A failure worth a retry: seconds to pause before the next call, 0 for none.
+        """A failure worth a retry: seconds to pause before the next call.
 
-        ``None``: every probe failed, and the run should stop.
+        0 while the breaker stays closed; ``None`` when every probe failed and the run should stop.
         """
         self._streak += 1
         self._budget -= 1
@@ -61,18 +58,18 @@ class Breaker:
 
 
 FIRST_TRIES = 3
-"""Connections tried where none has ever come about in this run."""
+"""Connections tried where none has been made yet in this run."""
 
 FIRST_PAUSES = (1.0, 3.0)
-"""Seconds before the second and third of them: a network that comes up at boot is waited for."""
+"""Seconds before the second and third of them: enough for a network that comes up at boot."""
 
 FIRST_SECONDS = 5.0
-"""Where connecting is slow, the second failure is the last once this time is over: while one
+"""Where connecting is slow, the second failure is the last one after this many seconds: while one
 connection times out, the kernel has sent several requests for it."""
 
 
 class FirstContact:
-    """The connections that failed before any came about. Calls go one at a time meanwhile."""
+    """Counts the connections that failed before any was made; calls go one at a time until then."""
 
     def __init__(self) -> None:
         self._failures = 0

@@ -1,14 +1,14 @@
-"""The API engine: one photo, one call, and another try where that is worth its price.
+"""The API engine: one call per photo, and retries where they are worth their price.
 
-Which failure is tried how often:
+How often each failure is retried:
 
-- Nothing was sent (no connection): as often as the gate lets it pass. Where no connection has ever
-  come about in this run, such attempts do not use up the photo's retries, and the gate soon gives
-  the server up.
+- No connection, so nothing was sent: as often as the gate allows. If no connection was ever made
+  in this run, such attempts do not count against the photo's retries, and the gate soon gives the
+  server up.
 - The connection broke, or the server failed (5xx, CONCURRENCY_LIMIT_EXCEEDED): up to ``--retries``.
-- A success that is not sound: once more and no more, in whatever order it comes with other
-  failures. It was paid for, so the photo then stands as failed until ``--retry-failed``.
-- An answer cut short by the connection counts as a broken connection: the next one may be whole.
+- An unusable success: once, in whatever order it comes with other failures. It was charged, so the
+  photo then counts as failed until ``--retry-failed``.
+- An answer cut short by the connection counts as a broken connection: the next may be complete.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ T = TypeVar("T")
 
 _FIRST_BACKOFF = 0.5  # seconds; full jitter doubles the upper end at each further try
 _LONGEST_BACKOFF = 20.0
-_SMALL = 16 * 1024  # bytes that are parsed on the loop: quicker than a hop to a thread
+_SMALL = 16 * 1024  # bytes of an answer parsed on the event loop: faster than using a thread
 
 
 class _Unreached(Exception):
-    """No connection came about, as never before in this run: it was no attempt of this photo's."""
+    """No connection was made, nor ever before in this run: not counted as an attempt."""
 
 
 class _TryAgain(Exception):
-    """An attempt failed in a way that another one may not."""
+    """An attempt failed in a way that the next one may not."""
 
     def __init__(self, code: str, message: str, request_id: str | None = None) -> None:
         super().__init__(message)
@@ -64,10 +64,10 @@ class _TryAgain(Exception):
 
 
 class ApiEngine:
-    """Sends photos to the HumanBody Segment API V2; every attempt, retries too, passes the gate.
+    """Sends photos to the HumanBody Segment API V2; every attempt, or retry, passes the gate.
 
     Raises:
-        UsageError: nothing can be called at the endpoint.
+        UsageError: the endpoint cannot be called.
         FatalError: the environment's certificates or proxy cannot be used, or no thread can be
             started.
     """
@@ -93,84 +93,83 @@ class ApiEngine:
         )
 
     def capacity(self) -> int:
-        """Grows and shrinks with what the gate lets through."""
+        """As many photos as the gate has use for; changes during the run."""
         return self.gate.capacity()
 
     async def segment(
         self, upload: Upload, ask: Ask, spooled: SpooledAnswer | None = None
     ) -> Segmentation:
-        """One photo's call, tried again where that may help; see `base.Engine`.
+        """Call the API for one photo, with retries; see `pipeline.engine.Engine`.
 
-        An answer that an earlier run had paid for is taken instead, and counts as its one attempt.
+        An answer that an earlier run paid for is used instead, and counts as one attempt.
         """
         if spooled is not None and spooled.is_there:
-            earlier = await self._parsed(self._take_up, spooled, upload, ask)
+            earlier = await self._in_thread(self._spooled, spooled, upload, ask)
             if earlier is not None:
                 return replace(earlier, attempts=1)
-        way = _Way(upload, ask, spooled)
+        job = _Job(upload, ask, spooled)
         try:
-            # Calling the object copies it: one shared between tasks would mix their state up.
-            found: Segmentation = await self._retrying(self._attempt, way)
+            # Calling the object copies it, so that concurrent tasks do not share its state.
+            segmentation: Segmentation = await self._retrying(self._attempt, job)
         except RetryError as error:
             last = error.last_attempt.exception()
             assert isinstance(last, _TryAgain)
             raise PhotoError(
                 last.code,
-                f"{last.message} (attempts: {way.attempts})",
-                # What was paid for in vain is not paid for again by every further run.
+                f"{last.message} (attempts: {job.attempts})",
+                # A photo charged in vain must not be charged again by every further run.
                 transient=last.code != api_spec.BAD_ANSWER,
-                attempts=way.attempts,
+                attempts=job.attempts,
                 request_id=last.request_id,
             ) from None
         except HbsegError as error:
-            error.attempts = way.attempts
+            error.attempts = job.attempts
             raise
-        return replace(found, attempts=way.attempts)
+        return replace(segmentation, attempts=job.attempts)
 
-    async def _attempt(self, way: _Way) -> Segmentation:
-        """One attempt; those that reach nobody, as nobody was ever reached, are not counted."""
-        found = None
-        while found is None:
+    async def _attempt(self, job: _Job) -> Segmentation:
+        """One attempt. Attempts that end in `_Unreached` are repeated and not counted."""
+        segmentation = None
+        while segmentation is None:
             async with self.gate.attempt() as call:
-                way.attempts += 1
+                job.attempts += 1
                 with contextlib.suppress(_Unreached):
-                    found = await self._call(call, way)
-        return found
+                    segmentation = await self._call(call, job)
+        return segmentation
 
-    async def _call(self, call: Call, way: _Way) -> Segmentation:
-        # Room for the answer is held until it is understood.
+    async def _call(self, call: Call, job: _Job) -> Segmentation:
+        # The answer's memory is held until it is parsed.
         with self._memory.room() as room:
-            answer = await self._answer(call, way, room)
-        if way.spooled is not None and way.spooled.failure is not None:
-            self._stop.set(way.spooled.failure)  # what is paid for from here on would be lost too
+            answer = await self._answer(call, job, room)
+        if job.spooled is not None and job.spooled.failure is not None:
+            self._stop.set(job.spooled.failure)  # further answers would be charged and lost too
         if isinstance(answer, Segmentation):
             self.gate.succeeded(call)
             return answer
-        raise self._treat(call, answer, way)
+        raise self._treat(call, answer, job)
 
-    async def _answer(self, call: Call, way: _Way, room: Room) -> Segmentation | responses.Refusal:
-        """Send, and understand what comes back."""
+    async def _answer(self, call: Call, job: _Job, room: Room) -> Segmentation | responses.Refusal:
+        """Send the photo and parse the answer."""
         request = requests.segment_request(
             self._credentials,
-            way.upload.data,
-            image_format=way.upload.format,
-            grayscale=1 if way.ask.mask else 0,
+            job.upload.data,
+            image_format=job.upload.format,
+            grayscale=1 if job.ask.mask else 0,
         )
         try:
-            status, body = await self._http.post(request, longest_answer(way.upload.size), room)
+            status, body = await self._http.post(request, longest_answer(job.upload.size), room)
         except NoAnswer as error:
-            raise self._unanswered(call, error, way) from error
+            raise self._unanswered(call, error, job) from error
         except Unsound as error:
             return responses.unsound(error.status, str(error))
         room.received()
-        # Refusals are small and parsed at once: the stop flag is set before any other task runs.
+        # Refusals are small and parsed here: the stop flag is set before any other task runs.
         if len(body) <= _SMALL:
-            return self._take(status, body, way.upload, way.ask, way.spooled)
-        return await self._parsed(self._take, status, body, way.upload, way.ask, way.spooled)
+            return self._received(status, body, job)
+        return await self._in_thread(self._received, status, body, job)
 
-    async def _parsed(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What ``function`` makes of an answer, in a thread, or here where none takes it: the
-        answer was paid for."""
+    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``function`` in a thread, or here if the pool is shut down: answers are charged."""
         work = functools.partial(function, *args, **kwargs)
         try:
             future = asyncio.get_running_loop().run_in_executor(self._parsers, work)
@@ -178,15 +177,15 @@ class ApiEngine:
             return work()
         return await future
 
-    def _unanswered(self, call: Call, error: NoAnswer, way: _Way) -> Exception:
-        """A connection that failed: another try, or the end of the run."""
+    def _unanswered(self, call: Call, error: NoAnswer, job: _Job) -> Exception:
+        """What to raise for a connection that failed: a retry, or the end of the run."""
         if error.connected:
             self.gate.failed(call, str(error), answered=False)
             return _TryAgain(api_spec.CONNECTION, str(error))
         known = self.gate.connected
         given_up = self.gate.unconnected(call, str(error))
         if not known:
-            way.attempts -= 1
+            job.attempts -= 1
         if error.advice is not None:
             return self._fatal(FatalError(f"{self._endpoint}: {error}: {error.advice}"))
         if given_up:
@@ -203,29 +202,33 @@ class ApiEngine:
         return error
 
     @staticmethod
-    def _take_up(spooled: SpooledAnswer, upload: Upload, ask: Ask) -> Segmentation | None:
-        found = kept(spooled.body(), upload, ask)
-        if found is None:
+    def _spooled(spooled: SpooledAnswer, upload: Upload, ask: Ask) -> Segmentation | None:
+        """The answer of an earlier run; one that is of no use is discarded."""
+        segmentation = kept(spooled.body(), upload, ask)
+        if segmentation is None:
             spooled.discard()
-        return found
+        return segmentation
 
     @staticmethod
-    def _take(
-        status: int, body: bytes, upload: Upload, ask: Ask, spooled: SpooledAnswer | None
-    ) -> Segmentation | responses.Refusal:
-        if responses.is_success(status) and spooled is not None:
-            spooled.keep(body)  # before anything else: from here on a kill costs nothing
-        answer = understood(status, body, upload, ask)
-        if (
-            responses.is_success(status)
-            and spooled is not None
-            and not isinstance(answer, Segmentation)
-        ):
+    def _received(status: int, body: bytes, job: _Job) -> Segmentation | responses.Refusal:
+        """Spool a success, then parse it: once it is on disk, a kill does not cost it.
+
+        For an answer of 9 MB the write takes 6 ms, parsing and checking 40
+        (`benchmarks/bench_parts.py`).
+        """
+        spooled = job.spooled if responses.is_success(status) else None
+        if spooled is not None:
+            spooled.keep(body)
+        answer = understood(status, body, job.upload, job.ask)
+        if spooled is not None and not isinstance(answer, Segmentation):
             spooled.discard()
         return answer
 
-    def _treat(self, call: Call, refusal: responses.Refusal, way: _Way) -> Exception:
-        """Retry, this photo failed, or stop the run: the row of the error table decides."""
+    def _treat(self, call: Call, refusal: responses.Refusal, job: _Job) -> Exception:
+        """What to raise for a refusal: retry, fail this photo, or stop the run.
+
+        The API's error table decides (`api_spec.ROWS`).
+        """
         if refusal.treatment is api_spec.Treatment.STOP:
             self.gate.succeeded(call)
             return self._fatal(self._stopping(refusal))
@@ -237,17 +240,17 @@ class ApiEngine:
         else:
             answered = refusal.code != api_spec.GATEWAY
             self.gate.failed(call, refusal.message, answered=answered)
-        if refusal.treatment is api_spec.Treatment.ONCE_MORE and way.may_not_repeat(refusal.code):
+        if refusal.treatment is api_spec.Treatment.ONCE_MORE and job.may_not_repeat(refusal.code):
             return PhotoError(
                 refusal.code,
-                f"{refusal.message} (attempts: {way.attempts})",
+                f"{refusal.message} (attempts: {job.attempts})",
                 transient=refusal.code != api_spec.BAD_ANSWER,
                 request_id=refusal.request_id,
             )
         return _TryAgain(refusal.code, refusal.message, refusal.request_id)
 
     def _stopping(self, refusal: responses.Refusal) -> FatalError:
-        """The API's own refusals concern the account; others concern the way to it."""
+        """The API's own refusals concern the account; others concern the connection to it."""
         if refusal.code in (api_spec.GATEWAY, api_spec.API_NOT_FOUND):
             return FatalError(f"{self._endpoint}: {refusal.message}")
         return AccountError(refusal.message)
@@ -259,8 +262,8 @@ class ApiEngine:
 
 
 @dataclass
-class _Way:
-    """One photo on its way through its attempts."""
+class _Job:
+    """One photo to send, and what its attempts have met so far."""
 
     upload: Upload
     ask: Ask
@@ -269,7 +272,7 @@ class _Way:
     _met: set[str] = field(default_factory=set)
 
     def may_not_repeat(self, code: str) -> bool:
-        """Whether this photo met an answer of this code before: one further try was enough."""
+        """Whether this photo has met an answer of this code before: one retry is enough."""
         again = code in self._met
         self._met.add(code)
         return again

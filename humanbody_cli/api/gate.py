@@ -1,7 +1,8 @@
-"""The one gate before every attempt, retries too: in-flight cap, pacer, stop flag, send.
+"""The gate that every attempt passes, retries included: in-flight cap, pacing, stop flag.
 
-The first call goes alone: a bad key then costs one call and not one for each slot. The same state
-serves a server that only fails: pause, one call as a probe, and then everyone or no one.
+The first call goes alone, so a bad key costs one call rather than one per slot. The same state
+serves an open circuit breaker: after the pause one call goes as a probe, and its result decides
+whether the others follow.
 """
 
 from __future__ import annotations
@@ -12,27 +13,27 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from humanbody_cli.api.adaptive_rate import Call, Fate, RateController
-from humanbody_cli.api.circuit_breaker import Breaker, FirstContact
+from humanbody_cli.api.circuit_breaker import CircuitBreaker, FirstContact
 from humanbody_cli.api.slots import Slots
 from humanbody_cli.core.errors import CallLimitReached, FatalError
 from humanbody_cli.core.stop import Stop
 
 _LATE = 0.005
-"""Seconds that a late timer may catch up: the mean rate holds, and no burst comes of it."""
+"""Seconds that a late timer may catch up: this keeps the mean rate without causing bursts."""
 
-_LOOK_AGAIN = 0.25
-"""Seconds between looks at the room in flight where nothing else wakes a waiter."""
+_RECHECK = 0.25
+"""Seconds after which a waiter checks the in-flight cap again if nothing else wakes it."""
 
 _LOOKAHEAD = 8
-"""Photos made ready beyond those in flight, so that a free slot never waits for the disk."""
+"""Photos prepared beyond those in flight, so that a free slot never waits for the disk."""
 
 
 class Gate:
-    """Lets attempts through at the quota. One for a run; clock and stop flag are injected.
+    """Lets attempts through at the quota's rate. One per run; clock and stop flag are injected.
 
-    ``calls`` counts what was sent, and ``max_calls`` bounds that: an attempt for which not even a
-    connection came about (`unconnected`) cannot cost anything and does not count. ``notice`` is a
-    line for the user about what bounds the calls in flight.
+    ``calls`` counts the calls sent, at most ``max_calls``; an attempt that never got a connection
+    (`unconnected`) cannot cost anything and is not counted. ``notice`` is a line for the user about
+    what limits the calls in flight, if anything does.
     """
 
     def __init__(
@@ -52,8 +53,8 @@ class Gate:
         self.calls = 0
         self.refused = 0
         self.in_flight = 0
-        self.connected = False  # whether any connection has come about in this run
-        self._breaker = Breaker()
+        self.connected = False  # whether any connection was made in this run
+        self._breaker = CircuitBreaker()
         self._first_contact = FirstContact()
         self._slots = slots
         self._stop = stop
@@ -61,8 +62,8 @@ class Gate:
         self._clock = clock
         self._alone = True
         self._resting = 0
-        self._closings = 0
-        self._closed_at = float("-inf")
+        self._openings = 0  # how often the breaker has opened or asked for another probe
+        self._opened_at = float("-inf")
         self._room: asyncio.Future[None] | None = None
         self._turn: asyncio.Lock | None = None
 
@@ -71,16 +72,16 @@ class Gate:
         return 1 if self._alone else self.controller.cap(self._clock())
 
     def capacity(self) -> int:
-        """Photos worth having under way: in flight, resting before a retry, or being made ready."""
+        """Photos worth having in progress: in flight, waiting for a retry, or being prepared."""
         cap = self.cap()
         photos = cap + self._resting + _LOOKAHEAD + cap // 4
         return photos if self._most_photos is None else min(photos, self._most_photos)
 
     async def rest(self, seconds: float) -> None:
-        """Wait before a retry, outside the gate.
+        """Wait before a retry, without occupying a slot.
 
         Raises:
-            Stopped: the run ends meanwhile.
+            Stopped: the run ended meanwhile.
         """
         self._resting += 1
         try:
@@ -90,10 +91,10 @@ class Gate:
 
     @asynccontextmanager
     async def attempt(self) -> AsyncIterator[Call]:
-        """One attempt: wait for its turn, and tell what became of it before leaving.
+        """One attempt: waits for its turn. The caller reports how it ended before leaving.
 
         Raises:
-            Stopped: the run ends before this attempt began; it was not sent.
+            Stopped: the run ended before this attempt began; it was not sent.
         """
         call = await self._begin()
         try:
@@ -106,12 +107,13 @@ class Gate:
                 self._room.set_result(None)
 
     async def _begin(self) -> Call:
-        """Wait for room and a slot, one attempt at a time: what counts as in flight was sent."""
+        """Wait for room and a start time, one attempt at a time, so that whatever counts as in
+        flight has been sent."""
         turn = self._turn = self._turn or asyncio.Lock()
         async with turn:
-            slot_of = None
-            while slot_of != self._closings:  # the breaker may close meanwhile: then anew
-                slot_of = self._closings
+            waited_at = None
+            while waited_at != self._openings:  # start again if the breaker opened meanwhile
+                waited_at = self._openings
                 await self._wait_for_room()
                 await self._wait_for_slot()
             self._count()
@@ -119,13 +121,14 @@ class Gate:
             return self.controller.started(self._clock(), self.in_flight)
 
     async def _wait_for_room(self) -> None:
-        """Wait until one more may be in flight; with time too, as hung calls stop counting."""
+        """Wait until one more call may be in flight. Time alone can allow it: hung calls stop
+        counting."""
         while True:
             self._stop.check()
             if self.in_flight < self.cap():
                 return
             self._room = asyncio.get_running_loop().create_future()
-            await asyncio.wait({self._room}, timeout=_LOOK_AGAIN)
+            await asyncio.wait({self._room}, timeout=_RECHECK)
 
     async def _wait_for_slot(self) -> None:
         while True:
@@ -157,7 +160,7 @@ class Gate:
         self._failure(call, why)
 
     def failed(self, call: Call, why: str, *, answered: bool) -> None:
-        """A failure worth a retry. ``answered``: the quota let the call through at least."""
+        """A failure worth a retry. ``answered``: there was an answer, so the quota allowed it."""
         self.connected = True
         if answered:
             self.controller.accepted(call, self._clock())
@@ -166,8 +169,8 @@ class Gate:
         self._failure(call, why)
 
     def unconnected(self, call: Call, why: str) -> bool:
-        """No connection came about: nothing was sent. Whether the server must be given up as one
-        that cannot be reached; that is so only where none has ever come about in this run."""
+        """No connection was made, so nothing was sent. Returns whether to give the server up as
+        unreachable, which happens only if no connection was ever made in this run."""
         self.calls -= 1
         self.controller.lost(call)
         if self.connected:
@@ -180,15 +183,15 @@ class Gate:
         return pause is None
 
     def _failure(self, call: Call, why: str) -> None:
-        if call.start < self._closed_at:
-            return  # one outage takes all calls in flight with it: they say nothing new
+        if call.start < self._opened_at:
+            return  # it was in flight when the breaker opened: the same outage, counted already
         pause = self._breaker.failure()
         if pause is None:
             self._stop.set(FatalError(f"the server keeps failing, so the run stopped: {why}"))
         elif pause:
             self._alone = True
-            self._closings += 1
-            self._closed_at = self._clock()
+            self._openings += 1
+            self._opened_at = self._clock()
             self.controller.not_before = max(self.controller.not_before, self._clock() + pause)
 
     def _count(self) -> None:

@@ -1,16 +1,14 @@
-"""One POST: bytes out, status and bytes back. The only part of the engine that knows httpx.
+"""The HTTP client: one POST, bytes out, status and bytes back. The only user of httpx in `api`.
 
-httpcore looks through its whole pool for each request, so that 100 connections in one client are
-slower than 30; spread over clients of 16 they are not. Hence a few small clients, least loaded
-first.
+httpcore goes through its whole connection pool for each request, so 100 connections in one client
+are slower than 30. Calls are therefore spread over several clients of 16 connections, the least
+loaded first: 1.2 ms of processor time per call against 8.8 (`benchmarks/bench_parts.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import ssl
-import sys
 import zlib
 from dataclasses import dataclass
 
@@ -24,33 +22,36 @@ from humanbody_cli.core.errors import FatalError, UsageError
 from humanbody_cli.core.network import (
     MAX_PORT,
     UNCONNECTED,
+    UNUSABLE_PROXY,
     certificates_fault,
     content_length,
     explain,
     never_passes,
     printable,
+    tls_context,
 )
 from humanbody_cli.core.settings import Timeouts, without_password
 from humanbody_cli.core.stop import within
 
 _CONNECTIONS = 16
-"""Per client. At .6 s of latency and 100 in flight: one client 29 photos a second, seven 102."""
+"""Per client. At .6 s of latency and 100 in flight: one client does 29 photos per second, seven do
+102."""
 
-MOST_OF_A_PAGE = 64 * 1024
-"""Bytes that are read of an answer that is not a success: the API's errors have a few hundred."""
+MAX_ERROR_PAGE = 64 * 1024
+"""Bytes read of an answer that is not a success: the API's own errors have a few hundred."""
 
 _BESIDES = 1024 * 1024
 """Bytes that a success may have besides its pixels: JSON, PNG headers, a colour profile."""
 
 _BLOCK = 32 * 1024
-"""Bytes; httpcore hands on up to 64 KiB at a time."""
+"""Bytes per block of a body; httpcore hands on up to 64 KiB at a time."""
 
 
 class NoAnswer(Exception):
-    """No whole answer came; the message says why, in the user's words.
+    """No complete answer was received; the message says why, in the user's words.
 
-    ``connected`` is false where not even a connection came about: nothing was sent, nothing can be
-    paid for. ``advice`` is set where every further try would end the same way.
+    ``connected`` is false if no connection was made: nothing was sent, so nothing can be charged.
+    ``advice`` is set if every further attempt would end the same way.
     """
 
     def __init__(self, message: str, *, connected: bool = True, advice: str | None = None) -> None:
@@ -60,7 +61,7 @@ class NoAnswer(Exception):
 
 
 class Unsound(Exception):
-    """A success that is known to be useless before its body is looked into; ``status`` is a 2xx."""
+    """A success that is unusable whatever its body says; ``status`` is a 2xx."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -68,11 +69,11 @@ class Unsound(Exception):
 
 
 def longest_answer(size: tuple[int, int]) -> int:
-    """Bytes that a sound answer to a photo of ``size`` pixels can have.
+    """The most bytes that a sound answer to a photo of ``size`` (width, height) can have.
 
-    A cutout (RGBA, 8 bits) and a mask (gray, 8 bits) that do not compress at all are 5 bytes a
-    pixel and 2 filter bytes a row. Base64 makes 4 bytes of 3, and JSON may escape its slashes and
-    break its lines; 3/2 covers that and what DEFLATE adds to incompressible data.
+    A cutout (RGBA, 8 bits) and a mask (gray, 8 bits) that do not compress at all have 5 bytes per
+    pixel and 2 filter bytes per row. Base64 turns 3 bytes into 4, and JSON may escape slashes and
+    break lines; 3/2 covers that and what DEFLATE adds to incompressible data.
     """
     width, height = size
     return _BESIDES + (5 * width + 2) * height * 3 // 2
@@ -84,14 +85,6 @@ class _Client:
     load: int = 0
 
 
-def _spare_failing_imports() -> None:
-    """httpcore imports sniffio a dozen times a call. Since anyio does without it, it is mostly not
-    there, and each import searches the disk in vain: a tenth of the loop's time. ``None`` in
-    ``sys.modules`` is Python's own way to say "not there" without a search."""
-    if importlib.util.find_spec("sniffio") is None:
-        sys.modules["sniffio"] = None  # type: ignore[assignment]
-
-
 class Http:
     """Posts to one URL over as many connections as are needed.
 
@@ -101,19 +94,18 @@ class Http:
     """
 
     def __init__(self, url: str, timeouts: Timeouts) -> None:
-        _spare_failing_imports()
         self._url = _usable(url)
         self._timeouts = timeouts
-        self._tls = _tls_context() if self._url.scheme == "https" else None
+        self._tls = _checked_tls() if self._url.scheme == "https" else None
         self._was_answered = False
-        # Made at once: what is wrong with the environment shows before the first call.
+        # Created at once, so that a fault of the environment shows before the first call.
         self._clients = [_Client(self._new_client())]
 
     async def post(self, request: Multipart, most: int, room: Room) -> tuple[int, bytes]:
-        """Send; status and body of the answer, of a success at most ``most`` bytes.
+        """Send ``request``; the status and body of the answer.
 
-        The body takes its bytes from ``room``. Of an answer that is not a 2xx only the beginning
-        is read (`MOST_OF_A_PAGE`).
+        The body takes its bytes from ``room``. The body of a success has at most ``most`` bytes; of
+        any other answer only the first `MAX_ERROR_PAGE` bytes are read.
 
         Raises:
             NoAnswer: the connection failed, was reset or timed out.
@@ -145,7 +137,7 @@ class Http:
             self._was_answered = True
             status = response.status_code
             if not responses.is_success(response.status_code):
-                return status, await _beginning(response, MOST_OF_A_PAGE, room)
+                return status, await _beginning(response, MAX_ERROR_PAGE, room)
             body = (
                 None
                 if content_length(response.headers) > most
@@ -160,7 +152,7 @@ class Http:
             return status, body
 
     def _in_words(self, error: httpx.TransportError) -> str:
-        """The fault. A server that expects TLS answers plain HTTP with bytes that are none."""
+        """The fault, with a hint where a server that expects TLS may have been sent plain HTTP."""
         words = explain(error)
         is_garbled = isinstance(error, httpx.RemoteProtocolError) and not self._was_answered
         if is_garbled and self._url.scheme == "http":
@@ -178,10 +170,7 @@ class Http:
         try:
             return self._configured()
         except (ImportError, ValueError, httpx.InvalidURL) as error:
-            raise FatalError(
-                f"the proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used: {error}; "
-                "fix or unset it"
-            ) from error
+            raise FatalError(f"{UNUSABLE_PROXY}: {error}; fix or unset it") from error
 
     def _configured(self) -> httpx.AsyncClient:
         times = self._timeouts
@@ -224,16 +213,15 @@ def _usable(url: str) -> httpx.URL:
     return parsed
 
 
-def _tls_context() -> ssl.SSLContext:
-    """One for all clients: making it takes tens of milliseconds."""
+def _checked_tls() -> ssl.SSLContext:
     fault = certificates_fault()
     if fault is not None:
         raise FatalError(fault)
-    return ssl.create_default_context()
+    return tls_context()
 
 
 async def _read(response: httpx.Response, most: int, room: Room) -> bytes | None:
-    """The body as it was sent; ``None`` where it has more than ``most`` bytes."""
+    """The body as it was sent; ``None`` if it has more than ``most`` bytes."""
     body = _Body()
     async for part in response.aiter_raw():
         if body.size + len(part) > most:
@@ -255,10 +243,10 @@ async def _beginning(response: httpx.Response, most: int, room: Room) -> bytes:
 
 
 class _Body:
-    """A body that grows, in blocks of about the same size.
+    """A growing body, in blocks of about the same size.
 
-    Not a list of parts as they come: a part may be a single byte, whose object takes 40. Not one
-    buffer either: sixteen that grow side by side leave holes in the heap as large as themselves.
+    Not a list of the parts received: a part may be a single byte, whose object takes 40. Not one
+    buffer either: sixteen buffers that grow side by side fragment the heap by their own size.
     """
 
     def __init__(self) -> None:
@@ -287,9 +275,9 @@ class _Body:
 
 
 def _inflated(status: int, body: bytes, encoding: str, most: int) -> bytes:
-    """A body that a proxy compressed although nobody asked for it.
+    """The body of an answer that a proxy compressed unasked.
 
-    Bounded while it is inflated, which httpx's own decoders are not: a few kilobytes may hold
+    The output is bounded while inflating, unlike in httpx's own decoders: a few kilobytes may hold
     gigabytes.
     """
     if encoding not in ("gzip", "x-gzip", "deflate"):

@@ -1,8 +1,8 @@
-"""The timeline of starts, shared by every run on this machine that uses the same key.
+"""Start times of calls, shared by every run on this machine that uses the same key.
 
-A few bytes under ``flock``: the start that was handed out last. Two runs that know nothing of each
-other then fill one quota between them. The kernel drops the lock with its holder, and a slot that
-was handed out to a killed run is lost, no more.
+A small file under ``flock`` holds the start time that was handed out last, so that two independent
+runs share one quota. The kernel drops the lock when its holder dies; a killed run loses at most the
+slot it was given.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 _STALE = 60.0
-"""Seconds: a start further ahead than this is from before a reboot (the clock began anew)."""
+"""Seconds. A start further ahead than this is from before a reboot, which resets the clock."""
 
 
 class Slots(Protocol):
@@ -23,12 +23,12 @@ class Slots(Protocol):
     def reserve(self, earliest: float, interval: float) -> float | None:
         """The next start at or after ``earliest`` and ``interval`` seconds after the last one.
 
-        Times are monotonic seconds. ``None``: somebody else is just choosing, try again.
+        Times are monotonic seconds. ``None``: another run holds the lock; try again.
         """
 
 
 class OwnSlots:
-    """One run's timeline, in memory."""
+    """The start times of one run, in memory."""
 
     def __init__(self) -> None:
         self._last = float("-inf")
@@ -40,7 +40,7 @@ class OwnSlots:
 
 
 class SharedSlots:
-    """The timeline of a key, in a file of the user's state folder."""
+    """The start times of a key, in a file in the user's state folder."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -48,7 +48,7 @@ class SharedSlots:
         self._own = OwnSlots()
 
     def reserve(self, earliest: float, interval: float) -> float | None:
-        """See `Slots`. A file system that cannot lock or is full must not end a run."""
+        """See `Slots`. A file system that is full or cannot lock must not end a run."""
         try:
             return self._reserve(earliest, interval)
         except BlockingIOError:
@@ -76,9 +76,9 @@ class SharedSlots:
 
 
 def slots_for(endpoint: str, api_key: str) -> Slots:
-    """The shared timeline of this key, or one of our own where no state folder can be written.
+    """The shared start times of this key, or the run's own if no state folder can be written.
 
-    The file's name is a digest: the key itself is nowhere on disk.
+    The file's name is a digest: the key itself is never written to disk.
     """
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     name = hashlib.sha256(f"{endpoint}\n{api_key}".encode()).hexdigest()[:24]

@@ -33,6 +33,9 @@ COMMANDS = {
     "serve": "Serve the HumanBody Segment API V2 on this machine.",
 }
 
+_MODULES = {"check": "preview", "plan": "preview"}
+"""Commands whose module has another name than they have."""
+
 
 class LazyGroup(click.Group):
     """A group that imports each command's module only when that command is needed."""
@@ -45,8 +48,9 @@ class LazyGroup(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"humanbody_cli.cli.{cmd_name}")
-        command = module.command
+        name = _MODULES.get(cmd_name, cmd_name)
+        module = importlib.import_module(f"humanbody_cli.cli.{name}")
+        command = getattr(module, f"{cmd_name}_command")
         assert isinstance(command, click.Command)
         return command
 

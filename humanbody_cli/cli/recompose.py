@@ -6,15 +6,14 @@ from typing import Any
 
 import click
 
-from humanbody_cli.cli.options.declare import FiniteRange, one_of, option, whole_number
-from humanbody_cli.cli.options.output import as_json, verbosity
+from humanbody_cli.cli.options import FiniteRange, as_json, one_of, option, verbosity, whole_number
 from humanbody_cli.core.settings import Edges
 
 _LONGEST = 16384
 """Most pixels on a side of a resized cutout."""
 
 
-class Box(click.ParamType):
+class BoxType(click.ParamType):
     """``N`` or ``WxH``, pixels."""
 
     name = "N|WxH"
@@ -50,7 +49,7 @@ class Box(click.ParamType):
     help="Margin around the crop, as a fraction of its longer side.",
 )
 @option("--background", metavar="COLOR|IMAGE", help="Colour or picture to put behind the person.")
-@option("--size", type=Box(), metavar="N|WxH", help="Resize to fit into this many pixels.")
+@option("--size", type=BoxType(), metavar="N|WxH", help="Resize to fit into this many pixels.")
 @option(
     "--format",
     type=click.Choice(["png", "webp", "jpg"]),
@@ -65,7 +64,7 @@ class Box(click.ParamType):
 )
 @as_json
 @verbosity
-def command(
+def recompose_command(
     out: str,
     edges: str,
     crop: bool,
@@ -80,10 +79,11 @@ def command(
     """Make new cutouts from the masks in OUT, without calls.
 
     The photos that the masks were made from are read again."""
+    from humanbody_cli.imaging.cutouts import Recipe
     from humanbody_cli.jobs import recompose
     from humanbody_cli.storage.journal import Journal
 
-    recipe = recompose.Recipe(
+    recipe = Recipe(
         edges=Edges(edges),
         crop=crop,
         margin=margin,

@@ -9,7 +9,7 @@ import click
 
 @click.command("report")
 @click.argument("out", metavar="OUT")
-def command(out: str) -> int:
+def report_command(out: str) -> int:
     """Write an HTML page for looking through the results in OUT.
 
     Open OUT/report.html in a browser; it needs no server. Doubtful masks come first. The page's

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from humanbody_cli.cli.options.declare import FiniteRange, option
-from humanbody_cli.cli.options.output import as_json
-from humanbody_cli.cli.options.run import GRACE, run
+from humanbody_cli.cli.options import FiniteRange, as_json, option
+from humanbody_cli.cli.run_options import GRACE, run
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import RunSettings
 
@@ -28,7 +27,7 @@ from humanbody_cli.core.settings import RunSettings
     ),
     as_json,
 )
-def command(settings: RunSettings) -> int:
+def segment_command(settings: RunSettings) -> int:
     """Cut people out of photos.
 
     INPUT is a folder (searched recursively), a file, an http(s) address, or '-' for one photo on

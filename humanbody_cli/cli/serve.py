@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from humanbody_cli.cli.options.declare import FiniteRange, option
+from humanbody_cli.cli.options import FiniteRange, option
 from humanbody_cli.core.errors import FatalError, UsageError
 
 _NEEDED = ("starlette", "uvicorn", "multipart", "prometheus_client", "onnxruntime", "numpy")
@@ -91,7 +91,7 @@ _option = functools.partial(option, prefix="HBSEG_SERVE_")
     is_flag=True,
     help="Also fetch image_url from private and loopback addresses.",
 )
-def command(
+def serve_command(
     host: str,
     port: int,
     keys: Path | None,

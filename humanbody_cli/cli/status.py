@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from humanbody_cli.cli.options.declare import option
+from humanbody_cli.cli.options import option
 from humanbody_cli.core.errors import UsageError
 
 
@@ -17,7 +17,7 @@ from humanbody_cli.core.errors import UsageError
     help="List only rejected and failed photos: one source (with --json, one record) per line.",
 )
 @click.option("-0", "--null", "nul", is_flag=True, help="With --failed: end each name with NUL.")
-def command(out: str, json: bool, failed: bool, nul: bool) -> int:
+def status_command(out: str, json: bool, failed: bool, nul: bool) -> int:
     """Show what is done, rejected, failed and pending in OUT.
 
     To retry the rejected and failed photos with another output folder:

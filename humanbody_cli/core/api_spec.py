@@ -1,4 +1,4 @@
-"""What the API's document states, once: limits and error tables; and what other statuses mean."""
+"""The API's limits and error codes as its document states them, and hbseg's own error codes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from enum import Enum
 class Treatment(Enum):
     """What an error means for the run."""
 
-    RETRY = "retry"  # worth another try, later
-    ONCE_MORE = "once more"  # worth one further try and no more, then this photo failed
-    PHOTO = "photo"  # this photo failed; others go on
+    RETRY = "retry"  # worth another attempt, later
+    ONCE_MORE = "once more"  # worth one more attempt, after which this photo has failed
+    PHOTO = "photo"  # this photo has failed; others go on
     STOP = "stop"  # every further call would fail the same way
 
 
@@ -44,10 +44,16 @@ ENTITY_TOO_LARGE = "Request Entity Too Large"
 API_NOT_FOUND = "API_NOT_FOUND"
 INTERNAL_ERROR = "INTERNAL_ERROR"
 
-# Codes of our own, for what the document has no name for.
-BAD_ANSWER = "BAD_ANSWER"  # paid for, most likely, and not what the document promises
+# hbseg's own codes, for what the document has no name for.
+BAD_ANSWER = "BAD_ANSWER"  # most likely charged, and not what the document promises
 CONNECTION = "CONNECTION_ERROR"  # no answer: refused, reset, timed out
-GATEWAY = "GATEWAY_ERROR"  # an answer of something in between, which names no error of the API
+GATEWAY = "GATEWAY_ERROR"  # an answer that names no error of the API, mostly of a proxy
+UNREADABLE = "UNREADABLE"  # the photo's file cannot be read
+NOT_COMPOSED = "NOT_COMPOSED"  # a bug showed while the results were composed
+OUTPUT_NAME_TAKEN = "OUTPUT_NAME_TAKEN"  # a file that is not hbseg's has the result's name
+MASK_GONE = "MASK_GONE"  # recompose: the mask is missing or damaged
+SOURCE_CHANGED = "SOURCE_CHANGED"  # recompose: the photo is not the one the mask was made from
+TOO_LARGE_FOR_FORMAT = "TOO_LARGE_FOR_FORMAT"  # recompose: more pixels than the format can hold
 
 _REPORT = "this is a bug in hbseg, or a proxy changed the request; please report it"
 
@@ -116,18 +122,18 @@ AUTHORIZATION_REASONS: dict[str, str] = {
     "Insufficient Account Balance": "the account's balance is used up; top it up and run again",
     "Limit reached": "the account's limit is used up; raise it or wait, and run again",
 }
-"""Reason after the colon -> what the user can do. The last two and ``Denied`` were seen, the others
-are the document's."""
+"""Reason after the colon -> what the user can do. The last two and ``Denied`` were observed, the
+others are documented."""
 
 
 def split_message(error_message: str) -> tuple[str, str]:
-    """``"CODE: param"`` or ``"CODE:param"`` -> code and parameter: both forms are printed."""
+    """``"CODE: param"`` or ``"CODE:param"`` -> code and parameter; the API uses both forms."""
     code, _, parameter = error_message.partition(":")
     return code.strip(), parameter.strip()
 
 
 def advice_for(code: str, parameter: str) -> str:
-    """What the user can do about an error of the API; empty for a code we do not know."""
+    """What the user can do about an error of the API; empty for an unknown code."""
     if code == AUTHORIZATION:
         known = AUTHORIZATION_REASONS.get(parameter.rstrip("."))
         if known:
@@ -138,7 +144,7 @@ def advice_for(code: str, parameter: str) -> str:
 
 @dataclass(frozen=True)
 class Page:
-    """What to do about one status, and the words for the user (empty where none would help)."""
+    """What to do about one HTTP status, and advice for the user (empty where none would help)."""
 
     treatment: Treatment
     advice: str = ""
@@ -195,14 +201,14 @@ BY_STATUS: dict[int, Page] = {
     510: _stop(_MANGLED),
     511: _stop(_LOGIN),
 }
-"""Status -> what it means, where the rule for its class (`page_for`) is not right."""
+"""Status -> what it means, where it differs from its class (`page_for`)."""
 
 
 def page_for(status: int) -> Page:
     """What an answer that names no error of the API means.
 
-    Classes: 3xx leads elsewhere and stops the run (a POST is not sent on to an address that nobody
-    chose); 5xx may pass; everything else may concern this photo alone.
+    By class: 3xx stops the run (a POST is not redirected to an address that nobody chose); 5xx may
+    be temporary; everything else may concern this photo alone.
     """
     known = BY_STATUS.get(status)
     if known is not None:
@@ -221,13 +227,13 @@ MAX_SIDE = 4096
 """Pixels, each side."""
 
 MAX_BYTES = 2 * 1024 * 1024
-"""Bytes of the photo, and of the whole request too: the gateway answers 413 beyond it."""
+"""Bytes of the photo, and of the whole request too: the gateway answers 413 above it."""
 
 DEFAULT_ENDPOINT = "https://api-cn.faceplusplus.com"
 OFFICIAL_HOSTS = frozenset({"api-cn.faceplusplus.com", "api-us.faceplusplus.com"})
-"""The provider's own hosts. Keys are regional, the service is one."""
+"""The provider's own hosts. Keys are regional; the service is the same."""
 
 SEGMENT_PATH = "/humanbodypp/v2/segment"
 
 FREE_QPS = 3.0
-"""Calls a second of a free key, as seen for the sibling APIs of the same account."""
+"""Calls per second of a free key, as observed for other APIs of the same account."""

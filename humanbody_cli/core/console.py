@@ -162,7 +162,7 @@ class Reporter:
     def skip(self, status: str, keys: list[bytes], outcome: Callable[[bytes], Outcome]) -> None:
         """Photos that an earlier run settled with this status. ``outcome`` finds what became of
         each, for its JSON line."""
-        self.tally.passed[status] += len(keys)
+        self.tally.settled[status] += len(keys)
         if self._bar is not None:
             self._bar.update(len(keys))
         if self._json:

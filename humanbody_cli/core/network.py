@@ -1,7 +1,8 @@
-"""Connections and what servers say: faults in words, certificates, text made safe to show."""
+"""Connections: transport faults in words, trusted certificates, and text of servers made safe."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import ssl
@@ -50,6 +51,8 @@ FAULTS: tuple[tuple[type[httpx.TransportError], str], ...] = (
 )
 """Every transport fault of httpx in the user's words, the general ones last."""
 
+UNUSABLE_PROXY = "the proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used"
+
 UNCONNECTED = (
     httpx.ConnectTimeout,
     httpx.ConnectError,
@@ -57,21 +60,21 @@ UNCONNECTED = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
-"""Faults that come before a connection is there: nothing was sent, so nothing can be paid for."""
+"""Faults before a connection is made: nothing was sent, so nothing can be charged."""
 
 _PROXY_REFUSES = re.compile(r"(?!408|429)4\d\d\b")
-"""A proxy's answer to CONNECT that stays the same: wrong password, or this host is not allowed."""
+"""A proxy's answer to CONNECT that a retry does not change: a wrong password, a forbidden host."""
 
 
 def explain(error: httpx.TransportError) -> str:
-    """One clause for a fault of the connection."""
+    """One clause that describes a fault of the connection."""
     words = next(text for kind, text in FAULTS if isinstance(error, kind))
     detail = printable(str(error).strip())
     return f"{words} ({detail})" if detail else words
 
 
 def never_passes(error: httpx.TransportError) -> str | None:
-    """What to do about a fault that every further try would meet again; ``None`` for others."""
+    """What to do about a fault that every retry would meet again; ``None`` for other faults."""
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return (
             "the server's certificate cannot be trusted; check the address, this machine's clock "
@@ -91,16 +94,37 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def content_length(headers: httpx.Headers) -> int:
-    """Content-Length in bytes; 0 where it is missing or makes no sense."""
+    """Content-Length in bytes; 0 if it is missing or not a number."""
     text = headers.get("Content-Length", "")
-    # Long runs of digits are slow to convert, and past any limit anyway.
+    # Long runs of digits are slow to convert, and beyond any limit anyway.
     return int(text[:20]) if text.isascii() and text.isdigit() else 0
 
 
-def certificates_fault() -> str | None:
-    """What is wrong with the certificates that the environment names; ``None`` where nothing is.
+def tls_context() -> ssl.SSLContext:
+    """The certificates that calls and downloads trust.
 
-    OpenSSL passes over a missing ``SSL_CERT_FILE`` without a word, and then trusts nobody.
+    These are the system's, as OpenSSL finds them, with ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` in
+    the place of its default file and folder. If neither is set, certifi's are trusted as well: a
+    container may have no others. Ask `certificates_fault` first. The context is shared, because
+    creating it takes tens of milliseconds.
+    """
+    return _tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@functools.cache
+def _tls_context(file: str | None, folder: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if not file and not folder:
+        import certifi
+
+        context.load_verify_locations(cafile=certifi.where())
+    return context
+
+
+def certificates_fault() -> str | None:
+    """What is wrong with the certificates that the environment names; ``None`` if nothing is.
+
+    OpenSSL silently ignores a missing ``SSL_CERT_FILE``, and then trusts nobody.
     """
     file = os.environ.get("SSL_CERT_FILE")
     if file:
@@ -115,7 +139,7 @@ def certificates_fault() -> str | None:
 
 
 def _folders_fault(folders: str) -> str | None:
-    """A fault where none of the folders can be listed; a list often names some that are absent."""
+    """A fault if none of the folders can be listed; such lists often name some that are absent."""
     faults = [_folder_fault(folder) for folder in folders.split(os.pathsep)]
     return None if None in faults else faults[0]
 
@@ -130,4 +154,4 @@ def _folder_fault(folder: str) -> str | None:
 
 def _unusable(variable: str, path: str, error: OSError) -> str:
     why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
-    return f"{variable} names {printable(path)}, which cannot be used ({why}); correct or unset it"
+    return f"{variable} names {printable(path)}, which cannot be used ({why}); fix or unset it"

@@ -68,14 +68,14 @@ PHOTOS_LEFT_OUT = 3
 
 @dataclass
 class Tally:
-    """What a run has come to. ``passed`` are photos that were settled before it.
+    """What a run has come to. ``settled`` are photos that were settled before it.
 
     ``repeated`` counts rejects and failures of this run that the run before had come to as well.
     With ``ignore_known`` only new ones count for the exit code.
     """
 
     finished: Counter[Status] = field(default_factory=Counter)
-    passed: Counter[str] = field(default_factory=Counter)
+    settled: Counter[str] = field(default_factory=Counter)
     doubtful: int = 0
     repeated: int = 0
     ignore_known: bool = False
@@ -101,7 +101,7 @@ class Tally:
     def left_out(self) -> int:
         """Photos that stand rejected or failed, whether this run found that or an earlier one."""
         return sum(
-            self.finished[status] + self.passed[status.value]
+            self.finished[status] + self.settled[status.value]
             for status in (Status.REJECTED, Status.FAILED)
         )
 
@@ -122,16 +122,16 @@ class Tally:
 
     def counts(self) -> str:
         """``12 done, 1 rejected, 3 done before``; ``3 done before`` where this run ended none."""
-        parts = [f"{self.done:,} done"] if self.total or not self.passed else []
+        parts = [f"{self.done:,} done"] if self.total or not self.settled else []
         parts += [
             f"{self.finished[status]:,} {status.value}"
             for status in (Status.REJECTED, Status.FAILED)
             if self.finished[status]
         ]
         parts += [
-            f"{self.passed[status.value]:,} {status.value} before"
+            f"{self.settled[status.value]:,} {status.value} before"
             for status in (Status.DONE, Status.REJECTED, Status.FAILED)
-            if self.passed[status.value]
+            if self.settled[status.value]
         ]
         return ", ".join(parts)
 

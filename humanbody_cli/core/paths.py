@@ -12,7 +12,7 @@ _ERRORS = sys.getfilesystemencodeerrors()
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
 NO_TIME = -1
-"""Stands for the modification time of what is no file."""
+"""The modification time of what is not a file."""
 
 
 def to_bytes(path: str) -> bytes:

@@ -7,9 +7,6 @@ waits for: the connection is then closed, and the thread is free again.
 from __future__ import annotations
 
 import asyncio
-import functools
-import os
-import ssl
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,7 +15,7 @@ import httpx
 
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import PhotoError
-from humanbody_cli.core.network import certificates_fault
+from humanbody_cli.core.network import UNUSABLE_PROXY, certificates_fault, tls_context
 from humanbody_cli.discovery.fetch import (
     Fetched,
     FetchFailed,
@@ -67,25 +64,15 @@ def _client() -> httpx.AsyncClient:
     fault = certificates_fault()
     if fault is not None:
         raise FetchFailed(fault, advice=None)
-    variables = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     try:
         return httpx.AsyncClient(
-            verify=_tls_context(*variables),
+            verify=tls_context(),
             timeout=None,  # noqa: S113 - the whole is bounded
             headers={"Accept-Encoding": "identity", "User-Agent": "hbseg"},
             event_hooks={"request": [check_port]},
         )
     except (ImportError, ValueError, httpx.InvalidURL) as error:
-        raise FetchFailed(
-            "the proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used",
-            "correct or unset it",
-        ) from error
-
-
-@functools.cache
-def _tls_context(file: str | None, folder: str | None) -> ssl.SSLContext:
-    """httpx's own choice of certificates; made once for what the environment says."""
-    return httpx.create_ssl_context()
+        raise FetchFailed(UNUSABLE_PROXY, "correct or unset it") from error
 
 
 def _run(work: Coroutine[Any, Any, Fetched]) -> Fetched:

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.photo import Kind, Photo
-from humanbody_cli.imaging import pictures
+from humanbody_cli.imaging import pictures, uploads
 from humanbody_cli.imaging.decoding import unsupported
 from humanbody_cli.imaging.pictures import Picture
 
-MAX_FIT_BYTES = pictures.MAX_FIT_BYTES
-UNREADABLE = "UNREADABLE"
+MAX_FIT_BYTES = uploads.MAX_FIT_BYTES
 _HEAD = 256 * 1024  # bytes: enough for the header of a file that is too large anyway
 
 _REASONS = {
@@ -61,10 +60,10 @@ def check(data: bytes, size: int, rules: Rules) -> Picture:
     """
     picture = _header(data, size, rules)
     if rules.fit:
-        pictures.check_fit_size(size)
-        pictures.check_pixels(picture)
+        uploads.check_fit_size(size)
+        uploads.check_pixels(picture)
     else:
-        pictures.check_limits(picture, size, size + rules.overhead)
+        uploads.check_limits(picture, size, size + rules.overhead)
     pictures.check_sound(picture, keep_pixels=rules.keep_pixels)
     return picture
 
@@ -75,9 +74,9 @@ def _header(data: bytes, size: int, rules: Rules) -> Picture:
     except PhotoError:
         if size > len(data):  # the header may come after a preview that was not read
             if rules.fit:
-                pictures.check_fit_size(size)
+                uploads.check_fit_size(size)
             else:
-                pictures.check_file_size(size, size)
+                uploads.check_file_size(size, size)
         raise
 
 
@@ -88,7 +87,7 @@ def read(photo: Photo, most: int) -> tuple[bytes, int]:
         PhotoError: rejected, where it cannot be read.
     """
     if photo.kind is Kind.TROUBLE:
-        raise PhotoError(UNREADABLE, photo.trouble, rejected=True, transient=True)
+        raise PhotoError(api_spec.UNREADABLE, photo.trouble, rejected=True, transient=True)
     if photo.kind is Kind.STDIN:
         return photo.data, len(photo.data)
     if photo.kind is Kind.URL:
@@ -103,7 +102,7 @@ def read(photo: Photo, most: int) -> tuple[bytes, int]:
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
         message = f"cannot be read: {reason}"
-        raise PhotoError(UNREADABLE, message, rejected=True, transient=True) from error
+        raise PhotoError(api_spec.UNREADABLE, message, rejected=True, transient=True) from error
 
 
 def _read_file(path: str, most: int) -> tuple[bytes, int]:

@@ -1,1 +1,1 @@
-"""The local engine: a bundled or user-given ONNX model on the CPU."""
+"""The embedded engine: a bundled or user-given ONNX model on the CPU."""

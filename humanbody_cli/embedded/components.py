@@ -1,8 +1,8 @@
 """Connected components of a small mask, in numpy alone.
 
-A row of a mask is a handful of runs of set pixels, so the work is done on runs, not pixels: runs
-that touch in neighbouring rows are linked, and the links are merged by pointer jumping. A mask of
-256 x 256 takes about a millisecond.
+A row of a mask consists of a few runs of set pixels, so the algorithm works on runs rather than
+pixels: runs that touch in neighbouring rows are linked, and links are merged by pointer jumping. A
+mask of 256 x 256 takes about a millisecond.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Components:
     """The connected parts of a mask, numbered from 1 in reading order of their first pixel.
 
     `labels` is int32 [h, w], 0 where the mask is empty. `areas` (pixels) and `boxes` (left, top,
-    right, bottom; right and bottom exclusive) have one row a component: component k's is k - 1.
+    right, bottom; right and bottom exclusive) have one row per component, k - 1 for component k.
     """
 
     labels: NDArray[np.int32]
@@ -29,7 +29,7 @@ class Components:
     boxes: NDArray[np.int64]
 
     def mask_of(self, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The mask [h, w] of the chosen components (one boolean a component)."""
+        """The mask [h, w] of the chosen components (one boolean per component)."""
         return np.concatenate(([False], chosen))[self.labels]
 
 
@@ -40,7 +40,7 @@ def find_components(mask: NDArray[np.bool_], *, diagonal: bool = True) -> Compon
     share an edge (4 neighbours).
     """
     width = mask.shape[1]
-    # One empty column more keeps a row's last run from flowing into the next row's first.
+    # One more, empty, column keeps a row's last run apart from the next row's first.
     pitch = width + 1
     starts, ends = _runs(mask, pitch)
     of_run = _merge(len(starts), *_links(starts, ends, pitch, reach=0 if diagonal else 1))
@@ -77,12 +77,12 @@ def _links(
 
 
 def _merge(count: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Component numbers (from 1) of `count` runs that the given pairs tie together."""
+    """Component numbers (from 1) of `count` runs connected by the given pairs."""
     root = np.arange(count)
     while True:
         low = np.minimum(root[one], root[other])
         before = root.copy()
-        # Each pair's roots both hang below the lower one; then every run jumps to its root.
+        # Attach both roots of each pair to the lower one; then every run jumps to its root.
         np.minimum.at(root, before[one], low)
         np.minimum.at(root, before[other], low)
         while not np.array_equal(root, root[root]):
@@ -99,7 +99,7 @@ def _boxes(
     count: int,
     pitch: int,
 ) -> NDArray[np.int64]:
-    """Bounding boxes [count, 4] of components, from their runs' ends."""
+    """Bounding boxes [count, 4] of components, from the ends of their runs."""
     rows, lefts = np.divmod(starts, pitch)
     far = np.iinfo(np.int64).max
     boxes = np.tile(np.array([far, far, 0, 0], np.int64), (count, 1))

@@ -1,4 +1,4 @@
-"""Where to look closely: the crops around people in a first map.
+"""Crop geometry: which crops of a photo the model gets, from the people in a first map.
 
 Boxes are (left, top, right, bottom) in photo pixels, right and bottom exclusive; sizes are (width,
 height).
@@ -22,25 +22,28 @@ Box = tuple[float, float, float, float]
 Size = tuple[int, int]
 
 ASPECT_FLOOR = 0.75
-"""The least ratio of a crop's shorter side to its longer: slimmer ones distort people too much in
-the model's square (the floor is worth .008 of mean IoU)."""
+"""The least ratio of a crop's shorter side to its longer: narrower crops distort people too much in
+the model's square input (the floor is worth .008 of mean IoU)."""
 
 MERGE = 1.6
-"""Groups are looked at together while the joint crop has less than this times their own area."""
+"""Two groups share their crops if the joint crop has less than this times the area of both."""
 
 MOST = 3
-"""Groups, and people within a group, that get looks of their own: it bounds a photo's time."""
+"""Groups, and people within a group, that get crops of their own; it bounds the time per photo."""
 
 LEAST_PART = 0.2
-"""People are parts of at least this share of the largest part's area."""
+"""Components count as people from this share of the largest component's area."""
 
 LEAST_AREA = 49
-"""And of at least so many pixels of a 256 x 256 map: 7 x 7 is what the model can resolve."""
+"""And from this many pixels of a 256 x 256 map: 7 x 7 is what the model can resolve."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look at a box of the photo, and what it counts; levels stretched or mirrored."""
+class Crop:
+    """One input of the model: a box of the photo, maybe mirrored or with its levels stretched.
+
+    ``weight`` is that of its confidence in the average.
+    """
 
     box: Box
     weight: float
@@ -61,9 +64,9 @@ class Look:
 def find_groups(
     confidence: NDArray[np.float32], size: Size, threshold: float = 0.5
 ) -> list[list[Box]]:
-    """People in a confidence map [h, w] of the whole photo, by groups that stand together.
+    """People in a confidence map [h, w] of the whole photo, grouped by those close together.
 
-    People and groups come largest first.
+    People and groups are sorted by size, largest first.
     """
     parts = find_components(confidence > threshold)
     wanted = np.maximum(LEAST_AREA, LEAST_PART * parts.areas.max(initial=0))
@@ -76,23 +79,24 @@ def find_groups(
     return groups[:MOST]
 
 
-def close_looks(people: list[Box], size: Size) -> list[Look]:
-    """The looks a group of people deserves; with the whole picture's .2 the main ones sum to 1."""
+def crops_around(people: list[Box], size: Size) -> list[Crop]:
+    """The crops for a group of people. The weights of the first four sum to .8; the whole picture
+    has the other .2."""
     around = reduce(_union, people)
-    looks = []
+    crops = []
     for margin in (0.05, 0.15):
         box = grow(around, size, margin)
-        looks += [Look(box, 0.2), Look(box, 0.2, mirrored=True, levelled=True)]
-    looks += [Look(half, 0.3) for half in _halves(grow(around, size, 0.05))]
+        crops += [Crop(box, 0.2), Crop(box, 0.2, mirrored=True, levelled=True)]
+    crops += [Crop(half, 0.3) for half in _halves(grow(around, size, 0.05))]
     if len(people) > 1:
-        looks += [Look(grow(person, size, 0.1), 1) for person in people[:MOST]]
-    return looks
+        crops += [Crop(grow(person, size, 0.1), 1) for person in people[:MOST]]
+    return crops
 
 
 def grow(box: Box, size: Size, margin: float) -> Box:
-    """The box with a margin (a share of its own size) on each side, inside the picture.
+    """The box with a margin (a share of its own size) on each side, within the picture.
 
-    The shorter side is then widened to the aspect floor, where the picture has room.
+    The shorter side is then widened to `ASPECT_FLOOR` if the picture has room.
     """
     across, down = margin * (box[2] - box[0]), margin * (box[3] - box[1])
     left, right = max(box[0] - across, 0), min(box[2] + across, size[0])
@@ -115,7 +119,8 @@ def tiles(size: Size) -> list[Box]:
 def strip(size: Size) -> list[Box]:
     """Boxes of at most 4 : 3 along a wide or tall photo, overlapping by half.
 
-    At most twelve, longer ones beyond an aspect of 9: they bound the time of the thinnest photo.
+    There are at most twelve, to bound the time per photo: beyond an aspect ratio of 9 they are
+    longer than 4 : 3.
     """
     longer, shorter = max(size), min(size)
     count = min(max(2, math.ceil(2 * longer / (shorter * 4 / 3)) - 1), 12)
@@ -127,7 +132,7 @@ def strip(size: Size) -> list[Box]:
 
 
 def _halves(box: Box) -> list[Box]:
-    """Both ends of a box along its longer side, each of .6 of its length."""
+    """Both ends of a box along its longer side, each .6 of its length."""
     left, top, right, bottom = box
     across, down = 0.6 * (right - left), 0.6 * (bottom - top)
     if down >= across:
@@ -136,7 +141,7 @@ def _halves(box: Box) -> list[Box]:
 
 
 def _nearest(groups: list[list[Box]], size: Size) -> tuple[int, int] | None:
-    """The two groups that lose least by being looked at together, if that is little enough."""
+    """The two groups whose joint crop wastes the least area, if that is below `MERGE`."""
     boxes = [reduce(_union, group) for group in groups]
     areas = [_area(grow(box, size, 0.05)) for box in boxes]
     best, pair = MERGE, None

@@ -1,4 +1,4 @@
-"""The embedded engine: a small real model on the CPU, off the event loop, on every core."""
+"""The embedded engine: an ONNX model on the CPU, in threads beside the event loop."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from PIL import Image
 
 from humanbody_cli.core.errors import engine_not_loaded, no_engine
 from humanbody_cli.core.settings import LocalSettings
-from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.uploads import Upload
 from humanbody_cli.pipeline.engine import Ask, Segmentation, SpooledAnswer
 
 Segmenter = Callable[[Image.Image], tuple[Image.Image, float | None]]
-"""Upright RGB pixels -> mask (L, same size) and doubt. Runs in any thread."""
+"""Upright RGB pixels -> mask (mode L, same size) and doubt (0 to 1; ``None``: take the mask's own).
+
+Safe to call from several threads at a time.
+"""
 
 
 def load_segmenter(settings: LocalSettings) -> Segmenter:
-    """The bundled model with its recipe, or a model of the user's own.
+    """The bundled model with multi-crop inference, or a model of the user's own.
 
     Raises:
+        UsageError: an unknown preset or bad figures.
         FatalError: the extra is not installed or cannot be loaded, or the model cannot be used.
     """
     try:
@@ -35,9 +39,9 @@ def load_segmenter(settings: LocalSettings) -> Segmenter:
 
 
 class LocalEngine:
-    """Runs a segmenter on a pool of one thread a core.
+    """Runs a segmenter in a pool of threads, by default one per core.
 
-    The same pixels always give the same mask, whichever thread they meet.
+    The same pixels always give the same mask, in whichever thread.
     """
 
     name = "local"
@@ -47,19 +51,19 @@ class LocalEngine:
         self.name = name
         self._segmenter = segmenter
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="look")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="segment")
 
     def capacity(self) -> int:
-        """One photo a core, and one being read meanwhile."""
+        """One photo per thread, and one more that is being read."""
         return self._threads + 1
 
     async def segment(
         self, upload: Upload, ask: Ask, spooled: SpooledAnswer | None = None
     ) -> Segmentation:
-        """Find the people. The cutout is left to be composed from the photo's own pixels."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._look, upload)
+        """Find the people in one photo; the cutout is left to be composed from its own pixels."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._segment, upload)
 
-    def _look(self, upload: Upload) -> Segmentation:
+    def _segment(self, upload: Upload) -> Segmentation:
         started = time.monotonic()
         image, doubt = self._segmenter(upload.pixels())
         mask = Mask(image)

@@ -1,7 +1,7 @@
-"""Models as files: the bundled one with its recipe, or a user's own with one whole-picture look.
+"""ONNX models: the bundled one with multi-crop inference, or a user's own on the whole picture.
 
-A model is an ONNX file with one picture input, N x 3 x H x W or N x H x W x 3, and a mask among
-its outputs. How its colours are normalised stands in no file: a preset knows, or the user says.
+A model is an ONNX file with one picture input, N x 3 x H x W or N x H x W x 3, and a mask among its
+outputs. The file does not say how colours are normalised: a preset does, or the user.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ BUNDLED = Path(__file__).parent / "models" / "selfie_segmentation.onnx"
 
 @dataclass(frozen=True)
 class Preset:
-    """How a kind of model wants its picture, and what it gives back.
+    """Preprocessing and postprocessing for a kind of model.
 
     The picture is scaled to 0..1 (by 255, or `by_maximum` by its own brightest value), then
-    (value - mean) / std. `side` is the model's square input in pixels, None where any size will do.
-    `activation` is what is left to do with the output: a sigmoid, a stretch over its own range, or
-    nothing. `output` is the mask's place among the outputs, from the end where negative.
+    (value - mean) / std. `side` is the side of the model's square input in pixels, None if it takes
+    any size. `activation` is applied to the output: a sigmoid, a stretch over its own range, or
+    nothing. `output` is the mask's index among the outputs, from the end if negative.
     """
 
     name: str
@@ -69,12 +69,12 @@ PRESETS = {
 }
 
 SHORT_SIDE, GRID = 512, 32
-"""Where a model takes any size: pixels of the shorter side (MODNet's), both sides multiples of 32
-(such networks halve their picture five times)."""
+"""For models that take any size: pixels of the shorter side (MODNet's), and both sides multiples of
+32 (such networks halve the picture five times)."""
 
 
 def guess_preset(path: Path) -> Preset:
-    """The preset whose name the file's name contains; u2net's, the most common kind, if none."""
+    """The preset whose name is part of the file's name; otherwise u2net, the most common kind."""
     name = path.name.lower().replace("-", "").replace("_", "")
     found = [preset for key, preset in PRESETS.items() if key in name]
     return max(found, key=lambda preset: len(preset.name), default=PRESETS["u2net"])
@@ -90,7 +90,8 @@ def choose_preset(
 ) -> Preset:
     """The named preset, or one guessed from the file's name, with the user's own figures.
 
-    Raises UsageError for an unknown preset or figures that are none.
+    Raises:
+        UsageError: an unknown preset, or figures that are not numbers in range.
     """
     if name is not None and name not in PRESETS:
         raise UsageError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}")
@@ -124,9 +125,9 @@ def _triple(text: str, what: str) -> Triple:
 
 
 class OnnxModel:
-    """One ONNX file as a function from a picture to a mask; shared between threads.
+    """One ONNX file as a function from a picture to a mask; safe to share between threads.
 
-    The session is created when first needed, once.
+    The session is created once, when first needed.
     """
 
     def __init__(self, path: Path, preset: Preset) -> None:
@@ -142,8 +143,7 @@ class OnnxModel:
             session = onnxruntime.InferenceSession(
                 str(self.path), _options(), providers=["CPUExecutionProvider"]
             )
-        # onnxruntime's errors share no root of their own below Exception.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no other base class
             raise FatalError(
                 f"{self.path} is not a model that can be run: {_first(error)}"
             ) from None
@@ -152,7 +152,11 @@ class OnnxModel:
 
     @property
     def session(self) -> Any:
-        """The onnxruntime session; FatalError where the file is missing or no such model."""
+        """The onnxruntime session.
+
+        Raises:
+            FatalError: the file is missing, or is not a model with one picture input.
+        """
         with self._lock:
             return self._opened
 
@@ -184,33 +188,33 @@ class OnnxModel:
         ) else down
 
     def _free_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The size to choose where the model leaves it open."""
+        """The size (width, height) to use where the model leaves it open."""
         if self.preset.side is not None:
             return self.preset.side, self.preset.side
         scale = SHORT_SIDE / min(size)
-        # A panorama must not fill the memory: at most four times as long as wide.
+        # At most four times as long as wide, so that a panorama does not exhaust the memory.
         width, height = (min(side * scale, 4 * SHORT_SIDE) for side in size)
         return max(GRID, round(width / GRID) * GRID), max(GRID, round(height / GRID) * GRID)
 
     def run(self, pixels: Map) -> Map:
-        """Raw mask [n, h, w] for prepared pixels [n, h, w, 3].
+        """Raw masks [n, h, w] for normalised pixels [n, h, w, 3].
 
         Raises:
-            FatalError: where no output looks like a mask, or the model fails.
+            FatalError: no output has the shape of a mask, or the model fails.
         """
         session = self.session
         name, kind = session.get_inputs()[0].name, session.get_inputs()[0].type
         batch = np.moveaxis(pixels, 3, 1) if self.channels_first else pixels
         batch = np.ascontiguousarray(batch, _FLOATS[kind])
         try:
-            # One picture at a time: many models have a batch of 1 written into them.
+            # One picture at a time: many models have a fixed batch size of 1.
             outputs = [session.run(None, {name: batch[k : k + 1]}) for k in range(len(batch))]
-        except Exception as error:  # noqa: BLE001 - see above
+        except Exception as error:  # noqa: BLE001 - as above
             raise FatalError(f"{self.path} failed on a picture: {_first(error)}") from None
         return np.stack([self._mask_of(found) for found in outputs])
 
     def _mask_of(self, outputs: list[Any]) -> Map:
-        """The preset's output as [h, w], or else the first that looks like a mask."""
+        """The preset's output as [h, w], or else the first with the shape of a mask."""
         for output in (outputs[self.preset.output % len(outputs)], *outputs):
             if (mask := _as_mask(output)) is not None:
                 return mask
@@ -218,15 +222,15 @@ class OnnxModel:
         raise FatalError(f"{self.path} gives {shapes}; one mask of N x 1 x H x W is needed")
 
     def mask(self, photo: Image.Image) -> Image.Image:
-        """The mask (mode L, V = confidence * 255) of a whole RGB photo, squeezed into one look."""
-        view = photo.resize(self.input_size(photo.size), Resampling.BICUBIC)
-        raw = self.run(self._normalised(view)[np.newaxis])[0]
+        """The mask (mode L, V = confidence * 255) of a whole RGB photo, resized to the input."""
+        resized = photo.resize(self.input_size(photo.size), Resampling.BICUBIC)
+        raw = self.run(self._normalised(resized)[np.newaxis])[0]
         confidence = Image.fromarray(_activated(raw, self.preset.activation))
         enlarged = np.asarray(confidence.resize(photo.size, Resampling.BICUBIC))
         return Image.fromarray(np.rint(np.clip(enlarged, 0, 1) * 255).astype(np.uint8))
 
-    def _normalised(self, view: Image.Image) -> Map:
-        pixels = np.asarray(view, np.float32)
+    def _normalised(self, photo: Image.Image) -> Map:
+        pixels = np.asarray(photo, np.float32)
         brightest = max(float(pixels.max()), 1.0) if self.preset.by_maximum else 255.0
         mean, std = np.array(self.preset.mean), np.array(self.preset.std)
         return np.asarray((pixels / brightest - mean) / std, np.float32)
@@ -237,7 +241,7 @@ _FLOATS: dict[str, Any] = {"tensor(float)": np.float32, "tensor(float16)": np.fl
 
 def _options() -> Any:
     options = onnxruntime.SessionOptions()
-    # Photos are spread over the cores, one a thread: a look itself stays on one.
+    # Photos are spread over the cores, one per thread: each inference stays on one.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 4
@@ -262,7 +266,7 @@ def _activated(raw: Map, activation: str) -> Map:
         return np.asarray(1 / (1 + np.exp(-np.clip(raw, -60, 60))), np.float32)
     if activation == "minmax":
         low, high = float(raw.min()), float(raw.max())
-        # An output without any contrast found nothing: stretching noise would invent someone.
+        # An output without contrast found nothing: stretching its noise would invent someone.
         return (raw - low) / (high - low) if high - low > 1e-3 else np.clip(raw, 0, 1)
     return raw
 
@@ -273,7 +277,7 @@ def bundled() -> OnnxModel:
 
 
 def bundled_segmenter(model: OnnxModel) -> Segment:
-    """The embedded engine: the bundled model with the recipe of `looks`."""
+    """The bundled model with multi-crop inference."""
 
     def segment(photo: Image.Image) -> tuple[Image.Image, float | None]:
         matte = multi_crop.find_people(model.run, photo.convert("RGB"))
@@ -283,14 +287,16 @@ def bundled_segmenter(model: OnnxModel) -> Segment:
 
 
 def whole_picture_segmenter(model: OnnxModel) -> Segment:
-    """Any other model: one look at the whole picture. Its doubt is left to be read off the mask."""
+    """Any other model, on the whole picture at once; its doubt is taken from the mask."""
     return lambda photo: (model.mask(photo.convert("RGB")), None)
 
 
 def segmenter(settings: LocalSettings) -> Segment:
-    """The segmenter that the settings ask for, its model read: a bad one stops a run at once.
+    """The segmenter that the settings ask for. Loads its model: a bad one stops a run at once.
 
-    Raises UsageError for an unknown preset or bad figures, FatalError for an unusable model.
+    Raises:
+        UsageError: an unknown preset or bad figures.
+        FatalError: the model cannot be used.
     """
     make, model = bundled_segmenter, bundled()
     if (path := settings.model) is not None:

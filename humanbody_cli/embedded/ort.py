@@ -2,8 +2,8 @@
 
 From 1.29 on onnxruntime writes a device id and queued events below ``~/.cache/Microsoft`` and sends
 them to its vendor. ``ORT_DISABLE_TELEMETRY`` is read while the library is loaded, so it has to be
-set before the import; ``disable_telemetry_events()`` comes too late. A program that has imported
-onnxruntime itself before it imports hbseg has made that choice already.
+set before the import; ``disable_telemetry_events()`` comes too late. A program that imported
+onnxruntime before hbseg has already made that choice.
 """
 
 from __future__ import annotations

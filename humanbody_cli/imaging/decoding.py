@@ -1,7 +1,7 @@
-"""The border to the decoders: what they raise, how long they may take, which of them there are.
+"""The boundary to the image decoders: what they raise, how long they may take, which are installed.
 
-Every call that hands a stranger's bytes, or pixels made of them, to Pillow, pillow-heif, littlecms
-or numpy stands inside `decoding`. Imports none of these itself.
+Every call that passes untrusted bytes, or pixels made from them, to Pillow, pillow-heif, littlecms
+or numpy is inside `decoding`. This module imports none of them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from humanbody_cli.core.errors import HbsegError, PhotoError
 _HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
 """Brands of an ``ftyp`` box (ISO 23008-12, annex B; AV1 Image File Format, 6). ``mif1`` and
-``msf1`` only say that pictures are inside: further brands tell of which kind."""
+``msf1`` only say that there are pictures inside; further brands name their kind."""
 
-_MOST_BRANDS = 64  # bytes of the box that are looked at
+_MOST_BRANDS = 64  # bytes of the box that are examined
 
 _MODULES = {"avif": "PIL._avif", "heif": "pillow_heif"}
 
@@ -33,25 +33,25 @@ _READERS = {
 
 
 def unsupported(message: str) -> PhotoError:
-    """The rejection of a file that is no sound picture."""
+    """The rejection of a file that is not a sound picture."""
     return PhotoError(api_spec.UNSUPPORTED_FORMAT, message, rejected=True)
 
 
 def out_of_memory(*, rejected: bool = False) -> PhotoError:
-    """A photo that a later run may be able to do. ``rejected`` where it was not sent."""
+    """The failure of a photo for lack of memory, transient; ``rejected`` if it was not sent."""
     message = "there is not enough memory to decode it; shrink the photo or free some memory"
     return PhotoError(api_spec.INVALID_SIZE, message, rejected=rejected, transient=True)
 
 
 @contextlib.contextmanager
 def decoding() -> Iterator[None]:
-    """Whatever a decoder raises is the fault of the bytes it was given, and rejects that photo.
+    """Turn whatever a decoder raises into the rejection of the photo.
 
-    Damaged files make decoders raise nearly any exception: RuntimeError, ZeroDivisionError,
-    struct.error. Our own errors pass. Too little memory rejects the photo for now only.
+    Damaged files make decoders raise almost any exception: RuntimeError, ZeroDivisionError,
+    struct.error. hbseg's own errors pass unchanged. A lack of memory is a transient rejection.
 
     Raises:
-        PhotoError: in the place of any other exception.
+        PhotoError: in place of any other exception.
     """
     try:
         yield
@@ -70,50 +70,50 @@ def short(error: BaseException) -> str:
 
 
 @dataclass(frozen=True)
-class Deadline:
-    """The time, in seconds of ``clock``, from which on a photo is decoded no further."""
+class DecodeDeadline:
+    """The time, in seconds of ``clock``, at which the decoding of a photo is given up."""
 
     at: float
     clock: Callable[[], float] = time.monotonic
 
     @classmethod
-    def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> Deadline:
-        """The deadline so many seconds from now."""
+    def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> DecodeDeadline:
+        """A deadline this many seconds from now."""
         return cls(clock() + seconds, clock)
 
     def check(self) -> None:
-        """Go on only before the deadline.
+        """Check that the deadline has not passed.
 
         Raises:
-            PhotoError: rejected, where it has passed.
+            PhotoError: rejected; it has.
         """
         if self.clock() >= self.at:
             raise unsupported("takes too long to decode; save it again as an ordinary JPEG or PNG")
 
 
 class Source(io.BytesIO):
-    """A photo's bytes as a file that Pillow reads, which ends the decoding at the deadline.
+    """A photo's bytes as a file for Pillow, which ends the decoding at the deadline.
 
-    Pillow asks for its input a part at a time; an exception from `read` leaves the decoder at once
-    and frees it. In a JPEG one part may hold many scans, each of which takes long: after
-    `part_scans` no part reaches beyond the next scan's beginning.
+    Pillow reads its input in parts, and an exception from `read` ends and frees the decoder at
+    once. In a JPEG one part may hold many scans, each of which takes long: after `part_scans` no
+    part extends past the start of the next scan.
     """
 
-    def __init__(self, data: bytes, deadline: Deadline | None = None) -> None:
+    def __init__(self, data: bytes, deadline: DecodeDeadline | None = None) -> None:
         super().__init__(data)
         self._data = data
         self._deadline = deadline
         self._parts_scans = False
 
     def part_scans(self) -> None:
-        """From here on `read` may give fewer bytes than asked for: only a decoder bears that."""
+        """From here on `read` may return fewer bytes than asked for, which only decoders accept."""
         self._parts_scans = self._deadline is not None
 
     def read(self, size: int | None = -1, /) -> bytes:
         """See `io.BytesIO`.
 
         Raises:
-            PhotoError: rejected, where the deadline has passed.
+            PhotoError: rejected; the deadline has passed.
         """
         if self._deadline is not None:
             self._deadline.check()
@@ -125,9 +125,8 @@ class Source(io.BytesIO):
 
 
 def readers() -> str:
-    """Which optional readers are installed, e.g. ``avif,heif``: what they read changes with it.
-
-    Cheap: looks for modules, loads none.
+    """Which optional readers are installed, e.g. ``avif,heif``; which photos can be read depends on
+    it. Cheap: modules are searched for, not loaded.
     """
     return ",".join(name for name, module in _MODULES.items() if _is_there(module))
 
@@ -140,7 +139,7 @@ def _is_there(module: str) -> bool:
 
 
 def advice(data: bytes, *, fit: bool) -> str:
-    """What is wrong with bytes that no reader knows, and what to do.
+    """What is wrong with bytes that no reader recognises, and what to do.
 
     ``fit`` tells whether ``--fit`` is on.
     """
@@ -156,7 +155,7 @@ def advice(data: bytes, *, fit: bool) -> str:
 
 
 def _kind(data: bytes) -> str | None:
-    """``heif`` or ``avif`` by the brands at a file's beginning."""
+    """``heif`` or ``avif``, by the brands at the start of a file; ``None`` if neither."""
     if data[4:8] != b"ftyp":
         return None
     length = min(int.from_bytes(data[:4], "big"), _MOST_BRANDS, len(data))
@@ -166,33 +165,37 @@ def _kind(data: bytes) -> str | None:
     return "heif" if brands & _HEIC_BRANDS else None
 
 
+_START_OF_IMAGE = b"\xff\xd8"
+JPEG_SIGNATURE = _START_OF_IMAGE + b"\xff"
+"""How every JPEG begins: the first marker, and the first byte of the next."""
+
 MAX_SCANS = 100
-"""Scans that are agreed to. libjpeg's cjpeg and jpegtran write no more (MAX_SCANS in rdswitch.c),
+"""Scans accepted in a JPEG. libjpeg's cjpeg and jpegtran write no more (MAX_SCANS in rdswitch.c),
 their own progressive script has 10, and libtiff stops a decoder there too
-(JPEG_MAX_ALLOWED_SCAN_NUMBER). Each scan, however few bytes it has, makes a decoder pass over every
-block of the picture: 10 to 80 ms a scan at 4096 x 4096 pixels (measured; the
-refinement of AC coefficients costs most), some seconds in all."""
+(JPEG_MAX_ALLOWED_SCAN_NUMBER). Each scan, however short, makes a decoder pass over every block of
+the picture: 10 to 80 ms per scan at 4096 x 4096 pixels (measured; the refinement of AC coefficients
+costs most), some seconds in all."""
 
 _MAX_SEGMENTS = 10_000
-"""Segments that are looked through: a photo has tens, a large ICC profile 255 more."""
+"""Segments examined: a photo has tens, a large ICC profile 255 more."""
 
 _START_OF_SCAN = b"\xff\xda"
 _SOS, _EOI, _FIRST_WITH_LENGTH = 0xDA, 0xD9, 0xC0
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
-"""A marker (ITU T.81, B.1.1.3) but for those that neither end a scan nor carry a length: stuffed
+"""Any marker (ITU T.81, B.1.1.3) except those that neither end a scan nor have a length: stuffed
 zeros, fill bytes, TEM, RST0 to RST7 and SOI."""
 
 
 def has_too_many_scans(data: bytes, most: int = MAX_SCANS) -> bool:
     """Whether the first picture of a JPEG has more than ``most`` scans.
 
-    Never says no where libjpeg would go through more: it looks for markers as libjpeg does, past
-    anything between segments, and into no segment. What follows the first picture (the further ones
+    Never false where libjpeg would process more: markers are searched for as libjpeg does, skipping
+    anything between segments, and not inside segments. What follows the first picture (the others
     of an MPO, a video) does not count.
     """
-    if data.count(_START_OF_SCAN) <= most:  # nearly every file; within scans FF DA cannot stand
+    if data.count(_START_OF_SCAN) <= most:  # almost every file; FF DA cannot occur within scans
         return False
-    position, scans = len(b"\xff\xd8"), 0
+    position, scans = len(_START_OF_IMAGE), 0
     for _ in range(_MAX_SEGMENTS):
         match = _MARKER.search(data, position)
         if match is None:

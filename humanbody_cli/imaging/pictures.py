@@ -1,7 +1,4 @@
-"""A photo's bytes checked and decoded: header, soundness, upright pixels, colour profile.
-
-Pure: bytes in, pixels out. Pillow does the decoding.
-"""
+"""Photos: header, soundness, upright pixels, colour profile and Exif. Bytes in, pixels out."""
 
 from __future__ import annotations
 
@@ -14,12 +11,11 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
 
-from humanbody_cli.core import api_spec
-from humanbody_cli.core.errors import PhotoError
-from humanbody_cli.imaging import png
+from humanbody_cli.imaging import png_check
 from humanbody_cli.imaging.decoding import (
+    JPEG_SIGNATURE,
     MAX_SCANS,
-    Deadline,
+    DecodeDeadline,
     Source,
     advice,
     decoding,
@@ -28,12 +24,9 @@ from humanbody_cli.imaging.decoding import (
 )
 
 API_FORMATS = ("JPEG", "PNG")
-"""What the API takes (the document's image requirements)."""
+"""Formats that the API accepts (the document's image requirements), by Pillow's names."""
 
 _CONVERTIBLE = ("MPO", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
-MAX_FIT_PIXELS = 300_000_000
-"""Pixels that ``--fit`` agrees to decode: beyond any camera, and about 1 GB as RGB."""
-
 _ORIENTATION = 0x0112  # Exif 2.3, tag Orientation
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -44,26 +37,21 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""Exif orientation -> what makes the stored pixels upright."""
-
-MAX_FIT_BYTES = 256 * 1024 * 1024
-"""Bytes of a file that ``--fit`` agrees to read."""
+"""Exif orientation -> the operation that makes the stored pixels upright."""
 
 _PNG_PART = 16 * 1024
 """Bytes of a PNG that are inflated at a time under a deadline: at most 16 MB of pixels."""
-
-_JPEG = b"\xff\xd8\xff"
 
 _heif_lock = threading.Lock()
 
 
 @dataclass
 class Picture:
-    """A photo whose header was read.
+    """A photo whose header has been read.
 
-    ``format`` is Pillow's name, an MPO (a phone's multi-picture JPEG) being a JPEG. ``stored`` is
-    the size of the stored pixels; ``size`` that of the upright photo, which swaps the sides for
-    Exif orientations 5 to 8.
+    ``format`` is Pillow's name; an MPO (a phone's multi-picture JPEG) counts as a JPEG. ``stored``
+    is the size (width, height) of the stored pixels, ``size`` that of the upright photo: the sides
+    swap for Exif orientations 5 to 8.
     """
 
     data: bytes = field(repr=False)
@@ -74,7 +62,7 @@ class Picture:
     profile: bytes | None = field(repr=False)
     exif: bytes | None = field(repr=False)
     has_alpha: bool
-    deadline: Deadline | None = field(default=None, repr=False)
+    deadline: DecodeDeadline | None = field(default=None, repr=False)
     _pixels: Image.Image | None = field(default=None, repr=False)
 
     @property
@@ -84,33 +72,35 @@ class Picture:
         return (height, width) if self.orientation >= 5 else (width, height)
 
     def pixels(self) -> Image.Image:
-        """The upright photo as RGB or, where it has transparency, RGBA; decoded once.
+        """The upright photo as RGB or, if it has transparency, RGBA; decoded once.
 
         Raises:
-            PhotoError: where the pixels are damaged, or decoding them takes beyond the deadline.
+            PhotoError: the pixels are damaged, or decoding them exceeds the deadline.
         """
         if self._pixels is None:
             self._pixels = _decode(self)
         return self._pixels
 
     def forget_pixels(self) -> None:
-        """Drop the decoded pixels: a photo that waits for its turn costs its bytes only."""
+        """Drop the decoded pixels, so that a waiting photo costs no more than its bytes."""
         self._pixels = None
 
 
 @decoding()
-def read_header(data: bytes, *, fit: bool = False, deadline: Deadline | None = None) -> Picture:
-    """Read what the file is, without decoding it.
+def read_header(
+    data: bytes, *, fit: bool = False, deadline: DecodeDeadline | None = None
+) -> Picture:
+    """Read a photo's header, without decoding its pixels.
 
-    ``fit`` tells whether ``--fit`` is on, for the advice about a format. From the ``deadline`` on
-    neither this nor the decoding of the picture goes on.
+    ``fit`` tells whether ``--fit`` is on, for the advice about a format. The ``deadline`` applies
+    to this and to the later decoding of the picture.
 
     Raises:
-        PhotoError: rejected, where the bytes are no picture that can be opened.
+        PhotoError: rejected; the bytes are not a picture that can be opened.
     """
     if not data:
         raise unsupported("the file is empty; replace it")
-    if data.startswith(_JPEG) and has_too_many_scans(data):
+    if data.startswith(JPEG_SIGNATURE) and has_too_many_scans(data):
         raise unsupported(
             f"a JPEG of more than {MAX_SCANS} scans, which no camera or editor writes; "
             "save it again"
@@ -133,87 +123,18 @@ def read_header(data: bytes, *, fit: bool = False, deadline: Deadline | None = N
         )
 
 
-def check_limits(picture: Picture, file_size: int, request_size: int) -> None:
-    """Hold a photo against the API's limits, whichever engine runs.
-
-    Raises:
-        PhotoError: rejected, with the API's own error name.
-    """
-    if picture.format not in API_FORMATS:
-        raise unsupported(
-            f"{picture.format} is not accepted, only JPG and PNG; use --fit to have it converted"
-        )
-    width, height = picture.stored
-    if not all(api_spec.MIN_SIDE <= side <= api_spec.MAX_SIDE for side in (width, height)):
-        raise PhotoError(
-            api_spec.INVALID_SIZE,
-            f"{width} x {height} pixels: each side must have {api_spec.MIN_SIDE} to "
-            f"{api_spec.MAX_SIDE}; use --fit to have it resized",
-            rejected=True,
-        )
-    check_file_size(file_size, request_size)
-
-
-def check_pixels(picture: Picture) -> None:
-    """Hold a photo against what ``--fit`` agrees to decode.
-
-    Raises:
-        PhotoError: rejected, INVALID_IMAGE_SIZE.
-    """
-    width, height = picture.stored
-    if width * height > MAX_FIT_PIXELS:
-        raise PhotoError(
-            api_spec.INVALID_SIZE,
-            f"{width} x {height} pixels are more than --fit accepts ({MAX_FIT_PIXELS:,}); "
-            "shrink the photo yourself",
-            rejected=True,
-        )
-
-
-def check_file_size(file_size: int, request_size: int) -> None:
-    """Hold the bytes against the limit of 2 MB, which counts for the whole request too.
-
-    Raises:
-        PhotoError: rejected, IMAGE_FILE_TOO_LARGE.
-    """
-    if file_size > api_spec.MAX_BYTES:
-        message = f"{file_size:,} bytes: at most {api_spec.MAX_BYTES:,} are allowed"
-    elif request_size > api_spec.MAX_BYTES:
-        message = (
-            f"{file_size:,} bytes make a request of {request_size:,}: "
-            f"at most {api_spec.MAX_BYTES:,} are allowed"
-        )
-    else:
-        return
-    advice = f"{message}; use --fit to have it shrunk"
-    raise PhotoError(api_spec.FILE_TOO_LARGE, advice, rejected=True)
-
-
-def check_fit_size(file_size: int) -> None:
-    """Hold the bytes against what ``--fit`` agrees to read.
-
-    Raises:
-        PhotoError: rejected, IMAGE_FILE_TOO_LARGE.
-    """
-    if file_size > MAX_FIT_BYTES:
-        message = f"{file_size:,} bytes are more than --fit accepts ({MAX_FIT_BYTES:,})"
-        raise PhotoError(
-            api_spec.FILE_TOO_LARGE, f"{message}; shrink the photo yourself", rejected=True
-        )
-
-
 @decoding()
 def check_sound(picture: Picture, *, keep_pixels: bool) -> None:
     """Prove that every pixel is there. ``keep_pixels`` decodes in full and keeps the result.
 
-    A JPEG's own ``verify()`` does not see truncation: only decoding does, and at 1/8 scale it
-    still reads every byte. Bytes after the end of a sound picture are no fault.
+    Pillow's ``verify()`` does not notice a truncated JPEG; only decoding does, and decoding at 1/8
+    scale still reads every byte. Bytes after the end of a sound picture are ignored.
 
     Raises:
-        PhotoError: rejected, where the file is damaged or cut short.
+        PhotoError: rejected; the file is damaged or cut short.
     """
     if picture.format == "PNG":
-        png.verify(picture.data)
+        png_check.verify(picture.data)
     if keep_pixels:
         picture.pixels()
     elif picture.format != "PNG":
@@ -224,9 +145,8 @@ def check_sound(picture: Picture, *, keep_pixels: bool) -> None:
 
 
 def configure_pillow() -> None:
-    """Set Pillow up for the whole process: HEIC if the extra is there, our own limits, no chatter.
-
-    Its warnings (broken Exif, odd multi-picture files) would land in the middle of a progress bar.
+    """Set Pillow up for the whole process: HEIC if the extra is installed, without Pillow's
+    own size limit, and without its warnings, which would garble a progress bar.
     """
     Image.MAX_IMAGE_PIXELS = None
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -239,12 +159,12 @@ def configure_pillow() -> None:
             register_heif_opener()
 
 
-def _opened(data: bytes, deadline: Deadline | None, *, fit: bool = False) -> Image.Image:
+def _opened(data: bytes, deadline: DecodeDeadline | None, *, fit: bool = False) -> Image.Image:
     source = Source(data, deadline)
     try:
         return Image.open(source, formats=API_FORMATS)
     except UnidentifiedImageError:
-        Image.init()  # the other formats' decoders are loaded only where one is met
+        Image.init()  # load the decoders of other formats only when needed
     try:
         others = tuple(name for name in _CONVERTIBLE if name in Image.OPEN)
         return Image.open(source, formats=others)
@@ -254,7 +174,7 @@ def _opened(data: bytes, deadline: Deadline | None, *, fit: bool = False) -> Ima
 
 def _orientation(image: Image.Image, raw: bytes | None) -> int:
     if image.format == "TIFF":
-        return 1  # its decoder hands it out upright
+        return 1  # its decoder returns it upright
     try:
         if image.format == "PNG":
             # getexif() of a PNG decodes its pixels first, to find Exif behind them.
@@ -263,14 +183,14 @@ def _orientation(image: Image.Image, raw: bytes | None) -> int:
         else:
             exif = image.getexif()
         value = exif.get(_ORIENTATION, 1)
-    except Exception:  # noqa: BLE001 - broken Exif is common, raises anything, and harms no pixel
+    except Exception:  # noqa: BLE001 - broken Exif is common, raises anything, and affects no pixel
         return 1
-    # HEIF is handed out upright by its decoder, which rewrites the tag.
+    # HEIF's decoder returns it upright and rewrites the tag.
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _exif_of_png(image: Image.Image, data: bytes) -> bytes:
-    """The Exif of a PNG wherever it stands: a chunk before or behind the pixels, or as text."""
+    """The Exif of a PNG: from a chunk before or after the pixels, or from a text chunk."""
     found = image.info.get("exif")
     if isinstance(found, bytes):
         return found
@@ -278,13 +198,13 @@ def _exif_of_png(image: Image.Image, data: bytes) -> bytes:
         text = image.info.get("Raw profile type exif")  # as ImageMagick writes it
         if isinstance(text, str):
             return bytes.fromhex("".join(text.split("\n")[3:]))
-    with contextlib.suppress(png.BrokenPng):
-        return next((bytes(body) for kind, body in png.chunks(data) if kind == b"eXIf"), b"")
+    with contextlib.suppress(png_check.BrokenPng):
+        return next((bytes(body) for kind, body in png_check.chunks(data) if kind == b"eXIf"), b"")
     return b""
 
 
-def _load(image: Any, deadline: Deadline | None) -> None:
-    """Decode; under a deadline in parts, each of which may be the last."""
+def _load(image: Any, deadline: DecodeDeadline | None) -> None:
+    """Decode; under a deadline in parts, so that decoding can end between them."""
     if deadline is not None:
         if image.format == "PNG":
             image.decodermaxblock = _PNG_PART
@@ -305,7 +225,7 @@ def _decode(picture: Picture) -> Image.Image:
 
 
 def _normalised(image: Image.Image, picture: Picture) -> Image.Image:
-    """Any of Pillow's modes as RGB or RGBA, 8 bits a channel."""
+    """Any of Pillow's modes as RGB or RGBA, 8 bits per channel."""
     if picture.has_alpha and image.mode not in ("RGBA", "RGB", "L", "CMYK", "YCbCr", "I;16"):
         return image.convert("RGBA")
     if picture.has_alpha and image.mode in ("RGB", "L"):  # a transparent colour (PNG's tRNS)
@@ -350,22 +270,22 @@ def _cmyk_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
             ImageCms.createProfile("sRGB"),
             outputMode="RGB",
         )
-    except Exception:  # noqa: BLE001 - a broken profile raises anything, and harms no pixel
+    except Exception:  # noqa: BLE001 - a broken profile raises anything, and affects no pixel
         return image.convert("RGB")
     return converted if converted is not None else image.convert("RGB")
 
 
 def rgb_profile(picture: Picture) -> bytes | None:
-    """The profile a cutout may carry: only one for RGB describes RGB pixels.
+    """The photo's profile for a cutout; ``None`` unless it is an RGB profile, as cutouts are RGB.
 
-    The colour space stands in bytes 16 to 20 of an ICC profile (ICC.1, 7.2.8).
+    Bytes 16 to 19 of an ICC profile name its colour space (ICC.1, 7.2.8).
     """
     profile = picture.profile
     return profile if profile is not None and profile[16:20] == b"RGB " else None
 
 
 def upright_exif(picture: Picture) -> bytes | None:
-    """The photo's Exif for a cutout that is upright already: without its orientation."""
+    """The photo's Exif for a cutout, which is upright: without the orientation."""
     if picture.exif is None:
         return None
     exif = Image.Exif()
@@ -373,5 +293,5 @@ def upright_exif(picture: Picture) -> bytes | None:
         exif.load(picture.exif)
         exif.pop(_ORIENTATION, None)
         return exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else None
-    except Exception:  # noqa: BLE001 - as in `_orientation`: without it the cutout is sound
+    except Exception:  # noqa: BLE001 - as in `_orientation`: the cutout does without it
         return None

@@ -105,7 +105,7 @@ def plan(settings: RunSettings) -> int:
 
 
 class _Planner:
-    """Looks at every photo of a run to be."""
+    """Examines every photo of a run to be."""
 
     def __init__(self, settings: RunSettings, journal: Journal) -> None:
         self._settings = settings

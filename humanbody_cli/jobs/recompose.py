@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from PIL import Image, ImageColor, ImageOps
+from PIL import Image, ImageColor
 
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.console import Reporter
 from humanbody_cli.core.errors import OutputError, PhotoError, UsageError, output_error
 from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.photo import Kind
-from humanbody_cli.core.settings import Edges
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.tree import is_picture
-from humanbody_cli.imaging import compose, pictures, png, proof
-from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging import pictures, proof
+from humanbody_cli.imaging.cutouts import RECOMPOSED_SEAL, Recipe, compose_one, encoded
+from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.storage import ownership
@@ -36,37 +36,12 @@ from humanbody_cli.storage.ownership import always
 from humanbody_cli.storage.publishing import Publisher
 
 RECOMPOSED = "recomposed"
-MASK_GONE = "MASK_GONE"
-SOURCE_CHANGED = "SOURCE_CHANGED"
-NAME_TAKEN = "OUTPUT_NAME_TAKEN"
-TOO_LARGE = "TOO_LARGE_FOR_FORMAT"
-SEAL = "recomposed"
-"""The kind of seal that recomposed cutouts bear."""
 
-_QUALITY = 92
 _LONGEST_SIDE = {"webp": 16_383, "jpg": 65_500}
 """Pixels: 14 bits of a WebP's header (RFC 9649, 2.7); what libjpeg takes (JPEG_MAX_DIMENSION)."""
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How cutouts are composed. ``margin`` is a part of the crop's longer side; ``size`` a box in
-    pixels that the result fits into; ``background`` a colour or a picture that covers."""
-
-    edges: Edges = Edges.SOFT
-    crop: bool = False
-    margin: float = 0.05
-    background: tuple[int, int, int] | Image.Image | None = field(default=None, repr=False)
-    size: tuple[int, int] | None = None
-    format: str = "png"
-
-    def __post_init__(self) -> None:
-        if self.format == "jpg" and self.background is None:
-            # JPEG has no transparency; white is what shops and print expect.
-            object.__setattr__(self, "background", (255, 255, 255))
 
 
 def background(text: str | None) -> tuple[int, int, int] | Image.Image | None:
@@ -96,63 +71,6 @@ def _why(error: OSError | PhotoError) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or error}; check the path and its permissions"
     return str(error)
-
-
-def compose_one(pixels: Image.Image, mask: Image.Image, recipe: Recipe) -> Image.Image:
-    """One cutout: RGBA, or RGB over a background. Mask and pixels have one size."""
-    blend = compose.soft_cutout if recipe.edges is Edges.SOFT else compose.hard_cutout
-    cutout = blend(pixels, mask).image()
-    if recipe.crop:
-        cutout = cutout.crop(crop_box(mask, recipe.margin))
-    if recipe.size is not None:
-        cutout = _shrunk(cutout, recipe.size)
-    if recipe.background is None:
-        return cutout
-    if isinstance(recipe.background, tuple):
-        ground = Image.new("RGB", cutout.size, recipe.background)
-    else:
-        ground = ImageOps.fit(recipe.background, cutout.size)
-    ground.paste(cutout.convert("RGB"), mask=cutout.getchannel("A"))
-    return ground
-
-
-def crop_box(mask: Image.Image, margin: float) -> tuple[int, int, int, int]:
-    """The box around the person with its margin, inside the picture; all of it with nobody."""
-    found = mask.point([255 if value > compose.THRESHOLD else 0 for value in range(256)]).getbbox()
-    if found is None:
-        return (0, 0, *mask.size)
-    left, top, right, bottom = found
-    extra = round(max(right - left, bottom - top) * margin)
-    return (
-        max(0, left - extra),
-        max(0, top - extra),
-        min(mask.width, right + extra),
-        min(mask.height, bottom + extra),
-    )
-
-
-def _shrunk(cutout: Image.Image, box: tuple[int, int]) -> Image.Image:
-    scale = min(box[0] / cutout.width, box[1] / cutout.height)
-    size = (max(1, round(cutout.width * scale)), max(1, round(cutout.height * scale)))
-    # Pillow resizes RGBA with premultiplied weights: no colour creeps in from under alpha 0.
-    return cutout.resize(size, Image.Resampling.LANCZOS)
-
-
-def encoded(image: Image.Image, recipe: Recipe, profile: bytes | None) -> bytes:
-    """The cutout as a file of the recipe's format, sealed as our own."""
-    buffer = io.BytesIO()
-    options: dict[str, Any] = {"icc_profile": profile} if profile else {}
-    if recipe.format == "jpg":
-        image.save(buffer, "JPEG", quality=_QUALITY, comment=proof.blank(SEAL), **options)
-    elif recipe.format == "webp":
-        xmp = proof.in_xmp(SEAL)
-        image.save(buffer, "WEBP", quality=_QUALITY, method=4, xmp=xmp, **options)
-    elif image.mode == "RGBA":
-        buffer.write(proof.in_png(png.with_metadata(png.encode(image), profile=profile), SEAL))
-    else:
-        image.save(buffer, "PNG", compress_level=3, **options)
-        buffer = io.BytesIO(proof.in_png(buffer.getvalue(), SEAL))
-    return proof.sealed(buffer.getvalue(), SEAL)
 
 
 def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbosity: int) -> int:
@@ -268,12 +186,12 @@ class _Target:
             there = ownership.seen(path)
             if there is not None and _identity(there) in self._written:
                 raise PhotoError(
-                    NAME_TAKEN,
+                    api_spec.OUTPUT_NAME_TAKEN,
                     f"{path} belongs to another photo: both names are the same on this file system",
                 )
             self._check(path)
         except (UsageError, OutputError) as error:  # it came to be there only now
-            raise PhotoError(NAME_TAKEN, str(error)) from error
+            raise PhotoError(api_spec.OUTPUT_NAME_TAKEN, str(error)) from error
 
     def _make_ready(self, folder: str) -> None:
         """Make a folder and mark it, unless it holds other pictures, which may be photos.
@@ -327,7 +245,9 @@ class _Target:
                 raise UsageError(
                     f"--into {self.folder}: {path} is one of the photos; choose another folder"
                 )
-        ownership.check_replaceable(path, SEAL, "move it away, or choose another --into DIR")
+        ownership.check_replaceable(
+            path, RECOMPOSED_SEAL, "move it away, or choose another --into DIR"
+        )
 
 
 def _identities(journal: Journal) -> Iterator[tuple[int, int]]:
@@ -352,7 +272,7 @@ def _holds_only_own(folder: str) -> bool:
     """Whether every picture in a folder is a recomposed cutout as hbseg wrote it."""
     with os.scandir(folder) as entries:
         pictures = [entry.path for entry in entries if is_picture(entry.name)]
-    return all(ownership.is_own(path, SEAL) for path in pictures)
+    return all(ownership.is_own(path, RECOMPOSED_SEAL) for path in pictures)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -375,7 +295,7 @@ def _composed(recipe: Recipe, picture: Picture, mask: Image.Image) -> bytes:
     longest = _LONGEST_SIDE.get(recipe.format)
     if longest is not None and max(image.size) > longest:
         raise PhotoError(
-            TOO_LARGE,
+            api_spec.TOO_LARGE_FOR_FORMAT,
             f"a {recipe.format} has at most {longest:,} pixels per side, and this cutout has "
             f"{image.width} x {image.height}; give --size or another --format",
         )
@@ -391,12 +311,12 @@ def _source(outcome: Outcome) -> Picture:
     """The photo that the mask was made from, and no other."""
     photo = single(outcome.source)
     if photo.kind is Kind.STDIN:
-        raise PhotoError(sources.UNREADABLE, "came from stdin and was not kept; give it as a file")
+        raise PhotoError(api_spec.UNREADABLE, "came from stdin and was not kept; give it as a file")
     data, _ = sources.read(photo, sources.MAX_FIT_BYTES)
     picture = pictures.read_header(data, fit=True)
     if sources.digest(picture) != outcome.sha256:
         raise PhotoError(
-            SOURCE_CHANGED,
+            api_spec.SOURCE_CHANGED,
             "the photo has changed since its mask was made; run hbseg segment again first",
         )
     return picture
@@ -414,5 +334,5 @@ def _mask(outcome: Outcome, picture: Picture) -> Image.Image:
         mask = read(data, picture.size)
     except (OSError, ValueError) as error:
         message = f"{path} is gone or damaged; run hbseg segment again first"
-        raise PhotoError(MASK_GONE, message) from error
+        raise PhotoError(api_spec.MASK_GONE, message) from error
     return mask.image

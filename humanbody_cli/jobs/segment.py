@@ -185,7 +185,7 @@ class _Run:
     def _summarise(self) -> None:
         self.reporter.notes(self.walk.notes, self.walk.quiet_notes)
         calls = self.gate.calls if self.gate else 0
-        if self.stop.reason is None or calls or self.tally.total or self.tally.passed:
+        if self.stop.reason is None or calls or self.tally.total or self.tally.settled:
             self._summarise_photos(calls)
         if self.stop.reason is not None:
             self.reporter.say(f"hbseg: {self.stop.reason}", level=-1)
@@ -200,7 +200,8 @@ class _Run:
         self.reporter.say(line + passed_over(self.walk.skipped))
         if self.gate is not None and self.settings.api.qps is None and calls:
             self.reporter.say(
-                f"the quota appears to be about {self.gate.controller.found():.1f} calls/s"
+                "the quota appears to be about "
+                f"{self.gate.controller.estimated_quota():.1f} calls/s"
             )
         if self.tally.doubtful:
             self.reporter.say(

@@ -1,4 +1,4 @@
-"""What stands in an output folder's journal: counts for a person, everything for a program."""
+"""What an output folder's journal holds: counts for a person, everything for a program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from humanbody_cli.storage.journal import Journal
 
 
 def counts(journal: Journal) -> dict[str, Any]:
-    """Photos by status and by code, calls, photos a second of the last run, photos left."""
+    """Photos by status and by code, calls, photos per second of the last run, photos left."""
     statuses: Counter[str] = Counter({status.value: 0 for status in Status})
     codes: Counter[str] = Counter()
     calls = 0
@@ -48,8 +48,8 @@ def print_json(journal: Journal) -> None:
 
 
 def print_failed(journal: Journal, *, nul: bool, json: bool) -> None:
-    """Photos that were rejected or failed: their sources for ``--from-file``, one a line, or their
-    records. A terminal gets names that are safe to show; a pipe gets them as they are."""
+    """Photos that were rejected or failed: their sources for ``--from-file``, one per line, or
+    their records. A terminal gets names that are safe to show; a pipe gets them as they are."""
     end = b"\0" if nul else b"\n"
     to_person = sys.stdout.isatty() and not nul
     for status in (Status.REJECTED, Status.FAILED):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.paths import NO_TIME, to_bytes
@@ -46,9 +46,6 @@ class Failed:
 @dataclass(frozen=True)
 class Call:
     """The engine has to be asked."""
-
-
-Decision: TypeAlias = "Settled | Reuse | Failed | Call"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from humanbody_cli.core.errors import FatalError, no_engine, no_soft_edges
 from humanbody_cli.core.settings import Edges, EngineChoice, RunSettings
 
 if TYPE_CHECKING:
-    from humanbody_cli.imaging.compose import Mask
+    from humanbody_cli.imaging.masks import Mask
     from humanbody_cli.imaging.uploads import Upload
 
 

@@ -35,7 +35,7 @@ class Fingerprint:
     ``engine`` says what makes the masks: the engine's name in records, then all that tells its
     results from another's (``api;endpoint=...``, ``local:u2net.onnx;model=<sha256>;preset=u2net``).
     ``also`` are engines whose results serve as well: what the API was paid for is not replaced by
-    an engine that nobody named.
+    an engine that was not asked for.
     """
 
     engine: str
@@ -143,7 +143,7 @@ def engine_identity(settings: RunSettings) -> str:
     """The engine's name, then all that tells its results from those of another of that name.
 
     The provider's regional hosts are one API. Any other endpoint is a server of its own: what a
-    rehearsal against it made is no answer of the API. For a model of the user's own the file's
+    rehearsal against it made is not an answer of the API. For a model of the user's own the file's
     content and the way it is fed count.
     """
     if settings.uses_api:

@@ -1,4 +1,4 @@
-"""From photos found to photos to be done: what the journal knows to be settled is passed by."""
+"""From photos found to photos due: those that the journal knows to be settled are passed by."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def due(
 ) -> Iterator[Due]:
     """The photos that are to be done, lazily, each with an output name of its own.
 
-    They stand in the journal as pending from then on. ``at_once``: no photo waits for the next.
+    They are pending in the journal from then on. ``at_once``: no photo waits for the next.
     """
     for todo in unsettled(chunks, journal, decider, passed, at_once=at_once):
         yield from names.settle(todo)
@@ -65,10 +65,10 @@ def _not_done(
     stats: StatCheck,
     passed: Passed,
 ) -> Iterator[list[Photo]]:
-    """The quick look: a hundred thousand done photos are passed by in half a second.
+    """The quick check: a hundred thousand done photos are passed by in half a second.
 
     Questions about the files run some chunks ahead of their answers. Photos that are left have been
-    looked at.
+    `Photo.seen`.
     """
     asked: deque[tuple[list[Photo], list[DoneRow | None]]] = deque()
     for chunk in chunks:
@@ -111,7 +111,7 @@ def _rest(
 def _not_settled(
     photos: list[Photo], journal: Journal, decider: Decider, passed: Passed
 ) -> list[Due]:
-    """The whole look: rejects and failures that stand."""
+    """The whole check: done photos that the quick one left, rejects, failures for good."""
     if not photos:
         return []
     rows: dict[bytes, Known] = journal.known([key_of(photo) for photo in photos])

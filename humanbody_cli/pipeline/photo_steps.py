@@ -12,18 +12,18 @@ from typing import Generic, Protocol, TypeVar
 
 from PIL import Image
 
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import HbsegError, PhotoError
 from humanbody_cli.core.settings import Edges, Metadata, Wanted
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.imaging import compose, pictures, png, uploads
-from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging import pictures, png_writer, uploads
+from humanbody_cli.imaging.cutouts import cut_out
 from humanbody_cli.imaging.decoding import out_of_memory, short
+from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.imaging.uploads import Upload
 from humanbody_cli.pipeline.engine import Ask, Engine, Segmentation, SpooledAnswer
-
-NOT_COMPOSED = "NOT_COMPOSED"
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -203,7 +203,7 @@ def composing() -> Iterator[None]:
         raise out_of_memory() from error
     except Exception as error:
         message = f"cannot be composed: {short(error)}; report this with the photo"
-        raise PhotoError(NOT_COMPOSED, message) from error
+        raise PhotoError(api_spec.NOT_COMPOSED, message) from error
 
 
 def enlarged(mask: Image.Image, picture: Picture) -> Image.Image:
@@ -213,11 +213,11 @@ def enlarged(mask: Image.Image, picture: Picture) -> Image.Image:
         PhotoError: where the photo's pixels are damaged.
     """
     try:
-        from humanbody_cli.imaging import mattes
+        from humanbody_cli.imaging import matting
     except ImportError:
         return mask.resize(picture.size, Image.Resampling.BICUBIC)
     pixels = picture.pixels()
-    return mattes.enlarge_mask(mask, pixels if pixels.mode == "RGB" else pixels.convert("RGB"))
+    return matting.enlarge_mask(mask, pixels if pixels.mode == "RGB" else pixels.convert("RGB"))
 
 
 @composing()
@@ -228,13 +228,13 @@ def cutout_of(wanted: Wanted, picture: Picture, mask: Mask) -> bytes:
         PhotoError: where the photo's pixels are damaged, or this goes wrong.
         UsageError: where soft edges are wanted and numpy is not installed.
     """
-    blend = compose.soft_cutout if wanted.edges is Edges.SOFT else compose.hard_cutout
-    return _with_metadata(blend(picture.pixels(), mask.image).png(), picture, wanted)
+    cutout = cut_out(picture.pixels(), mask.image, wanted.edges)
+    return _with_metadata(cutout.png(), picture, wanted)
 
 
 def _with_metadata(cutout: bytes, picture: Picture, wanted: Wanted) -> bytes:
     exif = pictures.upright_exif(picture) if wanted.metadata is Metadata.KEEP else None
-    return png.with_metadata(cutout, profile=pictures.rgb_profile(picture), exif=exif)
+    return png_writer.with_metadata(cutout, profile=pictures.rgb_profile(picture), exif=exif)
 
 
 def _figures(

@@ -1,4 +1,4 @@
-"""Never paying twice: results that are already there, for these bytes, whoever asked for them.
+"""Results that are already there for these bytes, for whichever photo they were made.
 
 Two copies of a photo, a photo that moved, an option that only changes how the cutout is composed,
 a file published just before the power went: all are answered from the output folder. What is taken
@@ -18,7 +18,7 @@ from humanbody_cli.core.paths import to_text
 from humanbody_cli.core.photo import Copy, Known, Photo, key_of
 from humanbody_cli.core.settings import Edges, Wanted
 from humanbody_cli.imaging import proof
-from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.pipeline.fingerprint import Fingerprint, engine_of
@@ -129,7 +129,7 @@ class EarlierResults:
         )
 
     def _recorded(self, kind: str, known: Known, sha256: str) -> _Proved | None:
-        """A published file that a row tells of, if it is the one that was published: at its name,
+        """A published file of a row, if it is the one that was published: at its name,
         or set aside by a run that ended before the photo's row was written.
 
         Files of earlier versions hold no proof: their row and their size have to do.
@@ -146,7 +146,7 @@ class EarlierResults:
         return _whole(path, True, sha256, made) or _whole(aside, False, sha256, made)
 
     def _adopted(self, photo: Photo, picture: Picture, sha256: str) -> Reuse | None:
-        """Files that no row tells of, but that prove what they were made of: published just before
+        """Files without a row that prove what they were made of: published just before
         the end came, renamed, set aside, or left by a journal that was lost."""
         wanted = self.fingerprint.wanted
         for engine in self.fingerprint.engines:
@@ -166,9 +166,9 @@ class EarlierResults:
         return None
 
     def _may_compose(self, photo: Photo, sha256: str, engine: str) -> bool:
-        """Whether only the looks of a cutout are other than wanted. A cutout that is damaged or
-        gone is asked for again: its colours are the API's own. A mask that is set aside had a row,
-        and serves as it did by that row."""
+        """Whether the cutout differs from what is wanted only in how it is composed. A cutout that
+        is damaged or gone is asked for again: its colours are the API's own. A mask that is set
+        aside had a row, and serves as it did by that row."""
         had_row = not self.journal.was_lost and self.publisher.find_aside(MASKS, sha256) is not None
         if self.fingerprint.wanted.edges is Edges.SOFT or had_row:
             return True

@@ -21,11 +21,11 @@ from humanbody_cli.api.requests import Refused
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import HbsegError, PhotoError
 from humanbody_cli.core.stop import in_thread
-from humanbody_cli.imaging import png
-from humanbody_cli.imaging.compose import hard_cutout
-from humanbody_cli.imaging.decoding import Deadline
-from humanbody_cli.imaging.pictures import Picture, check_limits, check_sound, read_header
-from humanbody_cli.imaging.uploads import Upload
+from humanbody_cli.imaging import png_check, png_writer
+from humanbody_cli.imaging.cutouts import hard_cutout
+from humanbody_cli.imaging.decoding import JPEG_SIGNATURE, DecodeDeadline
+from humanbody_cli.imaging.pictures import Picture, check_sound, read_header
+from humanbody_cli.imaging.uploads import Upload, check_limits
 from humanbody_cli.pipeline.engine import Ask, Engine, Segmentation
 from humanbody_cli.pipeline.photo_steps import process
 from humanbody_cli.server.config import ServerTimeouts
@@ -34,7 +34,6 @@ from humanbody_cli.server.metrics import Metrics
 
 log = logging.getLogger("humanbody_cli.server")
 
-_JPEG = b"\xff\xd8\xff"
 T = TypeVar("T")
 
 
@@ -215,11 +214,11 @@ class ServerSteps:
             PhotoError: with the API's own error name.
         """
         # Only the two decoders that are needed ever see what strangers send.
-        if not data.startswith((_JPEG, png.SIGNATURE)):
+        if not data.startswith((JPEG_SIGNATURE, png_check.SIGNATURE)):
             raise PhotoError(api_spec.UNSUPPORTED_FORMAT, "neither JPG nor PNG", rejected=True)
-        if data.startswith(png.SIGNATURE):
+        if data.startswith(png_check.SIGNATURE):
             _check_png(data)
-        picture = read_header(data, deadline=Deadline.after(self.seconds, time.thread_time))
+        picture = read_header(data, deadline=DecodeDeadline.after(self.seconds, time.thread_time))
         check_limits(picture, size, size)
         check_sound(picture, keep_pixels=True)
         return picture
@@ -241,8 +240,8 @@ def _check_png(data: bytes) -> None:
     # Before Pillow sees it: its getexif() decodes a PNG that has no Exif, however large it says
     # it is, and 60000 x 60000 pixels are 10 GB.
     try:
-        head = png.header(data)
-    except png.BrokenPng as error:
+        head = png_check.header(data)
+    except png_check.BrokenPng as error:
         raise PhotoError(api_spec.UNSUPPORTED_FORMAT, str(error), rejected=True) from None
     if max(head.width, head.height) > api_spec.MAX_SIDE:
         raise PhotoError(api_spec.INVALID_SIZE, "too many pixels", rejected=True)
@@ -271,4 +270,4 @@ def _halved(data: bytes | None) -> bytes | None:
     if data is None:
         return None
     with Image.open(io.BytesIO(data)) as image:
-        return png.encode(image.resize((image.width // 2, image.height // 2)))
+        return png_writer.encode(image.resize((image.width // 2, image.height // 2)))

@@ -6,7 +6,7 @@ must not cost the call once more: the next run finds the answer and makes the re
 Nothing is waited for here, so a power cut may still take what a killed process does not.
 
 The room for an answer is taken before the call is made: a disk that fills up meanwhile cannot cost
-what was paid for. Where the file system cannot promise room, the look at free space has to do.
+what was paid for. Where the file system cannot promise room, the check of free space has to do.
 
 A file's name is a number, its content the sha256 of the upload, a line's end and the answer's body.
 The files are used again and again, one for each answer under way: making and removing one for each
@@ -59,10 +59,10 @@ class _Slot:
 
 
 class SpooledAnswer:
-    """The place of one photo's answer. Whether what lies there is whole, its reader finds out.
+    """The place of one photo's answer. Whether what is there is whole, its reader finds out.
 
     From any thread. ``failure`` says why an answer that was paid for could not be kept: the run
-    has to end, and this photo's way goes on without.
+    has to end, and this photo goes on without.
     """
 
     def __init__(self, name: str, spool: AnswerSpool, slot: _Slot | None) -> None:
@@ -130,7 +130,7 @@ class SpooledAnswer:
             self._receipts.drop_old(self._name)
 
     def release(self) -> None:
-        """The photo's way has ended: an answer that is there waits for the next who asks."""
+        """The photo is finished: an answer that is there waits for the next who asks."""
         with self._guard:
             slot, self._slot = self._slot, None
             if slot is not None and slot.is_filled:
@@ -145,7 +145,7 @@ class SpooledAnswer:
 
 
 class KeptAnswers:
-    """The answers that lie ready in an output folder, each for one who asks. From any thread.
+    """The answers that are ready in an output folder, each for one who asks. From any thread.
     Writes nothing: a plan asks the same as a run.
 
     ``free`` are files that hold no answer.

@@ -1,4 +1,4 @@
-"""The journal's file: opened, checked, set aside where it is damaged. SQLite's errors as ours."""
+"""The journal's file and tables: opened, checked, set aside if damaged; SQLite's errors as ours."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _KEPT = ("sha256", "shape", "engine", "mask_size", "cutout_size")
 
 
 def path_in(root: str) -> str:
-    """Where the journal of an output folder lies."""
+    """Where the journal of an output folder is."""
     return os.path.join(root, STATE, FILE)
 
 
@@ -84,7 +84,7 @@ def open_in_memory() -> sqlite3.Connection:
 def open_to_write(path: str) -> tuple[sqlite3.Connection, str | None]:
     """The journal, made or rebuilt where needed; where a damaged one was put, if it was.
 
-    Published files stand for themselves: they are taken up again without a call, so a new journal
+    Published files prove what they are: they are taken up again without a call, so a new journal
     pays for nothing twice.
     """
     existed = os.path.exists(path)
@@ -154,18 +154,18 @@ def _is_own(path: str) -> bool:
 def _state(path: str) -> tuple[tuple[int, int, int] | None, tuple[int, int, int] | None]:
     """What changes whenever the journal or its log does; ``None`` for an absent or empty file."""
 
-    def look(path: str) -> tuple[int, int, int] | None:
+    def state(path: str) -> tuple[int, int, int] | None:
         try:
             status = os.stat(path)
         except FileNotFoundError:
             return None
         return (status.st_ino, status.st_size, status.st_mtime_ns) if status.st_size else None
 
-    return look(path), look(path + _WAL)
+    return state(path), state(path + _WAL)
 
 
 def _copy(path: str) -> sqlite3.Connection:
-    """A copy in memory of a journal that is whole by itself. ``immutable`` looks at no log."""
+    """A copy in memory of a journal that is whole by itself. ``immutable`` reads no log."""
     copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     with contextlib.closing(_connect(path, "?immutable=1")) as db:
         db.backup(copy)
@@ -293,12 +293,12 @@ def translated(path: str) -> Iterator[None]:
 
 
 def _reason(error: sqlite3.OperationalError) -> str:
-    """SQLite keeps the system's error to itself: a limit on open files is found by a look."""
+    """SQLite keeps the system's error to itself: a limit on open files is found by opening one."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-    except OSError as look:
-        if look.errno in _TOO_MANY_FILES:
-            return OUTPUT_REASONS[look.errno]
+    except OSError as refusal:
+        if refusal.errno in _TOO_MANY_FILES:
+            return OUTPUT_REASONS[refusal.errno]
     return f"{error}; free space or check the disk and permissions, and run the same command again"
 
 
@@ -336,7 +336,7 @@ def values_of(outcome: Outcome) -> dict[str, object]:
 
 
 def _text(value: Any) -> Any:
-    """A value that SQLite takes: names that are no text may stand in messages, and answers lie."""
+    """A value that SQLite takes: messages may hold names that are not text, and so may answers."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     return value

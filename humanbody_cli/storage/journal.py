@@ -173,13 +173,12 @@ class Journal:
         """
         failures = f"SELECT 1, {_COPY} {_marks(len(failed))} {_THAT_FAILED}"
         results = f"SELECT 0, {_COPY} {_marks(len(made))} {_WITH_RESULTS}"
-        of_failures = (sha256, *failed, since_failed, self.run)
-        of_results = (sha256, *made, since_made)
+        values = (sha256, *made, since_made)
         query = f"SELECT * FROM ({failures}) UNION ALL SELECT * FROM ({results})"  # noqa: S608
-        rows = self._rows(query, (*of_failures, *of_results, 0))
+        rows = self._rows(query, (sha256, *failed, since_failed, self.run, *values, 0))
         failure = _known(rows.pop(0)) if rows and rows[0][0] else None
         before = self._failed_before_of(sha256, failed, since_failed)
-        return failure or before, self._copies(rows, results, of_results)
+        return failure or before, self._copies(rows, results, values)
 
     def _copies(self, rows: list[Any], query: str, values: tuple[object, ...]) -> Iterator[Copy]:
         """A few at a time: mostly the first one serves."""
@@ -199,9 +198,10 @@ class Journal:
 
     def _failed_before_of(self, sha256: str, failed: Collection[str], since: int) -> Known | None:
         with self._guard:
-            before = list(self._failed_before.get(sha256, {}).values())
-        stand = (known for known in before if known.shape in failed and (known.run or 0) >= since)
-        return next(stand, None)
+            for known in self._failed_before.get(sha256, {}).values():
+                if known.shape in failed and (known.run or 0) >= since:
+                    return known
+        return None
 
     def outcome(self, key: bytes) -> Outcome:
         """The whole record of one photo."""
@@ -267,14 +267,14 @@ class Journal:
             self._failed_before[known.sha256][known.key] = known
 
     def _forget_failure(self, sha256: str | None, key: bytes) -> None:
-        """The photo's row tells of these bytes again."""
+        """The photo's row is of these bytes again."""
         failures = self._failed_before.get(sha256 or "", {})
         failures.pop(key, None)
         if not failures:
             self._failed_before.pop(sha256 or "", None)
 
     def finish(self, finished: Finished) -> None:
-        """Write a photo's end. The last step of its way."""
+        """Write what became of a photo: the last step of its processing."""
         photo, outcome = finished.photo, finished.outcome
         self.under_way.discard(key_of(photo))
         values = {
@@ -326,8 +326,8 @@ class Journal:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Changes that are written together. What was written before an error stays: it tells of
-        files that were renamed already."""
+        """Changes that are written together. What was written before an error stays: files
+        were renamed accordingly."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -181,7 +181,7 @@ def _values(photo: Photo) -> tuple[bytes, bytes, bytes, bytes]:
 
 
 def _is_gone(key: bytes) -> bool:
-    """Whether a source is no longer there; what is no file cannot be looked for."""
+    """Whether a source is no longer there; what is not a file cannot be looked for."""
     return key.startswith(b"/") and not os.path.lexists(key)
 
 

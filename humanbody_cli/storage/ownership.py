@@ -28,7 +28,7 @@ _NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def results_folder_above(path: str, root: str) -> str | None:
-    """The folder that only `hbseg segment` writes to in which ``path`` lies (or which it is): the
+    """The folder that only `hbseg segment` writes to that ``path`` is in (or that it is): the
     masks, the cutouts or the state of any output folder; ``root`` is the one that is known.
 
     Links, ``..`` and other letter cases lead to the same answer. ``path`` need not be there.
@@ -58,7 +58,7 @@ def check_replaceable(path: str, kind: str, remedy: str) -> None:
     passes: renaming a file onto it fails by itself.
 
     Raises:
-        OutputError: a file without a whole seal, a link or something else stands there.
+        OutputError: a file without a whole seal, a link or something else is there.
     """
     status = seen(path)
     if status is None or stat.S_ISDIR(status.st_mode) or _is_sealed(path, status, kind):
@@ -80,7 +80,7 @@ def is_own(path: str, kind: str) -> bool:
 
 
 def seen(path: str) -> os.stat_result | None:
-    """What stands at a name, a link for itself; ``None`` where nothing does.
+    """What is at a name, a link itself and not its target; ``None`` for nothing.
 
     Raises:
         OutputError: that cannot be found out.
@@ -109,11 +109,11 @@ def _is_sealed(path: str, status: os.stat_result, kind: str) -> bool:
 
 
 _SMALLEST_PNG = 67
-"""Bytes: one pixel. What is shorter is nobody's picture."""
+"""Bytes of a PNG of one pixel: what is shorter is not a picture."""
 
 
 MayReplace = Callable[[str], bool]
-"""Whether the regular file at a path is known as our own, whatever is in it."""
+"""Whether the regular file at a path is known as our own, regardless of its content."""
 
 
 def published(size: int | None, *, proofless: bool = False) -> MayReplace:
@@ -137,26 +137,26 @@ def published(size: int | None, *, proofless: bool = False) -> MayReplace:
 
 def _is_of_earlier_version(data: bytes, size: int) -> bool:
     """Whether this is a PNG without a proof, whole at its size or cut short."""
-    from humanbody_cli.imaging import png, proof
+    from humanbody_cli.imaging import png_check, proof
 
-    if proof.is_present(data) or not data.startswith(png.SIGNATURE):
+    if proof.is_present(data) or not data.startswith(png_check.SIGNATURE):
         return False
     return is_sound(data) is (len(data) == size)
 
 
 def always(path: str) -> bool:
-    """Knows every file as our own: in a folder that nobody else writes to."""
+    """Knows every file as our own: for a folder that only hbseg writes to."""
     del path
     return True
 
 
 def is_sound(data: bytes) -> bool:
     """Whether these bytes are a whole PNG."""
-    from humanbody_cli.imaging import png
+    from humanbody_cli.imaging import png_check
 
     try:
-        png.verify(data)
-    except png.BrokenPng:
+        png_check.verify(data)
+    except png_check.BrokenPng:
         return False
     return True
 
@@ -185,7 +185,7 @@ def is_own_result(path: str, may_replace: MayReplace | None = None) -> bool:
 
 
 def recorded(known: Known | None, kind: str) -> MayReplace:
-    """Knows the mask or cutout that a row tells of, if there is a row."""
+    """Knows the mask or cutout that a row has, if there is a row."""
     if known is None:
         return published(None)
     return published(known.size_of(kind), proofless=known.is_proofless)

@@ -1,8 +1,6 @@
-"""Files that are whole or not there: temp in the same folder, count, fsync, rename, fsync.
+"""Publishing: files that are whole or absent (temp in the same folder, fsync, rename, fsync).
 
-Nothing that hbseg did not write is replaced, moved or removed: a file at a photo's name is ours
-where its proof says so (`proof.py`), or where the caller knows it, from the journal. A symbolic
-link at such a name is the user's.
+Nothing that hbseg did not write is replaced, moved or removed: see `ownership.py`.
 
 Every call that touches the disk goes through `Disk`, so that each of them can be made to fail.
 """
@@ -16,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import OutputError, PhotoError, output_error
 from humanbody_cli.storage.disk import (
     Disk,
@@ -55,7 +54,7 @@ class Publisher:
         self._reserved = 0
         self._guard = threading.Lock()
         # Held while a photo's mask and cutout are set aside, and while both are looked for there:
-        # nobody is to find one of them without the other.
+        # no thread is to find one of them without the other.
         self.aside_guard = threading.RLock()
 
     def path(self, kind: str, name: str) -> str:
@@ -74,7 +73,7 @@ class Publisher:
             self._make_folders(os.path.dirname(path))
 
     def check_place(self, kind: str, name: str, *, may_replace: MayReplace | None = None) -> None:
-        """See to it that nothing foreign stands at a result's name. Writes nothing.
+        """Check that nothing of the user's is at a result's name. Writes nothing.
 
         Raises:
             PhotoError: something does.
@@ -91,7 +90,7 @@ class Publisher:
         once one of them has released its room.
 
         Raises:
-            OutputError: the disk has not so much, even with nothing else under way.
+            OutputError: the disk has not that much, even with nothing else under way.
         """
         needed = size[0] * size[1] * _A_PIXEL
         with self._translated(self.root), self._guard:
@@ -120,7 +119,7 @@ class Publisher:
 
         Raises:
             OutputError: it cannot be written; nothing half written stays.
-            PhotoError: something else stands at this photo's name.
+            PhotoError: something else is at this photo's name.
         """
         from humanbody_cli.imaging import (
             proof,  # loads png and zlib: a run with nothing to do needs none
@@ -148,7 +147,7 @@ class Publisher:
 
         Raises:
             OutputError: it cannot be moved.
-            PhotoError: something else stands at the new name.
+            PhotoError: something else is at the new name.
         """
         from humanbody_cli.imaging import proof
 
@@ -244,7 +243,7 @@ class Publisher:
                 self._disk.unlink(temporary_path(self.path(kind, name)))
 
     def discard_leftovers(self) -> None:
-        """The same wherever one lies: no journal tells which photos were under way."""
+        """The same in all folders: no journal tells which photos were under way."""
         for kind in (MASKS, CUTOUTS):
             for folder, _, names in os.walk(os.path.join(self.root, kind)):
                 for name in filter(is_temporary, names):
@@ -282,7 +281,7 @@ class Publisher:
         self._disk.rename(temporary, path)
 
     def _check_place(self, path: str, may_replace: MayReplace | None) -> None:
-        """Raises PhotoError where something stands at a final name that must not be replaced."""
+        """Raises PhotoError where something is at a final name that must not be replaced."""
         if not os.path.lexists(path) or is_own_result(path, may_replace):
             return
         raise _taken(path) if is_file(path) else _in_the_way(path)
@@ -346,4 +345,4 @@ def _taken(path: str) -> PhotoError:
 
 def _name_taken(what: str) -> PhotoError:
     message = f"{what}; move it away or choose another output folder, then run again"
-    return PhotoError("OUTPUT_NAME_TAKEN", message, rejected=True, transient=True)
+    return PhotoError(api_spec.OUTPUT_NAME_TAKEN, message, rejected=True, transient=True)

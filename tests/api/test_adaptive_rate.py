@@ -163,7 +163,7 @@ def test_a_quota_that_was_told_wrong_is_learnt(told: int, quota: int) -> None:
     """Told far more than is allowed a run soon fills what there is, at few refusals."""
     run = ran(Server(quota), told)
     assert run.rate(after=8) > 0.88 * quota
-    assert run.gate.controller.found() == pytest.approx(quota, rel=0.12)
+    assert run.gate.controller.estimated_quota() == pytest.approx(quota, rel=0.12)
     assert run.refused() < 24
     assert run.refused(after=10) < 8
     assert run.reason is None
@@ -175,7 +175,7 @@ def test_an_unknown_quota_is_found(quota: int) -> None:
     run = ran(Server(quota), None)
     assert run.rate(after=10) > 0.85 * quota
     assert run.refused() < 25
-    assert run.gate.controller.found() == pytest.approx(quota, rel=0.12)
+    assert run.gate.controller.estimated_quota() == pytest.approx(quota, rel=0.12)
 
 
 @pytest.mark.parametrize("told", [50, None])
@@ -235,7 +235,7 @@ def test_the_beginning() -> None:
     """A known quota is begun just below; an unknown one at two calls a second."""
     assert RateController(20, None).rate == pytest.approx(19.64)
     assert RateController(None, None).rate == 2
-    assert RateController(20, None).found() == pytest.approx(20)
+    assert RateController(20, None).estimated_quota() == pytest.approx(20)
     assert RateController(20, 5).cap(0) == 5
     assert RateController(3, None).cap(0) == 3
 

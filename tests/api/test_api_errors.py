@@ -37,7 +37,7 @@ from humanbody_cli.api.adaptive_rate import RateController
 from humanbody_cli.api.answer_budget import Budget
 from humanbody_cli.api.engine import ApiEngine
 from humanbody_cli.api.gate import Gate
-from humanbody_cli.api.http import MOST_OF_A_PAGE, Http, Unsound, longest_answer
+from humanbody_cli.api.http import MAX_ERROR_PAGE, Http, Unsound, longest_answer
 from humanbody_cli.api.requests import Multipart
 from humanbody_cli.api.responses import Success, success_body
 from humanbody_cli.api.slots import OwnSlots
@@ -363,7 +363,7 @@ def test_an_answer_that_announces_too_much_is_not_read(route: respx.Route) -> No
 def test_of_an_error_page_only_the_beginning_is_read(route: respx.Route) -> None:
     """An error without end is that error: its status says what to do."""
     status, page = post(httpx.Response(502, stream=_Endless(endless)), route)
-    assert (status, len(page)) == (502, MOST_OF_A_PAGE)
+    assert (status, len(page)) == (502, MAX_ERROR_PAGE)
 
 
 @pytest.mark.parametrize("packed", [gzip.compress, zlib.compress], ids=["gzip", "deflate"])

@@ -10,7 +10,7 @@ import virtual_loop
 from gating import Client, all_of
 from virtual_loop import clock
 
-from humanbody_cli.api.circuit_breaker import EARNED, PAUSES, START, STREAK, Breaker
+from humanbody_cli.api.circuit_breaker import EARNED, PAUSES, START, STREAK, CircuitBreaker
 from humanbody_cli.core.errors import CallLimitReached, FatalError, Interrupted, Stopped
 from humanbody_cli.core.stop import Stop
 
@@ -474,13 +474,13 @@ def test_faults_at_a_steady_rate_are_ridden_out() -> None:
 
 
 def test_retries_have_a_budget_that_successes_earn() -> None:
-    """One failure in four lasts for ever; one in two uses the budget up and closes the breaker."""
-    steady = Breaker()
+    """One failure in four lasts for ever; one in two uses the budget up and opens the breaker."""
+    steady = CircuitBreaker()
     for _ in range(2000):
         assert steady.failure() == 0.0
         for _ in range(3):
             steady.success()
-    worse = Breaker()
+    worse = CircuitBreaker()
     pauses = []
     for _ in range(200):
         pauses.append(worse.failure())

@@ -11,12 +11,12 @@ from humanbody_cli.core.outcomes import DOUBTFUL, PHOTOS_LEFT_OUT, Outcome, Stat
 SETTLED = (Status.DONE, Status.REJECTED, Status.FAILED)
 
 
-def tally_of(*statuses: Status, passed: dict[str, int] | None = None) -> Tally:
+def tally_of(*statuses: Status, settled: dict[str, int] | None = None) -> Tally:
     """A tally of photos with these ends, and of photos settled before."""
     tally = Tally()
     for status in statuses:
         tally.add(Outcome("a.jpg", status, code=None if status is Status.DONE else "SOME_CODE"))
-    tally.passed.update(passed or {})
+    tally.settled.update(settled or {})
     return tally
 
 
@@ -25,12 +25,12 @@ def tally_of(*statuses: Status, passed: dict[str, int] | None = None) -> Tally:
     [
         (tally_of(), 0),
         (tally_of(Status.DONE), 0),
-        (tally_of(passed={"done": 3}), 0),
+        (tally_of(settled={"done": 3}), 0),
         (tally_of(Status.REJECTED), 3),
         (tally_of(Status.FAILED), 3),
         (tally_of(Status.DONE, Status.DONE, Status.FAILED), 3),
-        (tally_of(Status.DONE, passed={"rejected": 1}), 3),
-        (tally_of(passed={"failed": 1, "done": 9}), 3),
+        (tally_of(Status.DONE, settled={"rejected": 1}), 3),
+        (tally_of(settled={"failed": 1, "done": 9}), 3),
     ],
 )
 def test_the_exit_code_tells_the_truth(tally: Tally, code: int) -> None:
@@ -55,9 +55,9 @@ def test_totals_add_up(statuses: list[Status]) -> None:
         (tally_of(Status.DONE), "1 done"),
         (tally_of(Status.DONE, Status.REJECTED, Status.REJECTED), "1 done, 2 rejected"),
         (tally_of(Status.FAILED), "0 done, 1 failed"),
-        (tally_of(passed={"done": 12}), "12 done before"),
+        (tally_of(settled={"done": 12}), "12 done before"),
         (
-            tally_of(Status.DONE, passed={"done": 2000, "failed": 1}),
+            tally_of(Status.DONE, settled={"done": 2000, "failed": 1}),
             "1 done, 2,000 done before, 1 failed before",
         ),
     ],
@@ -78,7 +78,7 @@ def test_doubtful_masks_are_counted() -> None:
 def test_known_rejects_need_not_alarm() -> None:
     """With ``ignore_known`` only what no earlier run has told of makes exit code 3."""
     tally = Tally(ignore_known=True)
-    tally.passed["rejected"] = 2
+    tally.settled["rejected"] = 2
     tally.add(Outcome("a.jpg", Status.REJECTED, repeated=True))
     assert (tally.left_out, tally.newly_left_out, tally.exit_code()) == (3, 0, 0)
     tally.add(Outcome("b.jpg", Status.FAILED))
@@ -88,5 +88,5 @@ def test_known_rejects_need_not_alarm() -> None:
 def test_known_rejects_count_unless_told_otherwise() -> None:
     """By default the exit code tells of every photo that stands rejected or failed."""
     tally = Tally()
-    tally.passed["failed"] = 1
+    tally.settled["failed"] = 1
     assert tally.exit_code() == 3

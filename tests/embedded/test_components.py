@@ -16,7 +16,7 @@ from humanbody_cli.embedded.crops import (
     ASPECT_FLOOR,
     Box,
     Size,
-    close_looks,
+    crops_around,
     find_groups,
     grow,
     strip,
@@ -120,7 +120,7 @@ def test_boxes_cover_the_whole_picture(
     assert seen.all()
 
 
-def test_people_far_apart_are_looked_at_apart() -> None:
+def test_people_far_apart_get_crops_of_their_own() -> None:
     """Two people at both ends of a panorama get a crop each; two side by side share one."""
     confidence = np.zeros((256, 256), np.float32)
     confidence[100:250, 5:25] = confidence[100:250, 230:250] = 1
@@ -140,8 +140,8 @@ def test_specks_are_no_people() -> None:
     assert [len(group) for group in find_groups(confidence, (256, 256))] == [1]
 
 
-def test_the_main_looks_and_the_whole_sum_to_one() -> None:
-    """A single person's four main looks leave the whole picture its fifth."""
-    looks = close_looks([(10, 10, 50, 90)], (100, 100))
-    assert sum(look.weight for look in looks[:4]) == pytest.approx(0.8)
-    assert len(looks) == 6
+def test_the_main_crops_and_the_whole_sum_to_one() -> None:
+    """A single person's four main crops leave the whole picture its fifth."""
+    crops = crops_around([(10, 10, 50, 90)], (100, 100))
+    assert sum(crop.weight for crop in crops[:4]) == pytest.approx(0.8)
+    assert len(crops) == 6

@@ -1,4 +1,4 @@
-"""The embedded engine's recipe, run with the real model."""
+"""Multi-crop inference with the bundled model."""
 
 from __future__ import annotations
 

@@ -33,8 +33,9 @@ from humanbody_cli.core.settings import Credentials
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.sources import Rules, examine
-from humanbody_cli.imaging import pictures
-from humanbody_cli.imaging.pictures import Picture, check_file_size, read_header
+from humanbody_cli.imaging import pictures, uploads
+from humanbody_cli.imaging.pictures import Picture, read_header
+from humanbody_cli.imaging.uploads import check_file_size
 
 FORMAT, SIZE, BYTES = (
     "IMAGE_ERROR_UNSUPPORTED_FORMAT",
@@ -332,7 +333,7 @@ def test_what_is_beyond_fit_is_told_by_its_header() -> None:
     """A picture of more pixels than any camera's is not even begun to be shrunk."""
     picture = read_header(_bomb(30_000))
     with pytest.raises(PhotoError, match="more than --fit accepts") as caught:
-        pictures.check_pixels(picture)
+        uploads.check_pixels(picture)
     assert caught.value.rejected
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from humanbody_cli.core.errors import PhotoError, UsageError
 from humanbody_cli.imaging import pictures
-from humanbody_cli.imaging.decoding import Deadline, Source, decoding
+from humanbody_cli.imaging.decoding import DecodeDeadline, Source, decoding
 from humanbody_cli.imaging.pictures import check_sound, read_header
 
 
@@ -39,7 +39,7 @@ NEVER = 1e9
 def looks(data: bytes) -> int:
     """How often a full decode asks for the time."""
     clock = Clock()
-    check_sound(read_header(data, deadline=Deadline(NEVER, clock)), keep_pixels=True)
+    check_sound(read_header(data, deadline=DecodeDeadline(NEVER, clock)), keep_pixels=True)
     return int(clock.now)
 
 
@@ -59,11 +59,11 @@ def test_a_deadline_ends_a_decode_wherever_it_stands(name: str) -> None:
     last = looks(data)
     assert last > 6
     for at in {1, 2, 4, last // 2, last - 2, last}:
-        deadline = Deadline(at, Clock())
+        deadline = DecodeDeadline(at, Clock())
         with pytest.raises(PhotoError, match="too long to decode") as caught:
             check_sound(read_header(data, deadline=deadline), keep_pixels=True)
         assert caught.value.rejected
-    picture = read_header(data, deadline=Deadline(NEVER, Clock()))
+    picture = read_header(data, deadline=DecodeDeadline(NEVER, Clock()))
     assert picture.pixels().tobytes() == read_header(data).pixels().tobytes()
 
 
@@ -84,7 +84,7 @@ def test_chunks_that_inflate_to_much_end_at_the_deadline() -> None:
     data = raw_png((64, 64), 8, 2, (b"\0" + bytes(192)) * 64, extra=(profile,) * 1000)
     clock = Clock()
     with pytest.raises(PhotoError, match="too long to decode"):
-        read_header(data, deadline=Deadline(50, clock))
+        read_header(data, deadline=DecodeDeadline(50, clock))
     assert clock.now == 50
 
 

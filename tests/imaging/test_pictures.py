@@ -37,7 +37,7 @@ from PIL import Image, PngImagePlugin
 
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.imaging import pictures
+from humanbody_cli.imaging import pictures, uploads
 from humanbody_cli.imaging.pictures import Picture, read_header
 
 FORMAT = "IMAGE_ERROR_UNSUPPORTED_FORMAT"
@@ -456,10 +456,10 @@ def test_the_readers_are_named() -> None:
 def test_a_file_too_large_for_fit_is_not_told_to_use_fit() -> None:
     """Beyond what --fit reads, the message names that bound and does not offer --fit."""
     with pytest.raises(PhotoError, match="more than --fit accepts") as caught:
-        pictures.check_fit_size(pictures.MAX_FIT_BYTES + 1)
+        uploads.check_fit_size(uploads.MAX_FIT_BYTES + 1)
     assert caught.value.code == "IMAGE_FILE_TOO_LARGE"
     assert "use --fit" not in caught.value.message
-    pictures.check_fit_size(pictures.MAX_FIT_BYTES)
+    uploads.check_fit_size(uploads.MAX_FIT_BYTES)
 
 
 def _box_of(data: bytes, name: bytes) -> int:

@@ -27,17 +27,16 @@ from PIL import Image
 
 import humanbody_cli
 from humanbody_cli.imaging import pictures
-from humanbody_cli.imaging import png as structure
-from humanbody_cli.imaging.png import (
+from humanbody_cli.imaging import png_check as structure
+from humanbody_cli.imaging.png_check import (
     BrokenPng,
     chunks,
-    encode,
     has_alpha,
     header,
     is_gray8,
     verify,
-    with_metadata,
 )
+from humanbody_cli.imaging.png_writer import encode, with_metadata
 
 MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"]
 
@@ -296,7 +295,7 @@ def test_a_zip_bomb_costs_no_memory() -> None:
 import resource, sys
 sys.path[:0] = ["tests", "tests/support"]
 import struct, zlib
-from humanbody_cli.imaging.png import verify, BrokenPng
+from humanbody_cli.imaging.png_check import verify, BrokenPng
 from making import png_from
 bomb = zlib.compressobj(1)
 pixels = b"".join(bomb.compress(bytes(1 << 20)) for _ in range(200)) + bomb.flush()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from making import chunk, chunks_of, exif, noise, opened, other_profile, png, png_from
 from PIL import Image
 
-from humanbody_cli.imaging import png as png_module
+from humanbody_cli.imaging import png_check as png_module
 from humanbody_cli.imaging import proof
 from humanbody_cli.imaging.proof import Proof
 

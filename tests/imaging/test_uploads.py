@@ -114,7 +114,7 @@ def test_an_upright_photo_within_the_limits_is_sent_as_it_is(data: bytes, fit: b
 def test_a_photo_that_passed_the_check_is_sent_as_it_is(spare: int) -> None:
     """What pre-validation lets through is sent byte for byte, up to the last byte it allows."""
     data = jpeg_of_bytes(TWO_MB - request_size(0) - spare)
-    pictures.check_limits(read_header(data), len(data), request_size(len(data)))
+    uploads.check_limits(read_header(data), len(data), request_size(len(data)))
     assert prepared(data).data == data
 
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from making import noise, quarters, saved
 from PIL import Image
 
-from humanbody_cli.imaging import proof
+from humanbody_cli.imaging import cutouts, proof
 from humanbody_cli.imaging.pictures import configure_pillow
-from humanbody_cli.imaging.png import SIGNATURE
+from humanbody_cli.imaging.png_check import SIGNATURE
 from humanbody_cli.jobs import recompose
 
 WHITE = ("--format", "jpg", "--background", "white")
@@ -209,7 +209,7 @@ def test_what_comes_while_it_works_is_not_replaced(
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     monkeypatch.chdir(made.cwd)
     journal = Journal("out", read_only=True)
-    code = recompose.run(journal, recompose.Recipe(), "shop", json=False, verbosity=0)
+    code = recompose.run(journal, cutouts.Recipe(), "shop", json=False, verbosity=0)
     journal.close()
     assert code == 3
     assert (made.cwd / "shop/b.png").read_text() == "of the user's"
@@ -291,7 +291,7 @@ def sealed_files() -> dict[str, bytes]:
     picture = quarters((20, 10))
     transparent = picture.convert("RGBA")
     return {
-        kind: recompose.encoded(image, recompose.Recipe(format=kind[:4].strip()), b"profile")
+        kind: cutouts.encoded(image, cutouts.Recipe(format=kind[:4].strip()), b"profile")
         for kind, image in (
             ("png", transparent),
             ("png RGB", picture),
@@ -308,7 +308,7 @@ SEALED = sealed_files()
 def test_a_sealed_picture_is_a_sound_picture(kind: str) -> None:
     """Pillow reads it with every checksum, and finds the profile; the seal is whole."""
     data = SEALED[kind]
-    assert proof.is_sealed(data, recompose.SEAL)
+    assert proof.is_sealed(data, cutouts.RECOMPOSED_SEAL)
     with Image.open(io.BytesIO(data)) as image:
         image.load()
         assert image.size == (20, 10)
@@ -326,7 +326,7 @@ def test_any_change_breaks_a_seal(kind: str, draw: st.DataObject) -> None:
     byte = draw.draw(st.binary(min_size=1, max_size=1))
     how = draw.draw(st.sampled_from(["change", "add", "lose"]))
     changed = data[:at] + (b"" if how == "lose" else byte) + data[at + (how != "add") :]
-    assert proof.is_sealed(changed, recompose.SEAL) is (changed == data)
+    assert proof.is_sealed(changed, cutouts.RECOMPOSED_SEAL) is (changed == data)
 
 
 @given(st.binary(max_size=300))

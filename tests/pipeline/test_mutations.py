@@ -18,7 +18,7 @@ from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.imaging import pictures, uploads
-from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.pictures import read_header
 from humanbody_cli.pipeline.engine import Segmentation
 from humanbody_cli.pipeline.photo_steps import ClientSteps

@@ -12,12 +12,13 @@ import pytest
 from making import chunks_of, jpeg, noise, png, png_from
 from PIL import Image
 
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.settings import Edges, Wanted
 from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.imaging import compose
-from humanbody_cli.imaging import png as structure
-from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging import cutouts, png_writer
+from humanbody_cli.imaging import png_check as structure
+from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.pictures import configure_pillow, read_header
 from humanbody_cli.imaging.uploads import prepare
 from humanbody_cli.pipeline import photo_steps
@@ -35,7 +36,7 @@ def _pillow() -> None:
 
 def cutout() -> bytes:
     """An API's cutout."""
-    return compose.hard_cutout(noise(SIZE), MASK).png()
+    return cutouts.hard_cutout(noise(SIZE), MASK).png()
 
 
 def with_chunk(data: bytes, kind: bytes, payload: bytes) -> bytes:
@@ -130,7 +131,7 @@ def test_whatever_goes_wrong_in_composing_is_one_photos_failure(edges: Edges) ->
     mask = FailingMask(ZeroDivisionError("float division"))
     with pytest.raises(PhotoError, match="cannot be composed: float division") as caught:
         made(Segmentation(mask, attempts=2), Wanted(edges=edges))
-    assert caught.value.code == photo_steps.NOT_COMPOSED
+    assert caught.value.code == api_spec.NOT_COMPOSED
     assert not caught.value.rejected
     assert caught.value.attempts == 2
 
@@ -200,9 +201,9 @@ def test_a_cutouts_bytes_do_not_tell_how_it_came_about(
 def test_an_import_that_fails_while_composing_chooses_no_other_encoder() -> None:
     """The encoder is chosen by what is installed, and by nothing that happens to one photo."""
 
-    def part(box: structure.Box) -> Image.Image:
+    def part(box: png_writer.Area) -> Image.Image:
         raise ImportError("something else")
 
     pytest.importorskip("numpy")
     with pytest.raises(ImportError, match="something else"):
-        structure.encode_parts((8, 8), "L", part)
+        png_writer.encode_parts((8, 8), "L", part)

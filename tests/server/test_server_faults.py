@@ -26,7 +26,7 @@ from waiting import until
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.settings import LocalSettings
 from humanbody_cli.embedded.engine import load_segmenter
-from humanbody_cli.imaging.compose import Mask
+from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.pictures import read_header
 from humanbody_cli.imaging.uploads import prepare
 from humanbody_cli.server.config import FaultInjector, FaultPlan, parse_latency, parse_rates

@@ -12,7 +12,8 @@ from humanbody_cli.api.requests import request_size
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.imaging import pictures
-from humanbody_cli.imaging.pictures import Picture, check_limits, read_header
+from humanbody_cli.imaging.pictures import Picture, read_header
+from humanbody_cli.imaging.uploads import check_limits
 
 
 class Check(Protocol):

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from making import BLUE, GOLD, RED, jpeg, noise, opened, png, quarters, raw_png, saved
 from PIL import Image, ImageChops, ImageFilter
 
-from humanbody_cli.imaging import compose, pictures
-from humanbody_cli.imaging import png as structure
-from humanbody_cli.imaging.compose import Cutout, Mask, hard_cutout, soft_cutout
+from humanbody_cli.imaging import pictures, png_writer
+from humanbody_cli.imaging import png_check as structure
+from humanbody_cli.imaging.cutouts import Cutout, hard_cutout, soft_cutout
+from humanbody_cli.imaging.masks import THRESHOLD, Mask
 
 RAMP = Image.frombytes("L", (256, 1), bytes(range(256))).resize((256, 4), Image.Resampling.NEAREST)
 """Every confidence once a row."""
@@ -244,7 +245,7 @@ def test_a_cutout_made_in_strips_is_the_whole_one(
     kind: Callable[[Image.Image, Image.Image], Cutout], mode: str
 ) -> None:
     """Strip by strip or at once, the same pixels, over more than one strip's rows."""
-    photo = noise((90, 2 * structure.STRIP + 41)).convert(mode)
+    photo = noise((90, 2 * png_writer.STRIP + 41)).convert(mode)
     if mode == "RGBA":
         photo.putalpha(Image.linear_gradient("L").resize(photo.size))
     mask = Image.radial_gradient("L").resize(photo.size)
@@ -258,7 +259,7 @@ def test_without_numpy_the_error_says_what_to_install() -> None:
         "import sys; sys.modules['numpy'] = None\n"
         "from PIL import Image\n"
         "from humanbody_cli.core.errors import UsageError\n"
-        "from humanbody_cli.imaging.compose import soft_cutout\n"
+        "from humanbody_cli.imaging.cutouts import soft_cutout\n"
         "try: soft_cutout(Image.new('RGB', (4, 4)), Image.new('L', (4, 4)))\n"
         "except UsageError as error: print(error)"
     )
@@ -303,4 +304,4 @@ def test_figures_are_between_0_and_1(data: bytes) -> None:
 
 def test_the_threshold_is_the_documents() -> None:
     """confidence > 0.5 of V = confidence * 255 is V > 127.5, so 127 is the last background."""
-    assert int(0.5 * 255) == compose.THRESHOLD
+    assert int(0.5 * 255) == THRESHOLD

@@ -1,22 +1,39 @@
-"""Which engine runs, and how: the API's options and those of the embedded engine."""
+"""The options of a run: its engine, the key pair of the API, and all of them as ``RunSettings``."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
-from humanbody_cli.cli.options.credentials import key_pair
-from humanbody_cli.cli.options.declare import FiniteRange, Qps, group, one_of, option
+from humanbody_cli.cli.options import (
+    Decorator,
+    FiniteRange,
+    Qps,
+    group,
+    inputs,
+    one_of,
+    option,
+    output,
+    verbosity,
+    wanted,
+)
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS, SEGMENT_PATH
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
     ApiSettings,
+    Credentials,
     EngineChoice,
+    InputSettings,
     LocalSettings,
+    OutputSettings,
+    RunSettings,
     Timeouts,
+    Wanted,
+    readable_by_others,
     without_password,
 )
 
@@ -189,3 +206,84 @@ local = group(
         help="Threads for decoding and for the embedded engine.  [default: one per core]",
     ),
 )
+
+
+def key_pair(api_key: str | None, path: str | None) -> Credentials | None:
+    """The configured key pair, ``None`` if there is none; the file ``path`` comes first.
+
+    Raises:
+        UsageError: only half of a pair is given, or the file cannot be used.
+    """
+    if path is not None:
+        return _from_file(Path(path))
+    key = (api_key or "").strip()
+    secret = os.environ.get("HBSEG_API_SECRET", "").strip()
+    if not key and not secret:
+        return None
+    if not secret:
+        raise UsageError("an API key is given without its secret: set HBSEG_API_SECRET too")
+    if not key:
+        raise UsageError("HBSEG_API_SECRET is set without a key: set HBSEG_API_KEY too")
+    return _checked(key, secret, "HBSEG_API_KEY and HBSEG_API_SECRET")
+
+
+def _from_file(path: Path) -> Credentials:
+    try:
+        text = path.read_text("utf-8")
+        open_to_others = readable_by_others(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(
+            f"--credentials {path}: cannot be read: {reason}; check the path and its permissions, "
+            "and that it is a text file with api_key=... and api_secret=..."
+        ) from None
+    if open_to_others:
+        click.echo(f"hbseg: {path} can be read by others; run chmod 600 {path}", err=True)
+    try:
+        fields = json.loads(text) if text.lstrip().startswith("{") else _pairs(text)
+        key, secret = str(fields["api_key"]).strip(), str(fields["api_secret"]).strip()
+    except (ValueError, KeyError):
+        # The message does not quote the file: it contains a secret.
+        raise UsageError(
+            f"--credentials {path}: needs api_key=... and api_secret=..., one per line, or JSON"
+        ) from None
+    return _checked(key, secret, f"--credentials {path}")
+
+
+def _checked(key: str, secret: str, where: str) -> Credentials:
+    for text in (key, secret):
+        if not text or not text.isascii() or not text.isprintable() or len(text) > 256:
+            raise UsageError(f"{where}: key and secret must be ASCII text, at most 256 characters")
+    return Credentials(key, secret)
+
+
+def _pairs(text: str) -> dict[str, str]:
+    words = [word for word in text.split() if "=" in word]
+    return dict(word.split("=", 1) for word in words)
+
+
+GRACE = 30.0
+"""Seconds that calls in flight have to end after a signal, unless the user says otherwise."""
+
+
+def _run(
+    inputs: InputSettings,
+    output: OutputSettings,
+    engine: str,
+    api: ApiSettings,
+    wanted: Wanted,
+    local: LocalSettings,
+    json: bool,
+    verbosity: int,
+    grace: float = GRACE,
+    ignore_known: bool = False,
+) -> RunSettings:
+    choice = engine_choice(engine, local)
+    return RunSettings(
+        inputs, output, wanted, choice, api, local, json, verbosity, grace, ignore_known
+    )
+
+
+def run(*own: Decorator) -> Decorator:
+    """The options of a run and a command's ``own``, received as one argument ``settings``."""
+    return group("settings", _run, inputs, output, engine, api, wanted, local, *own, verbosity)

@@ -1,7 +1,7 @@
-"""Soft edges: a mask enlarged along the photo's own edges, and colours free of the background.
+"""Matting: foreground colours for soft edges, and masks enlarged along the photo's own edges.
 
-Pixels in, pixels out. Both jobs matter only where a mask is unsure, a few per cent of a photo, so
-both work on a small grid first and then touch only the full-size tiles that need it.
+Pixels in, pixels out. Both matter only where a mask is unsure, a few per cent of a photo: they work
+on a small grid first and then process only the full-size tiles that need it.
 """
 
 from __future__ import annotations
@@ -14,45 +14,46 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
 
+from humanbody_cli.imaging.png_writer import Area
+
 Floats = NDArray[np.floating[Any]]
 Bytes = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.integer[Any]]
-Box = tuple[int, int, int, int]
 
 TILE = 128
-"""Side of a full-size tile in pixels: small enough to skip what is sure, and to stay in cache."""
+"""Side of a full-size tile in pixels: small enough to skip sure areas and to stay in cache."""
 
 PURE = 0.98
-"""A grid cell's alpha from which its colour is the person's own; below 1 less it, the ground's."""
+"""Alpha from which a grid cell's colour is the person's own; up to 1 - PURE the background's."""
 
 COLOUR_GRID = 512
 """Longer side, in pixels, of the grid on which foreground and background colours are spread."""
 
 REACH_GRID = 1536
-"""Longer side of the grid on which the nearest place is looked for: the finer the truer."""
+"""Longer side, in pixels, of the grid on which the nearest sure cell is searched for."""
 
 GUIDE_GRID = 512
-"""Longer side of the grid of the guided filter: at 12 megapixels 98 ms, at full size 460 ms."""
+"""Longer side, in pixels, of the guided filter's grid: 98 ms at 12 megapixels; at full size 460."""
 
 RADIUS = 4
-"""The guided filter's window is 2 * RADIUS + 1 grid pixels a side."""
+"""The guided filter's window has 2 * RADIUS + 1 grid pixels per side."""
 
 EPSILON = 1e-4
 """The guided filter's regularisation, in squared colour (0..1): contrast under .01 is noise."""
 
 FINER = 8.0
-"""Gray values by which a mask may differ from its own grid before its finer detail is kept."""
+"""Gray values by which a mask may differ from its own small grid before its detail is kept."""
 
 
 class Foreground:
-    """The colours of the people alone, for a cutout with straight alpha.
+    """The people's own colours, for a cutout with straight alpha.
 
-    ``photo`` (RGB, or RGBA whose alpha is not looked at) and its ``mask`` (L) have one size. A
-    half-transparent pixel shows the background too; its share is taken out, after the closed step
-    of blur-fusion (Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021) from smooth
-    estimates of both colours. Where the mask is 255 the photo's pixels stay exactly; where it is 0
-    they become 0.
+    ``photo`` (RGB, or RGBA whose alpha is ignored) and its ``mask`` (L) have the same size. A
+    half-transparent pixel also shows the background. Its share is removed by the closed step of
+    blur-fusion (Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021), from smooth
+    estimates of both colours. Where the mask is 255 the photo's pixels are kept exactly; where it
+    is 0 they become 0.
     """
 
     def __init__(self, photo: Image.Image, mask: Image.Image) -> None:
@@ -62,11 +63,11 @@ class Foreground:
         self._inside, self._outside = _spread_colours(flat, mask)
         self._darkest, self._lightest = _reach(flat, mask)
 
-    def part(self, box: Box) -> Image.Image:
-        """The colours in a box (left, top, right, bottom), RGB."""
-        left, top = box[:2]
-        colours = self._photo.crop(box).convert("RGB")
-        mask = self._mask.crop(box)
+    def part(self, area: Area) -> Image.Image:
+        """The colours in an area, RGB."""
+        left, top = area[:2]
+        colours = self._photo.crop(area).convert("RGB")
+        mask = self._mask.crop(area)
         size = self._mask.size[::-1]
         for tile in _tiles_of(mask.size):
             alpha = mask.crop(tile)
@@ -89,21 +90,21 @@ class Foreground:
 
 
 def _unmix(seen: Bytes, alpha: Bytes, inside: Floats, outside: Floats) -> Bytes:
-    """Foreground colours [h, w, 3] of what is seen through alpha [h, w, 1], given smooth estimates.
+    """Foreground colours [h, w, 3] of observed pixels with alpha [h, w, 1], from smooth estimates.
 
-    With alpha 255 the formula gives the seen pixel itself.
+    At alpha 255 the formula gives the observed pixel itself.
     """
     pixels = seen.astype(np.float32)
     part = alpha.astype(np.float32) / 255
     colour = inside + part * (pixels - part * inside - (1 - part) * outside)
-    # Kept between what is seen and what the person looks like nearby: a mask's soft edge inside
-    # solid colour would otherwise turn darker, or lighter, than both.
+    # Kept between the observed colour and the person's nearby: a mask's soft edge inside solid
+    # colour would otherwise become darker, or lighter, than both.
     colour = np.clip(colour, np.minimum(pixels, inside), np.maximum(pixels, inside))
     return (np.rint(colour) * (alpha > 0)).astype(np.uint8)
 
 
 def _spread_colours(photo: Image.Image, mask: Image.Image) -> tuple[Image.Image, Image.Image]:
-    """Smooth RGB pictures, on the small grid, of the people's colours and the background's."""
+    """Smooth RGB estimates, on the small grid, of the people's colours and the background's."""
     factor = max(1, -(-max(photo.size) // COLOUR_GRID))
     pixels = np.asarray(photo.reduce(factor), np.float32)
     alpha = np.asarray(mask.reduce(factor), np.float32) / 255
@@ -111,17 +112,17 @@ def _spread_colours(photo: Image.Image, mask: Image.Image) -> tuple[Image.Image,
 
 
 def _spread(pixels: Floats, share: Floats) -> Image.Image:
-    """Colours [h, w, 3] of where `share` [h, w] is all but 1, spread smoothly over the rest."""
-    # Mixed cells count a little, for where nothing pure is left, as in thin hair.
+    """Colours [h, w, 3] where `share` [h, w] is nearly 1, spread smoothly over the rest."""
+    # Mixed cells count a little, for places without any pure cell, such as thin hair.
     weights = np.where(share > PURE, 1, 1e-3 * share**4)[..., np.newaxis]
     return Image.fromarray(np.rint(np.clip(_pull_push(pixels, weights), 0, 255)).astype(np.uint8))
 
 
 def _reach(photo: Image.Image, mask: Image.Image) -> tuple[Image.Image, Image.Image]:
-    """RGB grids of the darkest and the lightest colours that the person has at the place nearest to
-    each cell of the rim: a smooth mean over more of them would draw a dark coat's rim round a
-    bright face. Of a veil that touches nobody, what is seen there. Elsewhere 0 and 255, which hold
-    nothing back."""
+    """RGB grids of the person's darkest and lightest colours around the place nearest to each cell
+    of the rim: a mean over a larger area would draw a dark coat's rim around a bright face. An
+    area that touches nobody takes its own colours. Outside the rim: 0 and 255, which is no limit.
+    """
     factor = max(1, -(-max(photo.size) // REACH_GRID))
     colours = np.asarray(photo.reduce(factor))
     alpha = np.asarray(mask.reduce(factor))
@@ -131,7 +132,7 @@ def _reach(photo: Image.Image, mask: Image.Image) -> tuple[Image.Image, Image.Im
     veil = rim & (nearest < 0)
     nearest[veil] = np.flatnonzero(veil)
     places = nearest[rim]
-    hidden = ~(pure | veil)[..., np.newaxis]  # whose colours are not the person's count not
+    hidden = ~(pure | veil)[..., np.newaxis]  # these are not the person's colours
     grids = []
     for shown, nothing in ((colours, 0), (~colours, 255)):
         lowest = _lowest_near(np.where(hidden, np.uint8(255), shown)).reshape(-1, 3)[places]
@@ -142,9 +143,10 @@ def _reach(photo: Image.Image, mask: Image.Image) -> tuple[Image.Image, Image.Im
 
 
 def nearest_cells(known: Bools, wanted: Bools) -> Integers:
-    """For each wanted cell of a grid [h, w] the flat index of the nearest known one, in steps.
+    """For each wanted cell of a grid [h, w], the flat index of the nearest known cell.
 
-    -1 where there is none, or none is wanted. Grown ring by ring, over the wanted cells only.
+    Distance is counted in steps across wanted cells, ring by ring. -1 where no known cell can be
+    reached, and for cells that are not wanted.
     """
     height, width = known.shape
     across = width + 2  # one cell of border, so that every cell has eight neighbours
@@ -165,7 +167,7 @@ def nearest_cells(known: Bools, wanted: Bools) -> Integers:
 
 
 def _lowest_near(grid: Bytes) -> Bytes:
-    """The lowest values within two cells each way, of [h, w, c]."""
+    """The lowest values within two cells in each direction, of [h, w, c]."""
     rows = np.pad(grid, ((2, 2), (0, 0), (0, 0)), mode="edge")
     pairs = np.minimum(rows[:-1], rows[1:])
     rows = np.minimum(np.minimum(pairs[:-3], pairs[2:-1]), rows[4:])
@@ -175,7 +177,7 @@ def _lowest_near(grid: Bytes) -> Bytes:
 
 
 def _pull_push(pixels: Floats, weights: Floats) -> Floats:
-    """Fill [h, w, 3] where weights [h, w, 1] are short of 1 from ever coarser weighted means.
+    """Fill [h, w, 3] from ever coarser weighted means where weights [h, w, 1] are below 1.
 
     (Gortler et al., "The Lumigraph", 1996, section 3.4.2.)
     """
@@ -197,7 +199,7 @@ def _quarter(grid: Floats) -> Floats:
 
 
 def _double(grid: Floats) -> Floats:
-    """Twice the cells each way, bilinear."""
+    """Twice the cells in each direction, bilinear."""
     for axis in (0, 1):
         edged = np.concatenate((grid.take([0], axis), grid, grid.take([-1], axis)), axis)
         count = grid.shape[axis]
@@ -208,11 +210,11 @@ def _double(grid: Floats) -> Floats:
 
 
 def enlarge_mask(mask: Image.Image, guide: Image.Image) -> Image.Image:
-    """A small mask (mode L) at the size of its photo (mode RGB), its edges drawn to the photo's.
+    """A small mask (mode L) at the size of its photo (mode RGB), with edges along the photo's.
 
     A colour guided filter (He, Sun, Tang, "Guided Image Filtering", 2013, with coefficients on a
     small grid as in their "Fast Guided Filter", 2015) corrects the enlarged mask where it is
-    unsure and knows nothing finer than the grid.
+    unsure and has no detail finer than the grid.
     """
     if mask.size == guide.size:
         return mask.copy()
@@ -223,20 +225,20 @@ def enlarge_mask(mask: Image.Image, guide: Image.Image) -> Image.Image:
     shape = guide.size[::-1]
     layers = [Image.fromarray(plane) for plane in corrections]
     wanted = Image.fromarray((np.abs(corrections).max(axis=0) > 0).astype(np.uint8))
-    for box in _tiles_of(guide.size):
-        if not _grid_cells(wanted, box, shape):
+    for area in _tiles_of(guide.size):
+        if not _grid_cells(wanted, area, shape):
             continue
-        red, green, blue, offset = (_patch(layer, box, shape) for layer in layers)
-        colour = np.asarray(guide.crop(box), np.float32)
+        red, green, blue, offset = (_patch(layer, area, shape) for layer in layers)
+        colour = np.asarray(guide.crop(area), np.float32)
         change = red * colour[..., 0] + green * colour[..., 1] + blue * colour[..., 2] + offset
-        values = np.asarray(enlarged.crop(box), np.float32) + change
-        enlarged.paste(Image.fromarray(np.rint(np.clip(values, 0, 255)).astype(np.uint8)), box)
+        values = np.asarray(enlarged.crop(area), np.float32) + change
+        enlarged.paste(Image.fromarray(np.rint(np.clip(values, 0, 255)).astype(np.uint8)), area)
     return enlarged
 
 
-def _grid_cells(wanted: Image.Image, box: Box, shape: tuple[int, ...]) -> bool:
+def _grid_cells(wanted: Image.Image, area: Area, shape: tuple[int, ...]) -> bool:
     """Whether any grid cell under a full-size tile, or next to it, is wanted."""
-    left, top, right, bottom = _on_grid(box, wanted.size, shape)
+    left, top, right, bottom = _on_grid(area, wanted.size, shape)
     cells = (int(left) - 1, int(top) - 1, int(right) + 2, int(bottom) + 2)
     return wanted.crop(cells).getbbox() is not None
 
@@ -244,7 +246,7 @@ def _grid_cells(wanted: Image.Image, box: Box, shape: tuple[int, ...]) -> bool:
 def _corrections(mask: Image.Image, guide: Image.Image) -> Floats | None:
     """Coefficients [4, h, w]: what to add to the mask for each of R, G, B (0..255), and a constant.
 
-    None where the mask is sure everywhere.
+    None if the mask is sure everywhere.
     """
     scale = min(1.0, GUIDE_GRID / max(mask.size))
     size = (max(1, round(mask.width * scale)), max(1, round(mask.height * scale)))
@@ -255,7 +257,7 @@ def _corrections(mask: Image.Image, guide: Image.Image) -> Floats | None:
     pixels = np.asarray(guide.resize(size, Resampling.BOX, reducing_gap=2.0), np.float32) / 255
     values = np.asarray(small, np.float32) / 255
     slopes, offset = _guided(np.ascontiguousarray(np.moveaxis(pixels, 2, 0)), values)
-    # Gray values from here on: slopes are per gray value already.
+    # In gray values from here on: the slopes are per gray value already.
     change = np.concatenate((slopes, 255 * (offset - values)[np.newaxis]))
     return np.asarray(change * weights, np.float32)
 
@@ -279,7 +281,7 @@ def _guided(pixels: Floats, values: Floats) -> tuple[Floats, Floats]:
     mean = _box_mean(pixels, RADIUS)
     mean_value = _box_mean(values, RADIUS)
     joint = _box_mean(pixels * values, RADIUS) - mean * mean_value
-    # The covariance is symmetric: six of its nine entries say all.
+    # The covariance is symmetric: six of its nine entries suffice.
     one, other = np.triu_indices(3)
     spread = _box_mean(pixels[one] * pixels[other], RADIUS) - mean[one] * mean[other]
     spread += (EPSILON * (one == other)).astype(np.float32)[:, np.newaxis, np.newaxis]
@@ -310,12 +312,8 @@ def _box_mean(planes: Floats, radius: int) -> Floats:
         edges = [(0, 0)] * planes.ndim
         edges[axis] = (radius, radius)
         padded = np.pad(planes, edges)
-        shifted = [
-            padded[..., shift : shift + count]
-            if axis == -1
-            else padded[..., shift : shift + count, :]
-            for shift in range(2 * radius + 1)
-        ]
+        behind: Any = (slice(None),) * (-1 - axis)
+        shifted = [padded[(Ellipsis, slice(k, k + count), *behind)] for k in range(2 * radius + 1)]
         sums = shifted[0].copy()
         for part in shifted[1:]:
             sums += part
@@ -325,7 +323,7 @@ def _box_mean(planes: Floats, radius: int) -> Floats:
     return planes
 
 
-def _tiles_of(size: tuple[int, int]) -> Iterator[Box]:
+def _tiles_of(size: tuple[int, int]) -> Iterator[Area]:
     """Tiles (left, top, right, bottom) that cover a picture of `size` (width, height)."""
     width, height = size
     for top in range(0, height, TILE):
@@ -333,18 +331,18 @@ def _tiles_of(size: tuple[int, int]) -> Iterator[Box]:
             yield left, top, min(left + TILE, width), min(top + TILE, height)
 
 
-def _patch(grid: Image.Image, box: Box, shape: tuple[int, ...]) -> Floats:
-    """The part of a small picture that lies under a tile of a large one, at the tile's size."""
-    size = (box[2] - box[0], box[3] - box[1])
-    area = _on_grid(box, grid.size, shape)
-    return np.asarray(grid.resize(size, Resampling.BILINEAR, box=area), np.float32)
+def _patch(grid: Image.Image, area: Area, shape: tuple[int, ...]) -> Floats:
+    """The part of a small picture under a tile of a large one, at the tile's size."""
+    size = (area[2] - area[0], area[3] - area[1])
+    box = _on_grid(area, grid.size, shape)
+    return np.asarray(grid.resize(size, Resampling.BILINEAR, box=box), np.float32)
 
 
 def _on_grid(
-    box: Box, size: tuple[int, int], shape: tuple[int, ...]
+    area: Area, size: tuple[int, int], shape: tuple[int, ...]
 ) -> tuple[float, float, float, float]:
     """A tile of a picture [H, W] in the pixels of a smaller one of `size` (width, height)."""
     across, down = size[0] / shape[1], size[1] / shape[0]
-    left, right = (min(edge * across, size[0]) for edge in box[0::2])
-    top, bottom = (min(edge * down, size[1]) for edge in box[1::2])
+    left, right = (min(edge * across, size[0]) for edge in area[0::2])
+    top, bottom = (min(edge * down, size[1]) for edge in area[1::2])
     return left, top, right, bottom

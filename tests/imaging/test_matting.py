@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from humanbody_cli.imaging import mattes
+from humanbody_cli.imaging import matting
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_images" / "portraits" / "astronaut.png"
 Bytes = NDArray[np.uint8]
@@ -35,7 +35,7 @@ def scene(
 def foreground(rgb: Bytes, alpha: Bytes) -> Bytes:
     """The colours of the people, of all of a photo, as an array."""
     photo, mask = Image.fromarray(rgb), Image.fromarray(alpha)
-    return np.asarray(mattes.Foreground(photo, mask).part((0, 0, *photo.size)))
+    return np.asarray(matting.Foreground(photo, mask).part((0, 0, *photo.size)))
 
 
 def laid_over(colour: NDArray[Any], alpha: Bytes, below: NDArray[Any]) -> NDArray[np.float64]:
@@ -120,7 +120,7 @@ def test_an_enlarged_mask_follows_the_photos_edge() -> None:
     guide = Image.merge("RGB", [truth.point([60] * 128 + [200] * 128)] * 3)
     small = truth.resize((120, 90), Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(1))
     plain = np.asarray(small.resize(guide.size, Image.Resampling.BICUBIC), float)
-    guided = np.asarray(mattes.enlarge_mask(small, guide), float)
+    guided = np.asarray(matting.enlarge_mask(small, guide), float)
     wanted = np.asarray(truth, float)
     assert np.abs(guided - wanted).mean() < 0.6 * np.abs(plain - wanted).mean()
 
@@ -129,7 +129,7 @@ def test_a_mask_with_finer_detail_than_the_grid_keeps_it() -> None:
     """A thin line in a large mask survives, though the guided filter's grid cannot see it."""
     mask = Image.new("L", (1500, 1500), 0)
     mask.paste(255, (700, 100, 702, 1400))
-    enlarged = mattes.enlarge_mask(mask, Image.new("RGB", (2000, 2000), "gray"))
+    enlarged = matting.enlarge_mask(mask, Image.new("RGB", (2000, 2000), "gray"))
     values = np.asarray(enlarged)
     assert values[1000].max() > 200
     assert values[:, :900].max() == 0
@@ -139,7 +139,7 @@ def test_a_mask_with_finer_detail_than_the_grid_keeps_it() -> None:
 def test_a_sure_mask_stays_sure(value: int) -> None:
     """Where the mask has no doubt, no edge of the photo makes any."""
     guide = Image.open(SAMPLE).convert("RGB")
-    enlarged = mattes.enlarge_mask(Image.new("L", (64, 64), value), guide)
+    enlarged = matting.enlarge_mask(Image.new("L", (64, 64), value), guide)
     assert enlarged.getextrema() == (value, value)
     assert enlarged.size == guide.size
 
@@ -148,7 +148,7 @@ def test_a_mask_of_the_photos_size_is_left_alone() -> None:
     """Nothing is enlarged, nothing is changed."""
     guide = Image.open(SAMPLE).convert("RGB")
     mask = guide.convert("L")
-    assert mattes.enlarge_mask(mask, guide).tobytes() == mask.tobytes()
+    assert matting.enlarge_mask(mask, guide).tobytes() == mask.tobytes()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 700), (700, 1), (129, 127), (1000, 3)])
@@ -156,7 +156,7 @@ def test_any_size_of_photo_gets_its_mask(size: tuple[int, int]) -> None:
     """The thinnest photos come through both functions."""
     mask = Image.fromarray(np.array([[0, 128], [255, 40]], np.uint8))
     guide = Image.new("RGB", size, (10, 200, 90))
-    enlarged = mattes.enlarge_mask(mask, guide)
+    enlarged = matting.enlarge_mask(mask, guide)
     assert enlarged.size == size
     found = foreground(np.asarray(guide), np.asarray(enlarged))
     assert found.shape == (size[1], size[0], 3)
@@ -167,7 +167,7 @@ def test_tiles_leave_no_seams() -> None:
     guide = Image.new("RGB", (640, 640), (120, 120, 120))
     ramp = np.linspace(30, 225, 64).astype(np.uint8)
     mask = Image.fromarray(np.broadcast_to(ramp, (64, 64)).copy())
-    values = np.asarray(mattes.enlarge_mask(mask, guide), int)
+    values = np.asarray(matting.enlarge_mask(mask, guide), int)
     assert np.abs(np.diff(values, axis=1)).max() <= 2
     assert np.abs(np.diff(values, axis=0)).max() <= 1
 
@@ -204,8 +204,8 @@ def test_nearest_cells_are_those_with_the_fewest_steps() -> None:
     wanted[:, 3] = False
     expected = np.where(np.arange(7) < 3, 0, 4 * 7 + 6) * np.ones((5, 1), int)
     expected[:, 3] = -1
-    np.testing.assert_array_equal(mattes.nearest_cells(known, wanted), expected)
-    assert (mattes.nearest_cells(np.zeros((2, 3), bool), np.ones((2, 3), bool)) == -1).all()
+    np.testing.assert_array_equal(matting.nearest_cells(known, wanted), expected)
+    assert (matting.nearest_cells(np.zeros((2, 3), bool), np.ones((2, 3), bool)) == -1).all()
 
 
 def test_nearest_cells_are_as_near_as_a_search_says() -> None:
@@ -213,7 +213,7 @@ def test_nearest_cells_are_as_near_as_a_search_says() -> None:
     generator = np.random.default_rng(5)
     for _ in range(20):
         known = generator.random((9, 14)) < 0.06
-        found = mattes.nearest_cells(known, np.ones_like(known))
+        found = matting.nearest_cells(known, np.ones_like(known))
         places = np.argwhere(known)
         for y, x in np.ndindex(known.shape):
             if not len(places):

@@ -1,0 +1,266 @@
+"""The options of the commands: how they are declared; inputs, outputs and what is printed."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import os
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import click
+
+from humanbody_cli.core.errors import UsageError
+from humanbody_cli.core.settings import (
+    Edges,
+    InputSettings,
+    Metadata,
+    OutputSettings,
+    Shard,
+    Wanted,
+)
+from humanbody_cli.discovery.lists import is_stdin
+from humanbody_cli.storage.names import MAX_NAME
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def option(*names: str, prefix: str = "HBSEG_", **attributes: Any) -> Decorator:
+    """A click option with its environment variable: ``--max-calls`` is ``HBSEG_MAX_CALLS``."""
+    long = next(name for name in names if name.startswith("--")).split("/")[0]
+    variable = prefix + long.removeprefix("--").upper().replace("-", "_")
+    return click.option(*names, envvar=variable, **attributes)
+
+
+def one_of(name: str, default: Enum, help: str) -> Decorator:  # noqa: A002 - click's own name
+    """An option that takes one of an enum's values, as text."""
+    values = [member.value for member in type(default)]
+    return option(
+        name, type=click.Choice(values), default=default.value, show_default=True, help=help
+    )
+
+
+def group(name: str, build: Callable[..., Any], *options: Decorator) -> Decorator:
+    """Options that a command receives as one argument ``name``.
+
+    ``build`` makes it from the options' values, which it takes under their own names; an argument
+    that no option provides keeps its default. ``options`` may be groups themselves.
+    """
+    arguments = inspect.signature(build).parameters
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(**values: Any) -> Any:
+            taken = {key: values.pop(key) for key in arguments if key in values}
+            return function(**{name: build(**taken)}, **values)
+
+        decorated: Callable[..., Any] = command
+        # `wraps` shares the function's own list, to which click would append.
+        vars(decorated)["__click_params__"] = list(getattr(function, "__click_params__", []))
+        for one in reversed(options):
+            decorated = one(decorated)
+        return decorated
+
+    return decorate
+
+
+class FiniteRange(click.FloatRange):
+    """A range of finite numbers: click itself lets NaN and infinity pass."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """A finite number within the range."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
+
+
+def whole_number(text: str) -> int | None:
+    """Plain decimal digits as a number; ``None`` for anything else.
+
+    Python's own ``int`` accepts digits of every script, signs, spaces and underscores, and rejects
+    more than 4300 digits.
+    """
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
+
+
+class Qps(click.ParamType):
+    """Calls per second, or ``auto``."""
+
+    name = "N|auto"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float | None:
+        """Calls per second; ``None`` stands for ``auto``."""
+        if value is None or value == "auto":
+            return None
+        try:
+            qps = float(value)
+        except ValueError:
+            qps = 0.0
+        if not 0 < qps < 10_000:
+            self.fail(f"{value!r} is neither 'auto' nor a number of calls per second", param, ctx)
+        return qps
+
+
+class ShardType(click.ParamType):
+    """``I/N``."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Shard:
+        """Part I of N, counted from 1."""
+        if isinstance(value, Shard):
+            return value
+        index, _, count = str(value).partition("/")
+        part, parts = whole_number(index), whole_number(count)
+        if part is None or parts is None or not 1 <= part <= parts:
+            self.fail(f"{value!r} is not a part I/N with 1 <= I <= N, such as 2/4", param, ctx)
+        return Shard(part, parts)
+
+
+def _inputs(
+    inputs: tuple[str, ...],
+    from_file: str | None,
+    nul: bool,
+    shard: Shard,
+    base: str | None,
+    name: str | None,
+) -> InputSettings:
+    settings = InputSettings(tuple(inputs), from_file, nul, shard, base, name)
+    if not inputs and from_file is None:
+        raise UsageError("nothing to do: give photos or folders as INPUT, or --from-file LIST")
+    if from_file is not None:
+        _check_list(from_file, inputs)
+    elif nul:
+        raise UsageError("-0 is only for names from a list; give --from-file LIST too")
+    _check_base(settings)
+    _check_name(settings)
+    return settings
+
+
+def _check_list(path: str, inputs: tuple[str, ...]) -> None:
+    if path != "-" and not os.path.exists(path):
+        raise UsageError(f"--from-file {path}: there is no such file; check the path")
+    if "-" in inputs and is_stdin(path):
+        raise UsageError("stdin cannot be both the list (--from-file -) and a photo (-)")
+
+
+def _check_base(settings: InputSettings) -> None:
+    if settings.base is None:
+        return
+    if settings.from_file is None:
+        raise UsageError("--base is only for names from a list; give --from-file LIST too")
+    if not os.path.isdir(settings.base):
+        raise UsageError(f"--base {settings.base}: there is no such folder; check the path")
+
+
+def _check_name(settings: InputSettings) -> None:
+    """The name of the photo on stdin is a path inside the output, and nothing else."""
+    if settings.name is None:
+        return
+    if "-" not in settings.inputs:
+        raise UsageError("--name is only for a photo on stdin; give - as INPUT too")
+    parts = settings.name.split("/")
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise UsageError(f"--name {settings.name!r} is not a file name such as a.jpg or trip/a.jpg")
+    if any(len(os.fsencode(part)) > MAX_NAME for part in parts[:-1]):
+        raise UsageError(
+            f"--name {settings.name!r} contains a folder name longer than {MAX_NAME} bytes"
+        )
+
+
+inputs = group(
+    "inputs",
+    _inputs,
+    click.argument("inputs", nargs=-1, metavar="INPUT...", type=click.Path(path_type=str)),
+    option(
+        "--from-file", metavar="LIST", help="Read inputs from LIST, one per line ('-' for stdin)."
+    ),
+    option("-0", "--null", "nul", is_flag=True, help="Names in LIST end with NUL, not a newline."),
+    option(
+        "--shard",
+        type=ShardType(),
+        default="1/1",
+        help="Process only part I of N; photos are split by output name.",
+    ),
+    option(
+        "--base",
+        metavar="DIR",
+        help="Names in LIST keep their path below DIR.  [default: their common folder]",
+    ),
+    option("--name", metavar="NAME", help="Name for the photo on stdin (INPUT '-')."),
+)
+
+
+def _wanted(no_mask: bool, no_cutout: bool, edges: str, fit: bool, metadata: str) -> Wanted:
+    if no_mask and no_cutout:
+        raise UsageError("--no-mask and --no-cutout together leave nothing to make; drop one")
+    return Wanted(not no_mask, not no_cutout, Edges(edges), fit, Metadata(metadata))
+
+
+def _output(
+    output: str, sync: bool | None, force: bool, retry_failed: bool, lock_wait: float
+) -> OutputSettings:
+    if not output:
+        raise UsageError("-o needs the name of a folder")
+    return OutputSettings(Path(output), sync, force, retry_failed, lock_wait)
+
+
+wanted = group(
+    "wanted",
+    _wanted,
+    option("--no-mask", is_flag=True, help="Write no masks (the API then answers faster)."),
+    option("--no-cutout", is_flag=True, help="Write no cutouts."),
+    one_of(
+        "--edges",
+        Edges.HARD,
+        help="hard: the API's own cutout, cut at 0.5; soft: the confidence as alpha.",
+    ),
+    option(
+        "--fit",
+        is_flag=True,
+        help="Shrink or convert photos outside the API's limits instead of rejecting them.",
+    ),
+    one_of(
+        "--metadata",
+        Metadata.STRIP,
+        help="Keep or strip Exif in the cutouts; it may reveal where a photo was taken.",
+    ),
+)
+
+output = group(
+    "output",
+    _output,
+    option("-o", "--output", required=True, metavar="OUT", help="Output folder; '-' for stdout."),
+    option(
+        "--sync/--no-sync",
+        default=None,
+        help="Flush each file to disk before going on.  [default: with the API only]",
+    ),
+    option("--force", is_flag=True, help="Process every photo again, even if it is done."),
+    option("--retry-failed", is_flag=True, help="Try photos again that failed permanently."),
+    option(
+        "--lock-wait",
+        type=FiniteRange(min=0),
+        default=0.0,
+        metavar="S",
+        help="Seconds to wait for another run on OUT to end.",
+    ),
+)
+
+verbosity = group(
+    "verbosity",
+    lambda quiet, verbose: -1 if quiet else verbose,
+    option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        help="Print only what is new: photos newly rejected or failed, and why a run stopped.",
+    ),
+    option("-v", "--verbose", count=True, help="Print one line per photo."),
+)
+
+as_json = option("--json", "json", is_flag=True, help="Print one JSON object per photo on stdout.")

@@ -1,1 +1,0 @@
-"""The options that commands share, by subject: each group becomes one frozen settings object."""

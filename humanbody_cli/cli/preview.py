@@ -1,0 +1,39 @@
+"""``hbseg check`` and ``hbseg plan``: what a run would do, without doing it."""
+
+from __future__ import annotations
+
+import click
+
+from humanbody_cli.cli.options import as_json, inputs, option, verbosity
+from humanbody_cli.cli.run_options import run
+from humanbody_cli.core.settings import InputSettings, RunSettings
+
+
+@click.command("check")
+@inputs
+@option("--fit", is_flag=True, help="Check as a run with --fit would.")
+@as_json
+@verbosity
+def check_command(inputs: InputSettings, fit: bool, json: bool, verbosity: int) -> int:
+    """Check photos against the API's limits, without calls or output.
+
+    Exit code 0 if every photo would be sent, 3 if some would be rejected.
+    """
+    from humanbody_cli.api.requests import request_size
+    from humanbody_cli.discovery.sources import Rules
+    from humanbody_cli.jobs.check import check
+
+    return check(inputs, Rules(fit=fit, overhead=request_size(0)), json=json, verbosity=verbosity)
+
+
+@click.command("plan")
+@run(option("--json", "json", is_flag=True, help="Print the plan as one JSON object."))
+def plan_command(settings: RunSettings) -> int:
+    """Show what a run would do: calls, rejected photos, bytes, time.
+
+    Takes the options of `hbseg segment`, makes no call and writes nothing. Exit code 3 if photos
+    would be rejected.
+    """
+    from humanbody_cli.jobs.plan import plan
+
+    return plan(settings)
