@@ -1,4 +1,4 @@
-"""PNG by structure: what is sound passes, what is damaged does not, and encoding loses nothing."""
+"""PNG by structure: what is sound passes, and what is damaged does not."""
 
 from __future__ import annotations
 
@@ -9,36 +9,28 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from making import (
     chunks_of,
-    exif,
     interlaced_png,
     noise,
     opened,
-    other_profile,
     png,
     png_from,
     raw_png,
     srgb_profile,
 )
 from PIL import Image
+from pngs import MODES, decodes, is_sound, picture
 
 import humanbody_cli
 from humanbody_cli.imaging import pictures
 from humanbody_cli.imaging import png_check as structure
 from humanbody_cli.imaging.png_check import (
     BrokenPng,
-    chunks,
-    has_alpha,
-    header,
-    is_gray8,
     verify,
 )
-from humanbody_cli.imaging.png_writer import encode, with_metadata
-
-MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"]
 
 
 @pytest.fixture(autouse=True)
@@ -54,37 +46,6 @@ def _inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     else:
         monkeypatch.setattr(structure, "new_inflater", zlib.decompressobj)
         monkeypatch.setattr(structure, "inflate_error", zlib.error)
-
-
-def picture(mode: str, size: tuple[int, int], seed: int = 1) -> Image.Image:
-    """A picture of this mode whose pixels all differ."""
-    if mode == "I;16":
-        data = noise((2 * size[0], size[1]), seed).tobytes()[: 2 * size[0] * size[1]]
-        return Image.frombytes("I;16", size, data)
-    image = noise(size, seed)
-    if mode == "P":
-        return image.quantize(200)
-    if mode in ("LA", "RGBA"):
-        image.putalpha(noise(size, seed + 1).convert("L"))
-    return image.convert(mode)
-
-
-def decodes(data: bytes) -> bool:
-    """Whether Pillow gives this file's pixels."""
-    try:
-        opened(data)
-    except Exception:  # noqa: BLE001 - Pillow's decoders raise anything at damaged files
-        return False
-    return True
-
-
-def is_sound(data: bytes) -> bool:
-    """What ``verify`` says of these bytes."""
-    try:
-        verify(data)
-    except BrokenPng:
-        return False
-    return True
 
 
 # Sound files
@@ -325,157 +286,3 @@ def test_a_zip_bomb_is_given_up_early() -> None:
     began = time.process_time()
     is_sound(data)
     assert time.process_time() - began < 0.04
-
-
-# Header
-
-
-@given(st.integers(1, 2**32 - 1), st.integers(1, 2**32 - 1))
-def test_the_header_is_read(width: int, height: int) -> None:
-    """Width and height are those of IHDR, whatever they are."""
-    head = header(raw_png((width, height), 8, 6, b""))
-    assert (head.width, head.height, head.depth, head.colour) == (width, height, 8, 6)
-    assert head.row_bytes == 4 * width
-
-
-@pytest.mark.parametrize(
-    ("data", "gray", "alpha"),
-    [
-        (png(picture("L", (9, 9))), True, False),
-        (png(picture("1", (9, 9))), False, False),
-        (png(picture("I;16", (9, 9))), False, False),
-        (png(picture("LA", (9, 9))), False, True),
-        (png(picture("RGB", (9, 9))), False, False),
-        (png(picture("RGB", (9, 9)), transparency=(1, 2, 3)), False, True),
-        (png(picture("RGBA", (9, 9))), False, True),
-        (png(picture("P", (9, 9))), False, False),
-        (png(picture("P", (9, 9)), transparency=1), False, True),
-    ],
-    ids="L 1 I;16 LA RGB RGB-tRNS RGBA P P-tRNS".split(),
-)
-def test_gray_and_transparency_are_told(data: bytes, gray: bool, alpha: bool) -> None:
-    """An 8-bit gray mask is told from other grays; alpha may be a channel or a tRNS chunk."""
-    head = header(data)
-    assert is_gray8(head) is gray
-    assert has_alpha(head, data) is alpha
-
-
-# Looks
-
-EXIF = exif(gps=True).tobytes().removeprefix(b"Exif\0\0")
-
-
-def test_looks_are_added_and_nothing_else_is_touched() -> None:
-    """Profile and Exif go right behind the header; every other chunk stays as it was."""
-    data = png(picture("RGBA", (30, 20)), compress_level=1)
-    looks = with_metadata(data, profile=other_profile(), exif=EXIF)
-    added = (b"iCCP", b"eXIf")
-    assert [one for one in chunks_of(looks) if one[0] not in added] == chunks_of(data)
-    assert [kind for kind, _ in chunks_of(looks)][:4] == [b"IHDR", b"iCCP", b"eXIf", b"IDAT"]
-    image = opened(looks)
-    assert image.info["icc_profile"] == other_profile()
-    assert image.getexif()[0x010F] == "CAMERA-MAKER"
-    assert image.tobytes() == opened(data).tobytes()
-    assert is_sound(looks)
-
-
-@given(st.binary(max_size=200))
-def test_bytes_behind_the_end_stay_too(tail: bytes) -> None:
-    """Even what stands behind IEND stays."""
-    data = png(picture("L", (9, 9))) + tail
-    assert with_metadata(data, exif=EXIF).endswith(data[33:])
-
-
-def test_no_looks_leave_the_bytes_alone() -> None:
-    """Without profile and Exif the very same object comes back."""
-    data = png(picture("L", (9, 9)))
-    assert with_metadata(data) is data
-    assert with_metadata(data, profile=b"", exif=b"") is data
-
-
-def test_colours_that_are_stated_stay() -> None:
-    """A PNG that has a profile, or says it is sRGB, keeps that; Exif that is there stays too."""
-    own = png(picture("RGB", (9, 9)), icc_profile=srgb_profile())
-    assert with_metadata(own, profile=other_profile()) == own
-    head, *rest = chunks_of(png(picture("RGB", (9, 9))))
-    stated = png_from([head, (b"sRGB", b"\0"), *rest])
-    assert with_metadata(stated, profile=other_profile()) == stated
-    with_exif = png(picture("RGB", (9, 9)), exif=exif(gps=True))
-    assert with_metadata(with_exif, exif=b"other") == with_exif
-
-
-def test_chunks_stop_at_the_first_fault() -> None:
-    """Chunks before a damaged one are told, then it raises."""
-    data = png(noise((9, 9)))
-    parts = chunks(data[:-1])
-    assert next(parts)[0] == b"IHDR"
-    with pytest.raises(BrokenPng, match="cut short"):
-        list(parts)
-    with pytest.raises(BrokenPng, match="checksum"):
-        list(chunks(data[:-1] + b"\0"))
-
-
-# Encoding
-
-
-@pytest.fixture(params=["isal", "numpy", "pillow"])
-def _encoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The encoder with all extras, with numpy alone, and with neither."""
-    if request.param != "pillow":
-        pytest.importorskip("numpy")
-    if request.param == "isal":
-        pytest.importorskip("isal")
-    else:
-        monkeypatch.setitem(sys.modules, "isal", None)
-    if request.param == "pillow":
-        monkeypatch.setitem(sys.modules, "numpy", None)
-
-
-@pytest.mark.usefixtures("_encoder")
-@pytest.mark.parametrize("mode", ["L", "RGBA"])
-@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (48, 48), (301, 127)])
-def test_encoding_keeps_every_pixel(mode: str, size: tuple[int, int]) -> None:
-    """What is written is sound, of the same size and mode, and the very same pixels."""
-    image = picture(mode, size, seed=3)
-    data = encode(image)
-    verify(data)
-    again = opened(data)
-    assert (again.mode, again.size) == (mode, size)
-    assert again.tobytes() == image.tobytes()
-
-
-@pytest.mark.usefixtures("_encoder")
-def test_flat_pictures_become_small() -> None:
-    """A mask's empty areas cost next to nothing with any encoder."""
-    assert len(encode(Image.new("L", (2000, 1000)))) < 20_000
-    assert len(encode(Image.new("RGBA", (2000, 1000), (1, 2, 3, 4)))) < 80_000
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.sampled_from(["L", "RGBA"]), st.data())
-def test_any_pixels_survive_encoding(mode: str, data: st.DataObject) -> None:
-    """Whatever the pixels are, they come back."""
-    size = data.draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
-    count = size[0] * size[1] * len(mode)
-    pixels = data.draw(st.binary(min_size=count, max_size=count))
-    image = Image.frombytes(mode, size, pixels)
-    assume(image.size == size)
-    assert opened(encode(image)).tobytes() == pixels
-
-
-def test_a_cropped_or_turned_picture_is_encoded_as_it_looks() -> None:
-    """Pictures that share memory with others are written as they are shown."""
-    image = picture("RGBA", (60, 40))
-    for changed in (image.crop((7, 5, 33, 22)), image.transpose(Image.Transpose.ROTATE_90)):
-        assert opened(encode(changed)).tobytes() == changed.tobytes()
-
-
-def test_the_extras_make_no_other_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All three encoders write the same picture."""
-    image = picture("RGBA", (64, 48))
-    found = {opened(encode(image)).tobytes()}
-    monkeypatch.setitem(sys.modules, "isal", None)
-    found.add(opened(encode(image)).tobytes())
-    monkeypatch.setitem(sys.modules, "numpy", None)
-    found.add(opened(encode(image)).tobytes())
-    assert found == {image.tobytes()}
