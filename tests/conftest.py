@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from checking import Check
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 from PIL import Image, ImageDraw
 
 from humanbody_cli.api.requests import request_size

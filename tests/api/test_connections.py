@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from conftest import KEY, SECRET, Hbseg, photo
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 from odd_servers import over_tls, request, serving
 
 

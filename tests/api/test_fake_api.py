@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 import pytest
 from conftest import ROOT
 from fake_answers import Style
-from fake_api import PATH, Behaviour, FakeApi
+from fake_api import PATH, FakeApi
+from fake_behaviour import Behaviour
 from PIL import Image
 
 

@@ -23,7 +23,8 @@ from api_engine import (
 )
 from conftest import Hbseg, files, photo
 from fake_answers import Answers, Style
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 from making import jpeg, noise, opened, png, quarters
 from odd_servers import request, serving
 from PIL import Image

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from conftest import Hbseg, files, photo
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 from PIL import Image
 from waiting import PATIENCE, until
 

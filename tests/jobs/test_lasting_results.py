@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import Hbseg, Run, files, photo
 from fake_answers import Style
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 from PIL import Image
 from results import LARGE, SMALL, is_soft, size_of, snapshot
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Hbseg, files, photo, run_settings
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.single import single

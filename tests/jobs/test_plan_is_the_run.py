@@ -18,7 +18,8 @@ import pytest
 from calling import Called
 from conftest import KEY, SECRET, Ended, run_settings
 from fake_answers import Answers, Images, Style
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 from making import jpeg
 from PIL import Image
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Ended, Hbseg, files, photo, run_settings
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 
 from humanbody_cli.jobs import segment
 from humanbody_cli.storage.answer_spool import FOLDER, AnswerSpool, KeptAnswers

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import files, photo, run_settings
 from fake_answers import Style
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 
 from humanbody_cli.core.errors import OutputError
 from humanbody_cli.jobs import segment

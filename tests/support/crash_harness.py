@@ -29,7 +29,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fake_api import Behaviour, Call, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour, Call
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
