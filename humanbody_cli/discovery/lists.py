@@ -202,7 +202,7 @@ class Spool:
 
     def __init__(self, in_memory: int = _IN_MEMORY) -> None:
         # Closed by `__exit__`.
-        self._file = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115
+        self._file = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115 - see above
         self.count = 0
 
     def __enter__(self) -> Spool:

@@ -324,7 +324,7 @@ def upsert(*, keeps_results: bool) -> str:
 
     changes = ", ".join(f"{column} = {value(column)}" for column in _COLUMNS if column != "key")
     return (
-        f"INSERT INTO photos ({', '.join(_COLUMNS)}) "  # noqa: S608 - column names only
+        f"INSERT INTO photos ({', '.join(_COLUMNS)}) "
         f"VALUES ({', '.join(':' + column for column in _COLUMNS)}) "
         f"ON CONFLICT (key) DO UPDATE SET {changes}"
     )
