@@ -1,4 +1,4 @@
-"""``hbseg recompose``."""
+"""``hbseg recompose``: its options, as a ``Recipe``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hbseg report``."""
+"""``hbseg report``: its options."""
 
 from __future__ import annotations
 

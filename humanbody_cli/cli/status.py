@@ -1,4 +1,4 @@
-"""``hbseg status``."""
+"""``hbseg status``: its options."""
 
 from __future__ import annotations
 

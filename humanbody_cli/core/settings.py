@@ -148,6 +148,10 @@ class InputSettings:
     name: str | None = None
 
 
+GRACE = 30.0
+"""Seconds that calls in flight have to end after a signal, unless the user says otherwise."""
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """One run, whole."""
@@ -160,7 +164,7 @@ class RunSettings:
     local: LocalSettings
     json: bool = False
     verbosity: int = 0
-    grace: float = 30.0
+    grace: float = GRACE
     ignore_known: bool = False
 
     @property

@@ -6,9 +6,7 @@ import contextlib
 import errno
 import functools
 import os
-import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -175,6 +173,9 @@ def _copy(path: str) -> sqlite3.Connection:
 def _copy_with_log(path: str) -> sqlite3.Connection:
     """The same of a journal and the log beside it, which SQLite joins in a folder of our own."""
     try:
+        import shutil  # these take 10 ms to load, and only guests need them
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="hbseg-") as folder:
             private = os.path.join(folder, FILE)
             shutil.copyfile(path, private)

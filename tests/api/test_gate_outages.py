@@ -10,7 +10,7 @@ import virtual_loop
 from gating import Client, all_of
 from virtual_loop import clock
 
-from humanbody_cli.api.circuit_breaker import EARNED, PAUSES, START, STREAK, CircuitBreaker
+from humanbody_cli.api.circuit_breaker import EARNED, PROBE_PAUSES, START, STREAK, CircuitBreaker
 from humanbody_cli.core.errors import CallLimitReached, FatalError
 
 # A server that was never reached
@@ -69,7 +69,7 @@ def test_once_reached_a_server_is_not_given_up_soon(answer: str) -> None:
                 client.gate.was_refused(call)
             else:
                 client.gate.failed(call, "the connection broke", answered=False)
-        for _ in range(STREAK + len(PAUSES) - 2):
+        for _ in range(STREAK + len(PROBE_PAUSES) - 2):
             assert await client.reach() is False
         return client
 
@@ -105,14 +105,14 @@ def test_a_streak_of_failures_pauses_and_probes() -> None:
     async def work() -> Client:
         client = Client(qps=2)
         await client.send()
-        for _ in range(STREAK + len(PAUSES)):
+        for _ in range(STREAK + len(PROBE_PAUSES)):
             assert not client.stop.is_set
             await client.send(sound=lambda: False)
         return client
 
     client = virtual_loop.run(work())
-    gaps = [b - a for a, b in itertools.pairwise(client.sent)][-len(PAUSES) :]
-    assert gaps == pytest.approx([0.5 + pause for pause in PAUSES], abs=0.1)
+    gaps = [b - a for a, b in itertools.pairwise(client.sent)][-len(PROBE_PAUSES) :]
+    assert gaps == pytest.approx([0.5 + pause for pause in PROBE_PAUSES], abs=0.1)
     assert isinstance(client.stop.reason, FatalError)
     assert client.stop.reason.exit_code == 4
     assert "the server broke off" in str(client.stop.reason)
@@ -212,7 +212,7 @@ def test_probes_go_one_at_a_time() -> None:
     gaps = [b - a for a, b in itertools.pairwise(sent)]
     first_pause = next(n for n, gap in enumerate(gaps) if gap > 0.9)
     assert all(gap > 0.9 for gap in gaps[first_pause:])
-    assert len(gaps[first_pause:]) == len(PAUSES)
+    assert len(gaps[first_pause:]) == len(PROBE_PAUSES)
 
 
 def test_faults_at_a_steady_rate_are_ridden_out() -> None:
@@ -240,4 +240,4 @@ def test_retries_have_a_budget_that_successes_earn() -> None:
     for _ in range(200):
         pauses.append(worse.failure())
         worse.success()
-    assert pauses.index(PAUSES[0]) == pytest.approx(START / (1 - EARNED), abs=2)
+    assert pauses.index(PROBE_PAUSES[0]) == pytest.approx(START / (1 - EARNED), abs=2)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from humanbody_cli.core.console import Reporter, Stopwatch, duration, shown
+from humanbody_cli.core.console import Stopwatch, duration, shown
 from humanbody_cli.core.errors import StdoutError, stdout_error
-from humanbody_cli.core.outcomes import Outcome, Status
+from humanbody_cli.core.outcomes import Outcome, Reporter, Status
 
 DONE = Outcome("a.jpg", Status.DONE, elapsed=12, doubt=0.123)
 FAILED = Outcome("b.jpg", Status.FAILED, code="INTERNAL_ERROR", message="the server failed")
