@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests")]
 
 from fake_answers import Answers, Style  # noqa: E402 - the tests are no package
-from fake_api import Behaviour, Stats  # noqa: E402
+from fake_behaviour import Behaviour, Stats  # noqa: E402
 
 __all__ = [
     "KEY",

@@ -5,18 +5,23 @@ from __future__ import annotations
 import compileall
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from fake_api import Behaviour, FakeApi
+from checking import Check
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 from PIL import Image, ImageDraw
 
 from humanbody_cli.api.requests import request_size
+from humanbody_cli.core.api_spec import SEGMENT_PATH
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.settings import (
     ApiSettings,
@@ -32,16 +37,24 @@ from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.sources import Rules, examine
 from humanbody_cli.imaging.pictures import Picture
 
+if TYPE_CHECKING:
+    import respx
+
 ROOT = Path(__file__).resolve().parent.parent
 KEY, SECRET = "the-key-of-the-tests", "the-secret-of-the-tests"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile the package once. Where Python is told to write no bytecode, as in many containers,
+    """Give the runs in this process a state folder of their own, and compile the package once.
+
+    Where Python is told to write no bytecode, as in many containers,
     each of the thousand commands that are started here would compile it again, a fifth of its
     time."""
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(ROOT / "humanbody_cli", quiet=2)
+    state = tempfile.TemporaryDirectory(prefix="hbseg-state-")
+    config.add_cleanup(state.cleanup)
+    os.environ["XDG_STATE_HOME"] = state.name
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,9 @@ class Ended:
     def records(self) -> list[dict[str, Any]]:
         """The objects of ``--json``."""
         return [json.loads(line) for line in self.out.splitlines()]
+
+
+Run = Callable[..., Ended]
 
 
 @dataclass(frozen=True)
@@ -112,6 +128,40 @@ def api() -> Iterator[FakeApi]:
 
 
 @pytest.fixture
+def run(paid: Hbseg, api: FakeApi) -> Run:
+    """``segment`` with these arguments into ``out``, against the fake API."""
+
+    def run(*arguments: object, code: int = 0, **options: Any) -> Ended:
+        where = ("-o", "out", "--endpoint", api.url, "--qps", 300)
+        ended = paid("segment", *arguments, *where, **options)
+        assert ended.code == code, ended.err
+        assert "Traceback" not in ended.err
+        return ended
+
+    return run
+
+
+@pytest.fixture
+def route() -> Iterator[respx.Route]:
+    """The API's address as ``api_engine`` calls it, answered by respx."""
+    import respx
+
+    with respx.mock(assert_all_called=False) as mock:
+        yield mock.post("https://api.example.com" + SEGMENT_PATH)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user of the system may enter, unlike those of ``tmp_path``."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    for locked in folder.glob("locked"):
+        locked.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """A folder of four different photos, one of them in a folder below."""
     folder = tmp_path / "photos"
@@ -142,7 +192,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def checked(tmp_path: Path) -> Callable[..., Picture | str]:
+def checked(tmp_path: Path) -> Check:
     """The whole pre-validation of bytes in a file: the picture, or the code of its rejection."""
 
     def check(data: bytes, rules: Rules | None = None) -> Picture | str:

@@ -1,13 +1,17 @@
-"""The folders of the package: imports point down only, and the page about them is true."""
+"""The folders of the package: imports point down only, the page about them is true, and nothing in
+them grows beyond what is read in one go."""
 
 from __future__ import annotations
 
 import ast
 import re
+import statistics
 import subprocess
 import sys
+import tokenize
 from graphlib import TopologicalSorter
 from pathlib import Path
+from tokenize import COMMENT
 
 import pytest
 
@@ -18,6 +22,9 @@ FOLDERS = "cli jobs server api embedded pipeline discovery storage imaging core"
 
 MOST_ENTRIES = 9
 """Modules and data folders in one folder: more are not taken in at a glance."""
+
+MOST_LINES, MOST_LINES_OF_A_FUNCTION, MEDIAN_LINES_OF_A_FUNCTION = 350, 45, 8
+TESTS = Path(__file__).resolve().parent
 
 
 def modules() -> list[str]:
@@ -95,6 +102,46 @@ def test_the_page_about_the_architecture_names_every_folder_in_order() -> None:
         entries = {path.name for path in (PACKAGE / name).iterdir()} - {"__pycache__"}
         expected = {entry.removesuffix(".py") for entry in entries if entry != "__init__.py"}
         assert set(re.findall(r"`(\w+)/?`", listed)) == expected, name
+
+
+def functions(path: Path) -> list[tuple[int, str]]:
+    """The length in lines, docstring included, and the place of every function of a file."""
+    return [
+        ((node.end_lineno or node.lineno) - node.lineno + 1, f"{path}:{node.lineno} {node.name}")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
+@pytest.mark.parametrize("root", [PACKAGE, TESTS], ids=["package", "tests"])
+def test_no_file_is_long(root: Path) -> None:
+    """A file is read in one go."""
+    lines = {str(path): path.read_text().count("\n") for path in root.rglob("*.py")}
+    assert {path: count for path, count in lines.items() if count > MOST_LINES} == {}
+
+
+def test_functions_are_short() -> None:
+    """None is longer than a screen, and half of them have a few lines."""
+    found = [one for path in PACKAGE.rglob("*.py") for one in functions(path)]
+    assert [one for one in found if one[0] > MOST_LINES_OF_A_FUNCTION] == []
+    assert statistics.median(length for length, _ in found) <= MEDIAN_LINES_OF_A_FUNCTION
+
+
+@pytest.mark.parametrize("root", [PACKAGE, TESTS], ids=["package", "tests"])
+def test_every_exception_to_the_linter_has_its_reason(root: Path) -> None:
+    """``# noqa: CODE - reason``, on the line itself."""
+    bare = []
+    for path in root.rglob("*.py"):
+        with tokenize.open(path) as file:
+            comments = [
+                token for token in tokenize.generate_tokens(file.readline) if token.type == COMMENT
+            ]
+        bare += [
+            f"{path}:{comment.start[0]}"
+            for comment in comments
+            if "noqa" in comment.string and not re.search(r"noqa: [A-Z0-9, ]+ - \w", comment.string)
+        ]
+    assert bare == []
 
 
 def test_help_imports_nothing_heavy() -> None:

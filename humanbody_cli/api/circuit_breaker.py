@@ -21,7 +21,7 @@ EARNED = 0.35
 STREAK = 12
 """Failures in a row: at one fault in five that happens once in 240 million calls."""
 
-PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
+PROBE_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds before each probe; when the last one has failed, the run stops."""
 
 
@@ -50,9 +50,9 @@ class CircuitBreaker:
         self._budget -= 1
         if not self._probes and self._streak < STREAK and self._budget > 0:
             return 0.0
-        if self._probes >= len(PAUSES):
+        if self._probes >= len(PROBE_PAUSES):
             return None
-        pause = PAUSES[self._probes]
+        pause = PROBE_PAUSES[self._probes]
         self._probes += 1
         return pause
 
@@ -60,7 +60,7 @@ class CircuitBreaker:
 FIRST_TRIES = 3
 """Connections tried where none has been made yet in this run."""
 
-FIRST_PAUSES = (1.0, 3.0)
+UNREACHED_PAUSES = (1.0, 3.0)
 """Seconds before the second and third of them: enough for a network that comes up at boot."""
 
 FIRST_SECONDS = 5.0
@@ -83,4 +83,4 @@ class FirstContact:
         late = self._failures > 1 and now - self._began >= FIRST_SECONDS
         if late or self._failures >= FIRST_TRIES:
             return None
-        return FIRST_PAUSES[self._failures - 1]
+        return UNREACHED_PAUSES[self._failures - 1]

@@ -1,4 +1,4 @@
-"""``hbseg recompose``: the command that makes new cutouts from existing masks."""
+"""``hbseg recompose``: its options, as a ``Recipe``."""
 
 from __future__ import annotations
 

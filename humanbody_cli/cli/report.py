@@ -1,4 +1,4 @@
-"""``hbseg report``: the command that writes the HTML page."""
+"""``hbseg report``: its options."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from humanbody_cli.cli.options import (
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS, SEGMENT_PATH
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
+    GRACE,
     ApiSettings,
     Credentials,
     EngineChoice,
@@ -260,10 +261,6 @@ def _checked(key: str, secret: str, where: str) -> Credentials:
 def _pairs(text: str) -> dict[str, str]:
     words = [word for word in text.split() if "=" in word]
     return dict(word.split("=", 1) for word in words)
-
-
-GRACE = 30.0
-"""Seconds that calls in flight have to end after a signal, unless the user says otherwise."""
 
 
 def _run(

@@ -1,13 +1,13 @@
-"""``hbseg segment``: the command that makes cutouts and masks."""
+"""``hbseg segment``: its options, and whether it writes to a folder or to stdout."""
 
 from __future__ import annotations
 
 import click
 
 from humanbody_cli.cli.options import FiniteRange, as_json, option
-from humanbody_cli.cli.run_options import GRACE, run
+from humanbody_cli.cli.run_options import run
 from humanbody_cli.core.errors import UsageError
-from humanbody_cli.core.settings import RunSettings
+from humanbody_cli.core.settings import GRACE, RunSettings
 
 
 @click.command("segment")

@@ -1,4 +1,4 @@
-"""``hbseg serve``: the command that starts the local API server."""
+"""``hbseg serve``: its options, as ``ServeSettings``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hbseg status``: the command that shows what the journal holds."""
+"""``hbseg status``: its options."""
 
 from __future__ import annotations
 

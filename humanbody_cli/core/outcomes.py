@@ -1,12 +1,18 @@
-"""Outcomes: one photo's record, and the counts and the exit code of a whole run."""
+"""Outcomes: one photo's record, the counts and exit code of a run, and the reporter of both."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
+
+from humanbody_cli.core.console import counted, shown, write_line
+from humanbody_cli.core.errors import StdoutError
+from humanbody_cli.core.stop import Stop
 
 
 class Status(str, Enum):
@@ -144,3 +150,103 @@ class Tally:
 DOUBTFUL = 0.15
 """A doubt above this marks about a tenth of photographs; their masks have a mean IoU of .70, the
 others .94."""
+
+
+class Reporter:
+    """Reports a run: lines and a bar on stderr, JSON lines on stdout, counts in ``tally``.
+
+    There is no bar where stderr is not a terminal or ``-q`` was given. Once stdout is lost,
+    ``stop`` is set with the `StdoutError` and no further line is written there.
+    """
+
+    def __init__(
+        self,
+        *,
+        verbosity: int,
+        json: bool = False,
+        ignore_known: bool = False,
+        terminal: bool | None = None,
+    ) -> None:
+        self.tally = Tally(ignore_known=ignore_known)
+        self.stop = Stop()
+        self._json = json
+        self._verbosity = verbosity
+        on_terminal = sys.stderr.isatty() if terminal is None else terminal
+        self._bar: Any = None
+        if on_terminal and verbosity >= 0:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                unit=" photos", dynamic_ncols=True, smoothing=0.1, leave=False, file=sys.stderr
+            )
+
+    def say(self, line: str, *, level: int = 0) -> None:
+        """One line on stderr; ``level`` 1 only with ``-v``, -1 even with ``-q``.
+
+        Names in it, and what a server said, are made safe to show.
+        """
+        if level > self._verbosity:
+            return
+        if self._bar is not None:
+            self._bar.write(shown(line), file=sys.stderr)
+        else:
+            print(shown(line), file=sys.stderr, flush=True)  # noqa: T201 - the one place
+
+    def notes(self, notes: Iterable[str], quiet_notes: Iterable[str]) -> None:
+        """The notes of a walk; ``-q`` suppresses the quiet ones."""
+        for note in notes:
+            self.say(note, level=-1)
+        for note in quiet_notes:
+            self.say(note)
+
+    def skip(self, status: str, keys: list[bytes], outcome: Callable[[bytes], Outcome]) -> None:
+        """Report photos that an earlier run settled with this status. ``outcome`` finds the record
+        of each, for its JSON line."""
+        self.tally.settled[status] += len(keys)
+        if self._bar is not None:
+            self._bar.update(len(keys))
+        if self._json:
+            for key in keys:
+                self._write({**outcome(key).record(), "skipped": True})
+
+    def add(self, outcome: Outcome) -> None:
+        """Report the outcome of a photo."""
+        self.tally.add(outcome)
+        if outcome.status in (Status.REJECTED, Status.FAILED):
+            level = 0 if outcome.repeated else -1
+            self.say(f"{outcome.source}: {outcome.code}: {outcome.message}", level=level)
+        elif outcome.status is Status.DONE:
+            self.say(_done_line(outcome), level=1)
+        if self._bar is not None:
+            if left_out := self.tally.finished_left_out:
+                self._bar.set_postfix_str(f"{left_out} left out", refresh=False)
+            self._bar.update(1)
+        if self._json:
+            self._write(outcome.record())
+
+    def _write(self, record: dict[str, Any]) -> None:
+        if isinstance(self.stop.reason, StdoutError):
+            return
+        try:
+            write_line(json_line(record))
+        except StdoutError as error:
+            self.stop.set(error)
+
+    def exit_code(self) -> int:
+        """The exit code of the reason to stop; otherwise 0, or 3 if photos were left out."""
+        return self.stop.reason.exit_code if self.stop.reason else self.tally.exit_code()
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _done_line(outcome: Outcome) -> str:
+    doubt = f", doubt {outcome.doubt:.2f}" if outcome.doubt is not None else ""
+    return f"{outcome.source}: done in {outcome.elapsed} ms{doubt}"
+
+
+def passed_over(others: int) -> str:
+    """What a summary adds about files that are not photos: ``; 3 other files skipped``."""
+    return f"; {counted(others, 'other file')} skipped" if others else ""

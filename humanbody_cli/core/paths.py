@@ -79,9 +79,6 @@ class Digests:
     digests takes 140. Runs over lists keep two for each name."""
 
     def __init__(self) -> None:
-        from hashlib import blake2b  # takes 3 ms to load, and most runs need none
-
-        self._hash = blake2b
         self._table = bytearray(_SLOTS * _SIZE)
         self._count = 0
 
@@ -106,7 +103,9 @@ class Digests:
         return True
 
     def _digest(self, text: str) -> bytes:
-        return self._hash(text.encode("utf-8", "surrogatepass"), digest_size=_SIZE).digest()
+        from hashlib import blake2b  # takes 3 ms to load, and most runs need none
+
+        return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_SIZE).digest()
 
     def _place(self, digest: bytes) -> int:
         """Where a digest is in the table, or the free place where it belongs (linear probing)."""

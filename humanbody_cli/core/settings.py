@@ -149,6 +149,10 @@ class InputSettings:
     name: str | None = None
 
 
+GRACE = 30.0
+"""Seconds that calls in flight have to end after a signal, unless the user says otherwise."""
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """All settings of one run."""
@@ -161,7 +165,7 @@ class RunSettings:
     local: LocalSettings
     json: bool = False
     verbosity: int = 0
-    grace: float = 30.0
+    grace: float = GRACE
     ignore_known: bool = False
 
     @property

@@ -7,7 +7,6 @@ import os
 import select
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -201,8 +200,10 @@ class Spool:
     """Names of a list that were read ahead; very many are kept in a temporary file."""
 
     def __init__(self, in_memory: int = _IN_MEMORY) -> None:
+        import tempfile  # takes 8 ms to load
+
         # Closed by `__exit__`.
-        self._file = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115
+        self._file = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115 - see above
         self.count = 0
 
     def __enter__(self) -> Spool:

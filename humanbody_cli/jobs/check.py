@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from humanbody_cli.core.console import Reporter, passed_over
 from humanbody_cli.core.errors import HbsegError, PhotoError
-from humanbody_cli.core.outcomes import Outcome, Status
+from humanbody_cli.core.outcomes import Outcome, Reporter, Status, passed_over
 from humanbody_cli.core.photo import Photo
 from humanbody_cli.core.settings import InputSettings
 from humanbody_cli.core.stop import Stop, in_thread

@@ -17,9 +17,9 @@ from typing import Any
 from humanbody_cli.api import responses
 from humanbody_cli.api.adaptive_rate import EDGE
 from humanbody_cli.core import console
-from humanbody_cli.core.console import Reporter, counted, duration
+from humanbody_cli.core.console import counted, duration
 from humanbody_cli.core.errors import PhotoError
-from humanbody_cli.core.outcomes import PHOTOS_LEFT_OUT, Outcome, Status, json_line
+from humanbody_cli.core.outcomes import PHOTOS_LEFT_OUT, Outcome, Reporter, Status, json_line
 from humanbody_cli.core.photo import Due, chunked
 from humanbody_cli.core.settings import Edges, RunSettings
 from humanbody_cli.discovery import sources

@@ -16,9 +16,8 @@ from typing import TypeVar
 from PIL import Image, ImageColor
 
 from humanbody_cli.core import api_spec
-from humanbody_cli.core.console import Reporter
 from humanbody_cli.core.errors import OutputError, PhotoError, UsageError, output_error
-from humanbody_cli.core.outcomes import Outcome, Status
+from humanbody_cli.core.outcomes import Outcome, Reporter, Status
 from humanbody_cli.core.photo import Kind
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.single import single

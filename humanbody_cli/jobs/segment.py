@@ -1,4 +1,4 @@
-"""``hbseg segment``: one run, from its settings to its summary and exit code."""
+"""``hbseg segment``: one run from its settings to its exit code, and what it prints at its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from humanbody_cli import __version__
 from humanbody_cli.api.requests import request_size
-from humanbody_cli.core.console import Reporter, Stopwatch, counted, duration, passed_over
+from humanbody_cli.core.console import Stopwatch, counted, duration
 from humanbody_cli.core.errors import (
     FatalError,
     HbsegError,
@@ -19,6 +19,7 @@ from humanbody_cli.core.errors import (
     JournalError,
     output_error,
 )
+from humanbody_cli.core.outcomes import Reporter, passed_over
 from humanbody_cli.core.photo import LOOKUP_SIZE, Due, chunked
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import interruptible

@@ -9,8 +9,8 @@ import stat
 from itertools import islice
 
 from humanbody_cli.core import console
-from humanbody_cli.core.console import Reporter
 from humanbody_cli.core.errors import PhotoError, Stopped, UsageError
+from humanbody_cli.core.outcomes import Reporter
 from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import Stop

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -166,6 +165,8 @@ def _preprocessing(local: LocalSettings) -> Iterable[str]:
 
 def _file_digest(path: Path) -> str:
     try:
+        import hashlib  # takes 2 ms to load, and few runs have a model of their own
+
         sha256 = hashlib.sha256()
         with path.open("rb") as file:
             while block := file.read(1 << 20):

@@ -128,7 +128,9 @@ class Pipeline:
         if isinstance(prepared, Results):
             return await in_thread(self._disk, self._publish, state, prepared)
         # Polled, as other programs make room too.
-        while not await in_thread(self._work, self._take_room, state, prepared):  # noqa: ASYNC110
+        while not await in_thread(  # noqa: ASYNC110 - see above
+            self._work, self._take_room, state, prepared
+        ):
             await asyncio.sleep(_ROOM_POLL)
         segmentation = await prepared.segment(self.engine, state.spooled)
         try:

@@ -220,7 +220,7 @@ def _serve(questions: int, answers: int, own: StatChecker) -> NoReturn:
             question = _read(questions, _LENGTH.unpack(head)[0])
             if question is None:
                 break
-            os.write(answers, own.check(marshal.loads(question)))  # noqa: S302
+            os.write(answers, own.check(marshal.loads(question)))  # noqa: S302 - from our own parent
     finally:
         os._exit(0)
 

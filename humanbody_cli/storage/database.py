@@ -6,9 +6,7 @@ import contextlib
 import errno
 import functools
 import os
-import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -175,6 +173,9 @@ def _copy(path: str) -> sqlite3.Connection:
 def _copy_with_log(path: str) -> sqlite3.Connection:
     """The same of a journal with a log beside it; SQLite merges copies of the two."""
     try:
+        import shutil  # these take 10 ms to load, and only guests need them
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="hbseg-") as folder:
             private = os.path.join(folder, FILE)
             shutil.copyfile(path, private)
@@ -324,7 +325,7 @@ def upsert(*, keeps_results: bool) -> str:
 
     changes = ", ".join(f"{column} = {value(column)}" for column in _COLUMNS if column != "key")
     return (
-        f"INSERT INTO photos ({', '.join(_COLUMNS)}) "  # noqa: S608 - column names only
+        f"INSERT INTO photos ({', '.join(_COLUMNS)}) "
         f"VALUES ({', '.join(':' + column for column in _COLUMNS)}) "
         f"ON CONFLICT (key) DO UPDATE SET {changes}"
     )

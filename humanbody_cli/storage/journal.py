@@ -35,7 +35,7 @@ _RECORD = (
     "source, name, status, code, message, width, height, attempts, request_id, image_id, "
     "time_used, elapsed, engine, sha256, coverage, doubt, mask_size, cutout_size, transient"
 )
-_BY_KEY = f"SELECT {_KNOWN} FROM photos WHERE key IN "  # noqa: S608 - field names only
+_BY_KEY = f"SELECT {_KNOWN} FROM photos WHERE key IN "
 _DONE_BETWEEN = (
     "SELECT key, name, size, mtime, mask_size, cutout_size FROM photos WHERE key BETWEEN ? AND ? "
 )
@@ -124,7 +124,7 @@ class Journal:
     def runs(self) -> list[dict[str, Any]]:
         """Every run, oldest first: started and ended in seconds since 1970."""
         fields = ("started", "ended", "engine", "calls", "done", "exit_code")
-        rows = self._rows(f"SELECT {', '.join(fields)} FROM runs ORDER BY run")  # noqa: S608
+        rows = self._rows(f"SELECT {', '.join(fields)} FROM runs ORDER BY run")
         return [dict(zip(fields, row, strict=True)) for row in rows]
 
     # -- looking up ------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class Journal:
         failures = f"SELECT 1, {_COPY} {_marks(len(failed))} {_THAT_FAILED}"
         results = f"SELECT 0, {_COPY} {_marks(len(made))} {_WITH_RESULTS}"
         values = (sha256, *made, since_made)
-        query = f"SELECT * FROM ({failures}) UNION ALL SELECT * FROM ({results})"  # noqa: S608
+        query = f"SELECT * FROM ({failures}) UNION ALL SELECT * FROM ({results})"
         rows = self._rows(query, (sha256, *failed, since_failed, self.run, *values, 0))
         failure = _known(rows.pop(0)) if rows and rows[0][0] else None
         before = self._failed_before_of(sha256, failed, since_failed)
@@ -205,7 +205,7 @@ class Journal:
 
     def outcome(self, key: bytes) -> Outcome:
         """The whole record of one photo."""
-        query = f"SELECT {_RECORD} FROM photos WHERE key = ?"  # noqa: S608 - field names only
+        query = f"SELECT {_RECORD} FROM photos WHERE key = ?"
         with self._guard, database.translated(self.path):
             return self._outcome(self._db.execute(query, (key,)).fetchone())
 
@@ -216,7 +216,7 @@ class Journal:
         """
         where = "WHERE name > ? AND (? IS NULL OR status = ?)"
         fields = _RECORD.replace("source", "key AS source", 1) if absolute else _RECORD
-        query = f"SELECT {fields} FROM photos {where} ORDER BY name LIMIT {LOOKUP_SIZE}"  # noqa: S608
+        query = f"SELECT {fields} FROM photos {where} ORDER BY name LIMIT {LOOKUP_SIZE}"
         last = b""
         while True:
             with self._guard, database.translated(self.path):
@@ -261,10 +261,8 @@ class Journal:
     # -- writing ---------------------------------------------------------------------------------
 
     def remember_failure(self, known: Known) -> None:
-        """Keep a permanent failure for the rest of the run.
-
-        It belongs to the photo's bytes: neither a new time nor other bytes under its name undo it.
-        """
+        """Keep a permanent failure for the rest of the run: it belongs to the photo's bytes, and
+        neither a new time nor other bytes under its name undo it."""
         if known.status == "failed" and not known.transient and known.sha256 is not None:
             self._failed_before[known.sha256][known.key] = known
 
@@ -318,7 +316,7 @@ class Journal:
 
     def first(self, where: str, values: Sequence[object]) -> Known | None:
         """The first row that a condition finds."""
-        query = f"SELECT {_KNOWN} FROM photos WHERE {where} LIMIT 1"  # noqa: S608
+        query = f"SELECT {_KNOWN} FROM photos WHERE {where} LIMIT 1"
         row = self._db.execute(query, values).fetchone()
         return None if row is None else Known._make(row)
 

@@ -8,6 +8,7 @@ import itertools
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import virtual_loop
@@ -119,14 +120,14 @@ class Run:
         return sum(time - self.began >= after for time in self.server.refusals)
 
 
-def ran(server: Server, qps: float | None, **how: float) -> Run:
+def ran(server: Server, qps: float | None, **how: Any) -> Run:
     """A run, whole, in virtual time."""
-    return virtual_loop.run(Run(server, qps, **how).whole())  # type: ignore[arg-type]
+    return virtual_loop.run(Run(server, qps, **how).whole())
 
 
 @pytest.mark.parametrize("latency", [0.05, 0.3, 0.573, 2.5])
 @pytest.mark.parametrize("quota", [3, 20])
-def test_a_known_quota_is_filled_and_not_fought(quota, latency):
+def test_a_known_quota_is_filled_and_not_fought(quota: int, latency: float) -> None:
     """Told the true quota a run fills 95 % of it and is refused next to never."""
     run = ran(Server(quota, latency=latency), quota)
     assert run.rate(after=5) > 0.95 * quota - 0.1
@@ -134,14 +135,14 @@ def test_a_known_quota_is_filled_and_not_fought(quota, latency):
     assert run.reason is None
 
 
-def test_a_high_quota_is_filled():
+def test_a_high_quota_is_filled() -> None:
     """100 calls a second at half a second of latency go out as well as three."""
     run = ran(Server(100, latency=0.5), 100, seconds=12)
     assert run.rate(after=3) > 95
     assert run.refused() <= 3
 
 
-def test_a_quota_is_never_exceeded():
+def test_a_quota_is_never_exceeded() -> None:
     """Without jitter on the way no second ever sees more starts than the quota."""
     run = ran(Server(20, jitter=0), 20)
     assert run.refused() == 0
@@ -149,7 +150,7 @@ def test_a_quota_is_never_exceeded():
     assert all(later - start >= 1 for start, later in zip(starts, starts[20:], strict=False))
 
 
-def test_starts_are_evenly_spaced():
+def test_starts_are_evenly_spaced() -> None:
     """Calls are spaced by 1 / rate and never sent in bursts."""
     run = ran(Server(20, jitter=0), 20)
     gaps = [b - a for a, b in itertools.pairwise(run.server.starts[5:])]
@@ -158,7 +159,7 @@ def test_starts_are_evenly_spaced():
 
 
 @pytest.mark.parametrize(("told", "quota"), [(50, 10), (10, 3), (100, 10), (20, 19)])
-def test_a_quota_that_was_told_wrong_is_learnt(told, quota):
+def test_a_quota_that_was_told_wrong_is_learnt(told: int, quota: int) -> None:
     """Told far more than is allowed a run soon fills what there is, at few refusals."""
     run = ran(Server(quota), told)
     assert run.rate(after=8) > 0.88 * quota
@@ -169,7 +170,7 @@ def test_a_quota_that_was_told_wrong_is_learnt(told, quota):
 
 
 @pytest.mark.parametrize("quota", [3, 20, 60])
-def test_an_unknown_quota_is_found(quota):
+def test_an_unknown_quota_is_found(quota: int) -> None:
     """``--qps auto`` doubles until it is refused and then fills what it found."""
     run = ran(Server(quota), None)
     assert run.rate(after=10) > 0.85 * quota
@@ -178,7 +179,7 @@ def test_an_unknown_quota_is_found(quota):
 
 
 @pytest.mark.parametrize("told", [50, None])
-def test_a_limit_of_calls_under_way_is_learnt(told):
+def test_a_limit_of_calls_under_way_is_learnt(told: int | None) -> None:
     """Where the server counts calls under way the cap is learnt, and filled."""
     run = ran(Server(None, at_once=8, latency=0.573), told)
     assert run.rate(after=8) > 0.8 * 8 / 0.573
@@ -186,7 +187,7 @@ def test_a_limit_of_calls_under_way_is_learnt(told):
     assert run.cap <= 16
 
 
-def test_a_quota_that_shrinks_is_followed():
+def test_a_quota_that_shrinks_is_followed() -> None:
     """Where another program begins to use half the quota, the run makes room for it."""
     server = Server(20)
 
@@ -201,7 +202,7 @@ def test_a_quota_that_shrinks_is_followed():
     assert run.reason is None
 
 
-def test_a_quota_that_grows_back_is_filled_again():
+def test_a_quota_that_grows_back_is_filled_again() -> None:
     """What was given up for a while is taken back, slowly."""
     server = Server(5)
 
@@ -214,7 +215,7 @@ def test_a_quota_that_grows_back_is_filled_again():
     assert run.rate(after=70) > 17
 
 
-def test_a_users_concurrency_caps_the_calls_under_way():
+def test_a_users_concurrency_caps_the_calls_under_way() -> None:
     """``--concurrency 4`` is never exceeded, whatever the quota."""
     server = Server(50, at_once=4, latency=0.5)
     run = ran(server, 50, concurrency=4)
@@ -222,7 +223,7 @@ def test_a_users_concurrency_caps_the_calls_under_way():
     assert run.rate(after=5) == pytest.approx(4 / 0.51, rel=0.08)
 
 
-def test_far_too_many_calls_do_not_end_the_run():
+def test_far_too_many_calls_do_not_end_the_run() -> None:
     """Told 500 where 3 are allowed, a volley of refusals is not mistaken for a dead server."""
     assert ran(Server(3), 500).reason is None
 
@@ -230,7 +231,7 @@ def test_far_too_many_calls_do_not_end_the_run():
 # The controller alone
 
 
-def test_the_beginning():
+def test_the_beginning() -> None:
     """A known quota is begun just below; an unknown one at two calls a second."""
     assert RateController(20, None).rate == pytest.approx(19.64)
     assert RateController(None, None).rate == 2
@@ -239,7 +240,7 @@ def test_the_beginning():
     assert RateController(3, None).cap(0) == 3
 
 
-def test_the_cap_follows_littles_law():
+def test_the_cap_follows_littles_law() -> None:
     """Half as many again as rate times latency may be under way."""
     controller = RateController(20, None)
     for n in range(40):
@@ -247,7 +248,7 @@ def test_the_cap_follows_littles_law():
     assert controller.cap(100) == pytest.approx(20 * 2.0 * 1.5, rel=0.05)
 
 
-def test_instant_answers_bound_the_cap():
+def test_instant_answers_bound_the_cap() -> None:
     """Where answers are instant no more than 16 are worth having under way."""
     controller = RateController(400, None)
     for n in range(40):
@@ -255,7 +256,7 @@ def test_instant_answers_bound_the_cap():
     assert controller.cap(1) == 16
 
 
-def test_hung_calls_do_not_hold_the_run_up():
+def test_hung_calls_do_not_hold_the_run_up() -> None:
     """A call that hangs keeps its own slot only: the cap grows by it until it ends."""
     controller = RateController(20, None)
     for n in range(40):
@@ -268,7 +269,7 @@ def test_hung_calls_do_not_hold_the_run_up():
     assert controller.cap(20.0) == before + 4
 
 
-def test_a_lost_call_says_nothing():
+def test_a_lost_call_says_nothing() -> None:
     """A call without an answer changes neither rate nor cap."""
     controller = RateController(20, None)
     rate, cap = controller.rate, controller.cap(0)
@@ -277,7 +278,7 @@ def test_a_lost_call_says_nothing():
     assert (controller.rate, controller.cap(1), call.fate) == (rate, cap, Fate.LOST)
 
 
-def test_one_volley_of_refusals_slows_once():
+def test_one_volley_of_refusals_slows_once() -> None:
     """All refusals of one second are one lesson."""
     controller = RateController(50, None)
     calls = [controller.started(n / 50, n + 1) for n in range(50)]
@@ -295,7 +296,7 @@ def test_one_volley_of_refusals_slows_once():
     st.one_of(st.none(), st.floats(0.2, 200)),
     st.lists(st.tuples(st.sampled_from("alr"), st.floats(0, 2)), max_size=200),
 )
-def test_the_rate_stays_within_reason(qps, events):
+def test_the_rate_stays_within_reason(qps: float | None, events: list[tuple[str, float]]) -> None:
     """Whatever happens the rate stays above the floor and below what the user said."""
     controller, now = RateController(qps, None), 0.0
     for kind, wait in events:
@@ -311,7 +312,7 @@ def test_the_rate_stays_within_reason(qps, events):
         assert 1 <= controller.cap(now) <= 256
 
 
-def test_the_cap_costs_the_same_after_many_calls():
+def test_the_cap_costs_the_same_after_many_calls() -> None:
     """The cap is asked for at every step of every call: a long run must not make it dear."""
     import time
 

@@ -25,7 +25,7 @@ async def receive(budget: Budget, size: int, log: list[int], *, pause: float = 0
         await asyncio.sleep(pause)
 
 
-def test_answers_within_the_budget_wait_for_nothing():
+def test_answers_within_the_budget_wait_for_nothing() -> None:
     """Ordinary answers take the time that their bytes take."""
 
     async def work() -> float:
@@ -39,7 +39,7 @@ def test_answers_within_the_budget_wait_for_nothing():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_answers_beyond_the_budget_all_end(seed: int):
+def test_answers_beyond_the_budget_all_end(seed: int) -> None:
     """However they grow, all end, and memory never exceeds the budget and one answer."""
     dice = random.Random(seed)
     sizes = [STEP * dice.randint(1, 40) for _ in range(60)]
@@ -55,7 +55,7 @@ def test_answers_beyond_the_budget_all_end(seed: int):
     virtual_loop.run(work())
 
 
-def test_an_answer_larger_than_the_budget_is_received():
+def test_an_answer_larger_than_the_budget_is_received() -> None:
     """The oldest goes on whatever it needs."""
 
     async def work() -> None:
@@ -67,7 +67,7 @@ def test_an_answer_larger_than_the_budget_is_received():
     virtual_loop.run(work())
 
 
-def test_a_cancelled_answer_gives_its_room_back():
+def test_a_cancelled_answer_gives_its_room_back() -> None:
     """Those who waited for it go on."""
 
     async def work() -> None:
@@ -89,7 +89,7 @@ def test_a_cancelled_answer_gives_its_room_back():
     virtual_loop.run(work())
 
 
-def test_the_budget_does_not_hold_ordinary_photos_up():
+def test_the_budget_does_not_hold_ordinary_photos_up() -> None:
     """Some fifty answers of 4 MB, as photos of 3 megapixels have, fit while they are received."""
     assert BUDGET >= 50 * 4 * 2**20
     assert longest_answer((4096, 4096)) <= BUDGET

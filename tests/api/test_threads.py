@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 import respx
-from test_api_errors import PHOTO, SOUND, URL, Api
+from api_engine import PHOTO, SOUND, Api
 
 from humanbody_cli.api import engine as api_module
 from humanbody_cli.core.errors import FatalError
@@ -21,13 +20,6 @@ from humanbody_cli.pipeline.engine import Ask, Segmentation
 def _running() -> int:
     """How many threads of a pool made here run: another test's may be ending meanwhile."""
     return sum(thread.name.startswith("pool-here") for thread in threading.enumerate())
-
-
-@pytest.fixture
-def route() -> Iterator[respx.Route]:
-    """The API's address, answered by respx."""
-    with respx.mock(assert_all_called=False) as mock:
-        yield mock.post(URL)
 
 
 def test_all_threads_of_a_pool_run_at_once() -> None:

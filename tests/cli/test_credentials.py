@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from conftest import KEY, SECRET, Hbseg
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 
 
 def test_a_bad_key_costs_one_call(paid: Hbseg, photos: Path) -> None:

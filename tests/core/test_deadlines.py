@@ -18,7 +18,7 @@ from humanbody_cli.core.settings import Timeouts
 from humanbody_cli.core.stop import within
 
 
-def test_a_result_in_time_is_returned():
+def test_a_result_in_time_is_returned() -> None:
     """And an exception is raised as it is."""
 
     async def work() -> None:
@@ -35,7 +35,7 @@ def test_a_result_in_time_is_returned():
     virtual_loop.run(work())
 
 
-def test_what_is_late_has_ended_before_the_limit_is_told():
+def test_what_is_late_has_ended_before_the_limit_is_told() -> None:
     """Clean-up included, however long it takes."""
 
     async def work() -> None:
@@ -55,7 +55,7 @@ def test_what_is_late_has_ended_before_the_limit_is_told():
     virtual_loop.run(work())
 
 
-def test_a_result_that_comes_at_the_last_moment_is_kept():
+def test_a_result_that_comes_at_the_last_moment_is_kept() -> None:
     """What was paid for is not thrown away for being late by its clean-up."""
 
     async def work() -> None:
@@ -73,7 +73,7 @@ def test_a_result_that_comes_at_the_last_moment_is_kept():
 
 @pytest.mark.parametrize("turns", range(6))
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_cancellation_at_any_moment_is_not_lost(turns: int, fails: bool):
+def test_a_cancellation_at_any_moment_is_not_lost(turns: int, fails: bool) -> None:
     """Cancelled in each turn of the loop around the work's end, the caller sees the cancellation
     unless it had returned before."""
 
@@ -112,7 +112,7 @@ class Body(httpx.AsyncByteStream):
 
 
 @pytest.mark.parametrize("turns", range(8))
-def test_a_cancelled_call_is_cancelled(turns: int):
+def test_a_cancelled_call_is_cancelled(turns: int) -> None:
     """The end of the grace after a signal ends a call whose answer comes in the same moment."""
 
     async def work() -> None:

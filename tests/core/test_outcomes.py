@@ -16,26 +16,26 @@ CONTRACT = (
 ).split()
 
 
-def test_a_record_has_every_field_of_the_contract():
+def test_a_record_has_every_field_of_the_contract() -> None:
     """Scripts rely on these names, in this order, with nothing left out."""
     record = Outcome("a.jpg", Status.PENDING).record()
     assert list(record)[: len(CONTRACT)] == CONTRACT
 
 
 @pytest.mark.parametrize("status", Status)
-def test_a_status_is_plain_text(status):
+def test_a_status_is_plain_text(status: Status) -> None:
     """Statuses are the contract's words, in records and in JSON."""
     record = Outcome("a.jpg", status).record()
     assert type(record["status"]) is str
     assert json.loads(json_line(record))["status"] == status.value
 
 
-def test_the_statuses_are_the_contracts():
+def test_the_statuses_are_the_contracts() -> None:
     """Done, rejected, failed, pending, and no other."""
     assert [status.value for status in Status] == ["done", "rejected", "failed", "pending"]
 
 
-def test_a_record_keeps_what_it_was_given():
+def test_a_record_keeps_what_it_was_given() -> None:
     """Values pass unchanged."""
     outcome = Outcome("a.jpg", Status.DONE, width=3, coverage=0.25, doubt=0.0, attempts=2)
     record = outcome.record()
@@ -45,7 +45,7 @@ def test_a_record_keeps_what_it_was_given():
 
 
 @given(st.text(), st.binary(max_size=40))
-def test_a_json_line_is_one_line_of_ascii_whatever_the_name(text, raw):
+def test_a_json_line_is_one_line_of_ascii_whatever_the_name(text: str, raw: bytes) -> None:
     """Newlines, quotes and bytes that are no UTF-8 survive, and never break the line."""
     name = text + raw.decode("utf-8", "surrogateescape")
     line = json_line(Outcome(name, Status.FAILED, message=text).record())
@@ -54,7 +54,7 @@ def test_a_json_line_is_one_line_of_ascii_whatever_the_name(text, raw):
     assert json.loads(line)["source"] == name
 
 
-def test_outcomes_cannot_be_changed():
+def test_outcomes_cannot_be_changed() -> None:
     """What became of a photo is settled."""
     with pytest.raises(AttributeError):
         Outcome("a.jpg", Status.DONE).status = Status.FAILED  # type: ignore[misc]

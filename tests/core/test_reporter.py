@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from humanbody_cli.core.console import Reporter, Stopwatch, duration, shown
+from humanbody_cli.core.console import Stopwatch, duration, shown
 from humanbody_cli.core.errors import StdoutError, stdout_error
-from humanbody_cli.core.outcomes import Outcome, Status
+from humanbody_cli.core.outcomes import Outcome, Reporter, Status
 
 DONE = Outcome("a.jpg", Status.DONE, elapsed=12, doubt=0.123)
 FAILED = Outcome("b.jpg", Status.FAILED, code="INTERNAL_ERROR", message="the server failed")
@@ -24,7 +24,12 @@ def outcome_of(key: bytes) -> Outcome:
     return Outcome(key.decode(), Status.DONE)
 
 
-def said(capsys, *outcomes: Outcome, verbosity: int = 0, terminal: bool = False) -> str:
+def said(
+    capsys: pytest.CaptureFixture[str],
+    *outcomes: Outcome,
+    verbosity: int = 0,
+    terminal: bool = False,
+) -> str:
     """What stderr shows for these outcomes; stdout must stay empty."""
     reporter = Reporter(verbosity=verbosity, terminal=terminal)
     reporter.skip("done", [b"d", b"e"], outcome_of)
@@ -36,14 +41,14 @@ def said(capsys, *outcomes: Outcome, verbosity: int = 0, terminal: bool = False)
     return captured.err
 
 
-def test_one_line_for_each_photo_left_out(capsys):
+def test_one_line_for_each_photo_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     """Rejected and failed photos are named with code and reason, done ones are not."""
     assert said(capsys, DONE, FAILED, REJECTED) == (
         "b.jpg: INTERNAL_ERROR: the server failed\nc\\n.jpg: INVALID_IMAGE_SIZE: too small\n"
     )
 
 
-def test_what_a_server_says_is_safe_to_show(capsys):
+def test_what_a_server_says_is_safe_to_show(capsys: pytest.CaptureFixture[str]) -> None:
     """Control characters in a code or a message do not reach the terminal, nor those in a line
     that is put together elsewhere."""
     evil = Outcome("a.jpg", Status.FAILED, code="E\x1b[31m", message="no\r\x9b2J\u202e")
@@ -53,18 +58,18 @@ def test_what_a_server_says_is_safe_to_show(capsys):
     assert capsys.readouterr().err == "hbseg: \\x1b]0;title\\x07\n"
 
 
-def test_verbose_names_the_done_ones_too(capsys):
+def test_verbose_names_the_done_ones_too(capsys: pytest.CaptureFixture[str]) -> None:
     """With -v each photo has its line."""
     assert said(capsys, DONE, verbosity=1) == "a.jpg: done in 12 ms, doubt 0.12\n"
 
 
-def test_a_mask_without_a_figure_shows_none(capsys):
+def test_a_mask_without_a_figure_shows_none(capsys: pytest.CaptureFixture[str]) -> None:
     """Where no doubt is known none is told."""
     plain = Outcome("a.jpg", Status.DONE, elapsed=12)
     assert said(capsys, plain, verbosity=1) == "a.jpg: done in 12 ms\n"
 
 
-def test_quiet_says_what_is_new(capsys):
+def test_quiet_says_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:
     """With -q a photo that is left out is told, unless the run before told of it; no bar either."""
     known = replace(FAILED, source="known.jpg", repeated=True)
     assert said(capsys, DONE, FAILED, known, verbosity=-1, terminal=True).splitlines() == [
@@ -76,20 +81,22 @@ def test_quiet_says_what_is_new(capsys):
     ("verbosity", "level", "heard"),
     [(0, 0, True), (0, 1, False), (1, 1, True), (-1, 0, False), (-1, -1, True)],
 )
-def test_lines_have_levels(capsys, verbosity, level, heard):
+def test_lines_have_levels(
+    capsys: pytest.CaptureFixture[str], verbosity: int, level: int, heard: bool
+) -> None:
     """A line of level 1 needs -v, one of level -1 is said even with -q."""
     Reporter(verbosity=verbosity, terminal=False).say("line", level=level)
     assert (capsys.readouterr().err == "line\n") is heard
 
 
-def test_a_terminal_gets_a_bar(capsys):
+def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
     """On a terminal there is a bar; lines for photos left out go above it."""
     text = said(capsys, DONE, FAILED, terminal=True)
     assert "photos" in text
     assert "b.jpg: INTERNAL_ERROR: the server failed\n" in text
 
 
-def test_no_terminal_gets_no_bar(capsys):
+def test_no_terminal_gets_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
     """Where stderr is a file or a pipe nothing but lines is written."""
     assert said(capsys, DONE) == ""
 
@@ -101,7 +108,7 @@ class Lost(io.StringIO):
         raise stdout_error(BrokenPipeError())
 
 
-def test_records_go_to_stdout(capsys):
+def test_records_go_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     """With ``json`` each photo is one line, those that were settled before too."""
     reporter = Reporter(verbosity=0, json=True, terminal=False)
     reporter.skip("done", [b"d"], outcome_of)
@@ -113,7 +120,7 @@ def test_records_go_to_stdout(capsys):
     ]
 
 
-def test_a_lost_stdout_is_the_reason_to_stop(monkeypatch):
+def test_a_lost_stdout_is_the_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     """The photos under way are still counted; the exit code is that of the lost stdout."""
     monkeypatch.setattr("sys.stdout", Lost())
     reporter = Reporter(verbosity=-1, json=True, terminal=False)
@@ -134,13 +141,13 @@ def test_a_lost_stdout_is_the_reason_to_stop(monkeypatch):
         ("\u202e.jpg", "\\u202e.jpg"),
     ],
 )
-def test_names_are_made_safe_to_show(name, text):
+def test_names_are_made_safe_to_show(name: str, text: str) -> None:
     """Control characters, and bytes that are no text, are escaped."""
     assert shown(name) == text
 
 
 @given(st.binary(max_size=60), st.text(max_size=20))
-def test_any_name_can_be_shown(raw, text):
+def test_any_name_can_be_shown(raw: bytes, text: str) -> None:
     """Whatever the bytes of a name, what is shown is printable and can be encoded."""
     line = shown(raw.decode("utf-8", "surrogateescape") + text)
     assert line.isprintable()
@@ -161,18 +168,18 @@ def test_any_name_can_be_shown(raw, text):
         (7500, "2 h 05 min"),
     ],
 )
-def test_durations_in_words(seconds, text):
+def test_durations_in_words(seconds: float, text: str) -> None:
     """Times are told as precisely as a person needs."""
     assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(9.97, "10 s"), (59.7, "1 min 00 s")])
-def test_durations_at_the_edge_of_a_unit(seconds, text):
+def test_durations_at_the_edge_of_a_unit(seconds: float, text: str) -> None:
     """Rounding never shows ten seconds with a tenth, or sixty seconds."""
     assert duration(seconds) == text
 
 
-def test_a_stopwatch_runs():
+def test_a_stopwatch_runs() -> None:
     """Time passes forwards."""
     watch = Stopwatch()
     assert 0 <= watch.seconds() <= watch.seconds() < 60

@@ -17,8 +17,9 @@ from conftest import Hbseg, photo
 
 from humanbody_cli.core import console
 from humanbody_cli.core.outcomes import Outcome, Status
+from humanbody_cli.core.photo import Finished
 from humanbody_cli.discovery.single import single
-from humanbody_cli.storage.journal import Finished, Journal
+from humanbody_cli.storage.journal import Journal
 
 WRITERS = [
     "check photos --json",
@@ -138,7 +139,8 @@ def test_a_non_blocking_stdout_loses_nothing(tmp_path: Path) -> None:
         _wait_until_full(reading)
         with open(reading, "rb") as pipe:
             data = pipe.read()
-        assert process.wait(60) == 0, process.stderr.read()
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
     assert len(data) > 65536
     assert data.count(b'"source"') == 400 and data.endswith(b"]}\n")
 

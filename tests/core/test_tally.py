@@ -33,14 +33,14 @@ def tally_of(*statuses: Status, settled: dict[str, int] | None = None) -> Tally:
         (tally_of(settled={"failed": 1, "done": 9}), 3),
     ],
 )
-def test_the_exit_code_tells_the_truth(tally, code):
+def test_the_exit_code_tells_the_truth(tally: Tally, code: int) -> None:
     """0 where all is done, 3 where anything stands rejected or failed, from before too."""
     assert tally.exit_code() == code
     assert PHOTOS_LEFT_OUT == 3
 
 
 @given(st.lists(st.sampled_from(SETTLED)))
-def test_totals_add_up(statuses):
+def test_totals_add_up(statuses: list[Status]) -> None:
     """Every photo that ended is counted once."""
     tally = tally_of(*statuses)
     assert tally.total == len(statuses)
@@ -62,12 +62,12 @@ def test_totals_add_up(statuses):
         ),
     ],
 )
-def test_the_summary_in_words(tally, text):
+def test_the_summary_in_words(tally: Tally, text: str) -> None:
     """Counts are named in full, and what is nought is left out."""
     assert tally.counts() == text
 
 
-def test_doubtful_masks_are_counted():
+def test_doubtful_masks_are_counted() -> None:
     """Masks beyond the threshold are worth a look; those without a figure are not counted."""
     tally = Tally()
     for doubt in (None, 0.0, DOUBTFUL, DOUBTFUL + 0.01, 1.0):
@@ -75,7 +75,7 @@ def test_doubtful_masks_are_counted():
     assert tally.doubtful == 2
 
 
-def test_known_rejects_need_not_alarm():
+def test_known_rejects_need_not_alarm() -> None:
     """With ``ignore_known`` only what no earlier run has told of makes exit code 3."""
     tally = Tally(ignore_known=True)
     tally.settled["rejected"] = 2
@@ -85,7 +85,7 @@ def test_known_rejects_need_not_alarm():
     assert (tally.left_out, tally.newly_left_out, tally.exit_code()) == (4, 1, 3)
 
 
-def test_known_rejects_count_unless_told_otherwise():
+def test_known_rejects_count_unless_told_otherwise() -> None:
     """By default the exit code tells of every photo that stands rejected or failed."""
     tally = Tally()
     tally.settled["failed"] = 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from finding import fill, found, names_in
@@ -23,14 +25,14 @@ from humanbody_cli.storage.naming import OutputNames
 from humanbody_cli.storage.publishing import Publisher
 
 
-def test_several_folders_keep_apart(tmp_path):
+def test_several_folders_keep_apart(tmp_path: Path) -> None:
     """With several folders each is under its own name, with more of its path where needed."""
     fill(tmp_path, "x/photos/a.jpg", "y/photos/a.jpg", "other/a.jpg", "z.jpg")
     inputs = [tmp_path / name for name in ("x/photos", "y/photos", "other", "z.jpg")]
     assert names_in(*inputs) == ["x/photos/a.png", "y/photos/a.png", "other/a.png", "z.png"]
 
 
-def test_an_input_named_twice_counts_once(tmp_path):
+def test_an_input_named_twice_counts_once(tmp_path: Path) -> None:
     """The same folder or file twice, by a link or another spelling, is walked once, unprefixed."""
     fill(tmp_path, "in/a.jpg", "b.jpg")
     (tmp_path / "link").symlink_to("in")
@@ -38,7 +40,7 @@ def test_an_input_named_twice_counts_once(tmp_path):
     assert names_in(tmp_path / "b.jpg", f"{tmp_path}/./b.jpg") == ["b.png"]
 
 
-def test_a_missing_input_is_a_usage_error(tmp_path):
+def test_a_missing_input_is_a_usage_error(tmp_path: Path) -> None:
     """A wrong path on the command line stops the run before it begins, and is named."""
     fill(tmp_path, "a.jpg")
     photos = find(InputSettings(inputs=(str(tmp_path), str(tmp_path / "nope"))), Walk())
@@ -62,7 +64,7 @@ def test_a_missing_input_is_a_usage_error(tmp_path):
         ("https://example.com/" + "x" * 400 + ".jpg", None),
     ],
 )
-def test_addresses_get_names(url, name):
+def test_addresses_get_names(url: str, name: str | None) -> None:
     """An address is a photo named after its last part, and never leaves the output folder."""
     (photo,) = found(url)
     assert (photo.kind, photo.source, photo.key) == (Kind.URL, url, url)
@@ -72,7 +74,7 @@ def test_addresses_get_names(url, name):
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=80))
-def test_no_address_escapes_the_output(text):
+def test_no_address_escapes_the_output(text: str) -> None:
     """Whatever an address looks like, its name is one plain file name."""
     name = single("http://h/" + text).name
     assert "/" not in name
@@ -80,13 +82,13 @@ def test_no_address_escapes_the_output(text):
     assert not name.startswith(".")
 
 
-def test_standard_input_is_one_photo():
+def test_standard_input_is_one_photo() -> None:
     """``-`` is one photo called stdin.png."""
     (photo,) = found("-", "-")
     assert (photo.kind, photo.name) == (Kind.STDIN, "stdin.png")
 
 
-def test_a_list_names_files_folders_and_addresses(tmp_path):
+def test_a_list_names_files_folders_and_addresses(tmp_path: Path) -> None:
     """A list is the command line continued: folders are walked, what is missing is a record."""
     fill(tmp_path, "in/a.jpg", "b.jpg")
     path = tmp_path / "list"
@@ -97,7 +99,7 @@ def test_a_list_names_files_folders_and_addresses(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
-def test_shards_are_a_partition(tmp_path, count):
+def test_shards_are_a_partition(tmp_path: Path, count: int) -> None:
     """Every photo is in exactly one shard, and no shard is starved."""
     fill(tmp_path, *(f"{n % 7}/{n}.jpg" for n in range(140)))
     everything = found(tmp_path)
@@ -106,7 +108,7 @@ def test_shards_are_a_partition(tmp_path, count):
     assert min(len(part) for part in parts) > 140 // count // 2
 
 
-def test_shards_do_not_depend_on_where_the_photos_lie(tmp_path):
+def test_shards_do_not_depend_on_where_the_photos_lie(tmp_path: Path) -> None:
     """The same tree at another place, as on another machine, is parted the same way."""
     for place in ("here", "somewhere/else"):
         fill(tmp_path / place, *(f"{n}.jpg" for n in range(40)))
@@ -117,14 +119,20 @@ def test_shards_do_not_depend_on_where_the_photos_lie(tmp_path):
     assert here == there
 
 
-def test_names_from_a_pipe_do_not_wait_for_the_next(tmp_path, monkeypatch):
+class LargeJournal(Journal):
+    """A journal that says that it is large."""
+
+    def is_large(self) -> bool:
+        return True
+
+
+def test_names_from_a_pipe_do_not_wait_for_the_next(tmp_path: Path) -> None:
     """However large the journal: each photo is due before the pipe is asked for another."""
-    monkeypatch.setattr(Journal, "is_large", lambda journal: True)
     (tmp_path / ".hbseg").mkdir()
-    journal = Journal(str(tmp_path))
+    journal = LargeJournal(str(tmp_path))
     asked = []
 
-    def one_by_one():
+    def one_by_one() -> Iterator[list[Photo]]:
         for name in ("a.jpg", "b.jpg"):
             asked.append(name)
             yield [Photo(name, f"/{name}", f"{name}.png", 1, 1)]

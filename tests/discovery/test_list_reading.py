@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from pathlib import Path
 
 import pytest
 from finding import Script, found, listed
 from hypothesis import given
 from hypothesis import strategies as st
+from standard_input import stdin_of
 
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.photo import Kind
@@ -31,7 +31,9 @@ LISTS = [
 
 
 @pytest.mark.parametrize(("data", "nul", "expected"), LISTS)
-def test_lists_are_read_as_they_are_written(tmp_path, data, nul, expected):
+def test_lists_are_read_as_they_are_written(
+    tmp_path: Path, data: bytes, nul: bool, expected: list[str]
+) -> None:
     """Lines or NUL-separated names, Windows ends, any bytes; empty ones are passed over."""
     path = tmp_path / "list"
     path.write_bytes(data)
@@ -39,7 +41,9 @@ def test_lists_are_read_as_they_are_written(tmp_path, data, nul, expected):
 
 
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=600))
-def test_long_lists_come_whole(tmp_path_factory, names):
+def test_long_lists_come_whole(
+    tmp_path_factory: pytest.TempPathFactory, names: list[bytes]
+) -> None:
     """A NUL-separated list of any names, however long, gives those names back; but a list may begin
     with a byte order mark, which is not part of its first name."""
     names = [b"first", *(name.replace(b"\0", b"0") for name in names)] * 3
@@ -48,7 +52,7 @@ def test_long_lists_come_whole(tmp_path_factory, names):
     assert [os.fsencode(name) for name in listed(str(path), nul=True)] == names
 
 
-def test_a_list_with_nul_bytes_read_as_lines_makes_no_traceback(tmp_path):
+def test_a_list_with_nul_bytes_read_as_lines_makes_no_traceback(tmp_path: Path) -> None:
     """Who forgets -0 after find -print0 gets a record or a usage error."""
     path = tmp_path / "list"
     path.write_bytes(b"a.jpg\0b.jpg\0")
@@ -56,7 +60,7 @@ def test_a_list_with_nul_bytes_read_as_lines_makes_no_traceback(tmp_path):
         assert [photo.kind for photo in found(from_file=str(path))] == [Kind.TROUBLE]
 
 
-def test_a_list_is_read_as_it_comes(tmp_path):
+def test_a_list_is_read_as_it_comes(tmp_path: Path) -> None:
     """The first name of a list that is still being written is handed on at once."""
     read, write = os.pipe()
     with open(write, "wb", buffering=0) as list_end:
@@ -69,18 +73,17 @@ def test_a_list_is_read_as_it_comes(tmp_path):
     os.close(read)
 
 
-def test_a_list_on_standard_input(tmp_path, monkeypatch):
+def test_a_list_on_standard_input(tmp_path: Path) -> None:
     """``--from-file -`` reads the names from standard input and leaves it open."""
     path = tmp_path / "list"
     path.write_bytes(b"a.jpg\nb.jpg\n")
-    with path.open() as stream:
-        monkeypatch.setattr(sys, "stdin", stream)
+    with stdin_of(path) as descriptor:
         assert list(listed("-", nul=False)) == ["a.jpg", "b.jpg"]
-        os.fstat(stream.fileno())
+        os.fstat(descriptor)
 
 
 @pytest.mark.parametrize("name", ["nope", "."])
-def test_a_list_that_cannot_be_read_is_a_usage_error(tmp_path, name):
+def test_a_list_that_cannot_be_read_is_a_usage_error(tmp_path: Path, name: str) -> None:
     """A list that is missing or a folder is the user's mistake, and says so."""
     with pytest.raises(UsageError, match=r"--from-file .* cannot be read"):
         list(listed(str(tmp_path / name), nul=False))

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Hbseg, photo
 from finding import Script
+from standard_input import stdin_of
 
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.photo import Kind
@@ -111,6 +112,12 @@ def pipe() -> Iterator[tuple[int, int]]:
     os.close(read)
 
 
+def write_last(pipe: int, data: bytes) -> None:
+    """The last that comes through a pipe."""
+    os.write(pipe, data)
+    os.close(pipe)
+
+
 def test_a_pipe_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -> None:
     """Whoever shares a terminal or pipe may have made it non-blocking: that nothing is there yet
     is not its end, for a list and for a photo."""
@@ -120,7 +127,7 @@ def test_a_pipe_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -> None
     os.write(write, b"a.jpg\n")
     assert next(names) == Entry(1, "a.jpg")
     assert next(names) is None
-    late = threading.Timer(0.1, lambda: (os.write(write, b"late"), os.close(write)))
+    late = threading.Timer(0.1, write_last, (write, b"late"))
     late.start()
     assert Descriptor(read).read_all(100) == b"late"
     late.join()
@@ -151,15 +158,12 @@ def test_stdin_that_does_not_block(hbseg: Hbseg, tmp_path: Path, what: str) -> N
     assert out.count(b'"status":"pending"') == 1
 
 
-def test_a_dash_in_a_list_on_stdin_is_a_record(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_dash_in_a_list_on_stdin_is_a_record(tmp_path: Path) -> None:
     """stdin is the list, and cannot be a photo: the line is named, and no other name is lost."""
     photo(tmp_path / "a.jpg")
     path = tmp_path / "list"
     path.write_text(f"\n{tmp_path}/a.jpg\n-\n{tmp_path}/b.jpg\n")
-    with path.open() as stream:
-        monkeypatch.setattr(sys, "stdin", stream)
+    with stdin_of(path):
         photos = list(find(InputSettings(from_file="-"), Walk()))
     assert [one.kind for one in photos] == [Kind.FILE, Kind.TROUBLE, Kind.TROUBLE]
     assert "line 3 " in photos[1].trouble
@@ -176,35 +180,32 @@ for photo in find(InputSettings(from_file=sys.argv[1]), Walk()):
 """
 
 
-@pytest.mark.parametrize("path", ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"])
-def test_stdin_has_other_names(path: str) -> None:
-    """A list at ``/dev/stdin`` is stdin as well: the dash swallows no names."""
-    if not os.path.exists(path):
-        pytest.skip("this system has no such name for stdin")
+def _in_list(path: str, stdin: str) -> str:
+    """What a process with this list finds, a photo in each line."""
     ended = subprocess.run(
         [sys.executable, "-c", _IN_LIST, path],
-        input="-\na.jpg\nb.jpg\n",
+        input=stdin,
         capture_output=True,
         text=True,
         check=True,
         cwd=ROOT,
     )
-    assert ended.stdout.split() == ["trouble"] * 3
+    return ended.stdout
+
+
+@pytest.mark.parametrize("path", ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"])
+def test_stdin_has_other_names(path: str) -> None:
+    """A list at ``/dev/stdin`` is stdin as well: the dash swallows no names."""
+    if not os.path.exists(path):
+        pytest.skip("this system has no such name for stdin")
+    assert _in_list(path, "-\na.jpg\nb.jpg\n").split() == ["trouble"] * 3
 
 
 def test_a_dash_in_a_list_from_a_file_is_stdin_s_photo(tmp_path: Path) -> None:
     """Once, however often it is in the list."""
     path = tmp_path / "list"
     path.write_text("-\n-\n")
-    ended = subprocess.run(
-        [sys.executable, "-c", _IN_LIST, path],
-        input="bytes",
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
-    assert ended.stdout == "stdin bytes\n"
+    assert _in_list(str(path), "bytes") == "stdin bytes\n"
     assert not is_stdin(str(path))
 
 
@@ -227,8 +228,7 @@ def test_parts_of_a_piped_list_are_a_partition(
         read, write = os.pipe()
         settings = InputSettings(from_file=f"/dev/fd/{read}", shard=Shard(index, 3))
         os.write(write, f"{names[0]}\n".encode())
-        rest = ("\n".join(names[1:]).encode(), write)
-        late = threading.Timer(0.1, lambda data, end: (os.write(end, data), os.close(end)), rest)
+        late = threading.Timer(0.1, write_last, (write, "\n".join(names[1:]).encode()))
         late.start()
         parts.append([one.key for one in find(settings, Walk())])
         late.join()

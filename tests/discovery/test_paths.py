@@ -9,16 +9,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 from conftest import ROOT, Hbseg
+from finding import common_user, fill, found
 from hypothesis import given
 from hypothesis import strategies as st
-from test_walk import common_user, fill, found
 
 from humanbody_cli.core.paths import NO_TIME, mtime_of, to_bytes, to_text
 from humanbody_cli.core.photo import Kind
@@ -138,16 +137,6 @@ def test_a_photo_of_the_far_future_or_past_is_the_same_next_time(seconds: int) -
         assert looks.is_whole(row)
         os.utime(path, (1, 1))
         assert not looks.is_whole(row)
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that every user of the system may enter, unlike those of ``tmp_path``."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    (folder / "locked").chmod(0o755)
-    shutil.rmtree(folder)
 
 
 def test_a_linked_folder_that_cannot_be_read_is_a_record(open_folder: Path) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import socket
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from finding import fill, found, names_in
+from finding import common_user, fill, found, names_in
 
 from humanbody_cli.core.photo import Kind
 from humanbody_cli.core.settings import InputSettings
@@ -20,28 +17,7 @@ from humanbody_cli.discovery.find import find
 from humanbody_cli.discovery.walk import Walk
 
 
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that every user of the system may enter, unlike those of ``tmp_path``."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
-@contextlib.contextmanager
-def common_user() -> Iterator[None]:
-    """A user with no special rights, even where pytest runs as root."""
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
-
-
-def test_a_folder_is_walked_by_name_and_depth(tmp_path):
+def test_a_folder_is_walked_by_name_and_depth(tmp_path: Path) -> None:
     """Photos come sorted, a folder's own before those of its subfolders, with mirrored names."""
     fill(tmp_path, "b.jpg", "a.png", "Z.jpeg", "sub/c.jpg", "sub/deep/d.jpg", "also/e.jpg")
     assert names_in(tmp_path) == [
@@ -54,7 +30,7 @@ def test_a_folder_is_walked_by_name_and_depth(tmp_path):
     ]
 
 
-def test_a_photo_knows_its_file(tmp_path):
+def test_a_photo_knows_its_file(tmp_path: Path) -> None:
     """Source is what the user would type, key the absolute path; size and time are the file's, once
     it was looked at."""
     fill(tmp_path, "in/sub/a.jpg")
@@ -74,7 +50,7 @@ def test_a_photo_knows_its_file(tmp_path):
 
 
 @pytest.mark.parametrize("spelled", ["{}", "{}/", "{}/.", "{}/sub/.."])
-def test_a_folders_spelling_does_not_change_its_photos(tmp_path, spelled):
+def test_a_folders_spelling_does_not_change_its_photos(tmp_path: Path, spelled: str) -> None:
     """The same folder spelled another way gives the same keys and names."""
     fill(tmp_path, "a.jpg", "sub/b.jpg")
     photos = found(spelled.format(tmp_path))
@@ -83,20 +59,20 @@ def test_a_folders_spelling_does_not_change_its_photos(tmp_path, spelled):
     assert all(Path(photo.source).exists() for photo in photos)
 
 
-def test_hidden_entries_are_skipped(tmp_path):
+def test_hidden_entries_are_skipped(tmp_path: Path) -> None:
     """Files and folders whose names begin with a dot are nobody's photos."""
     fill(tmp_path, ".a.jpg", ".thumbs/b.jpg", "sub/.c.jpg", "d.jpg", "._d.jpg")
     assert names_in(tmp_path) == ["d.png"]
 
 
-def test_a_hidden_folder_that_is_named_is_walked(tmp_path):
+def test_a_hidden_folder_that_is_named_is_walked(tmp_path: Path) -> None:
     """What the user names is taken, hidden or not."""
     fill(tmp_path, ".trip/a.jpg", ".b.jpg")
     assert names_in(tmp_path / ".trip") == ["a.png"]
     assert names_in(tmp_path / ".b.jpg") == [".b.png"]
 
 
-def test_files_that_are_no_pictures_are_counted(tmp_path):
+def test_files_that_are_no_pictures_are_counted(tmp_path: Path) -> None:
     """Other files are passed over in silence, and how many they were is known."""
     fill(tmp_path, "a.jpg", "notes.txt", "movie.mp4", "sub/LICENSE", "sub/b.jpg.txt", ".hidden.txt")
     walk = Walk()
@@ -104,26 +80,26 @@ def test_files_that_are_no_pictures_are_counted(tmp_path):
     assert walk.skipped == 4
 
 
-def test_a_file_called_jpg_is_no_picture(tmp_path):
+def test_a_file_called_jpg_is_no_picture(tmp_path: Path) -> None:
     """A name without a dot has no suffix."""
     fill(tmp_path, "jpg", "sub/png")
     assert names_in(tmp_path) == []
 
 
-def test_every_picture_suffix_is_found_in_any_case(tmp_path):
+def test_every_picture_suffix_is_found_in_any_case(tmp_path: Path) -> None:
     """Pictures that only --fit reads are found too: silence would lose them."""
     kinds = "jpg jpeg JPG jpe jfif PNG webp heic HEIF avif tif tiff bmp gif".split()
     fill(tmp_path, *(f"{n}.{kind}" for n, kind in enumerate(kinds)))
     assert len(found(tmp_path)) == len(kinds)
 
 
-def test_a_file_that_is_named_needs_no_suffix(tmp_path):
+def test_a_file_that_is_named_needs_no_suffix(tmp_path: Path) -> None:
     """A file on the command line is a photo, whatever its name."""
     fill(tmp_path, "scan", "b.dat")
     assert names_in(tmp_path / "scan", tmp_path / "b.dat") == ["scan.png", "b.png"]
 
 
-def test_links_to_folders_and_files_are_followed(tmp_path):
+def test_links_to_folders_and_files_are_followed(tmp_path: Path) -> None:
     """A link is walked as what it leads to, under its own name."""
     fill(tmp_path, "elsewhere/a.jpg", "elsewhere/b.jpg", "in/c.jpg")
     (tmp_path / "in/linked").symlink_to(tmp_path / "elsewhere")
@@ -132,7 +108,7 @@ def test_links_to_folders_and_files_are_followed(tmp_path):
 
 
 @pytest.mark.parametrize("target", [".", "..", "../sub", "../../in"])
-def test_link_loops_end(tmp_path, target):
+def test_link_loops_end(tmp_path: Path, target: str) -> None:
     """A link back into a folder that is being walked is not followed again."""
     fill(tmp_path, "in/a.jpg", "in/sub/b.jpg")
     (tmp_path / "in/sub/loop").symlink_to(target)
@@ -140,7 +116,7 @@ def test_link_loops_end(tmp_path, target):
     assert names == ["a.png", "sub/b.png"]
 
 
-def test_two_folders_that_link_to_each_other_end(tmp_path):
+def test_two_folders_that_link_to_each_other_end(tmp_path: Path) -> None:
     """Each photo of such a pair is found by either way, and the walk ends."""
     fill(tmp_path, "a/1.jpg", "b/2.jpg")
     (tmp_path / "a/to_b").symlink_to("../b")
@@ -148,7 +124,7 @@ def test_two_folders_that_link_to_each_other_end(tmp_path):
     assert names_in(tmp_path) == ["a/1.png", "a/to_b/2.png", "b/2.png", "b/to_a/1.png"]
 
 
-def test_dangling_and_circular_links_become_records(tmp_path):
+def test_dangling_and_circular_links_become_records(tmp_path: Path) -> None:
     """A link that leads nowhere is handed on as a photo: reading it will say why it is rejected."""
     (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
     (tmp_path / "round.jpg").symlink_to("round.jpg")
@@ -159,7 +135,7 @@ def test_dangling_and_circular_links_become_records(tmp_path):
     ]
 
 
-def test_a_dangling_link_that_is_named_becomes_a_record(tmp_path):
+def test_a_dangling_link_that_is_named_becomes_a_record(tmp_path: Path) -> None:
     """On the command line too: the link exists, so the path is not wrong, but it cannot be read."""
     (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
     (photo,) = found(tmp_path / "gone.jpg")
@@ -167,7 +143,7 @@ def test_a_dangling_link_that_is_named_becomes_a_record(tmp_path):
     assert "cannot be read" in photo.trouble
 
 
-def test_pipes_and_sockets_do_not_hold_the_walk_up(tmp_path):
+def test_pipes_and_sockets_do_not_hold_the_walk_up(tmp_path: Path) -> None:
     """A FIFO or socket named like a photo is handed on without being opened."""
     os.mkfifo(tmp_path / "pipe.jpg")
     with socket.socket(socket.AF_UNIX) as server:
@@ -175,14 +151,14 @@ def test_pipes_and_sockets_do_not_hold_the_walk_up(tmp_path):
         assert names_in(tmp_path) == ["pipe.png", "socket.png"]
 
 
-def test_a_folder_named_like_a_photo_is_walked(tmp_path):
+def test_a_folder_named_like_a_photo_is_walked(tmp_path: Path) -> None:
     """A folder called b.jpg is a folder; the photo beside it that needs b.png keeps its place."""
     fill(tmp_path, "b.jpg/a.jpg", "b.png/c.jpg", "B.jpeg")
     names = names_in(tmp_path)
     assert sorted(names) == ["B.jpeg.png", "b.jpg/a.png", "b.png/c.png"]
 
 
-def test_an_unreadable_folder_becomes_a_record(open_folder):
+def test_an_unreadable_folder_becomes_a_record(open_folder: Path) -> None:
     """A folder that may not be listed is reported, and the walk goes on behind it."""
     fill(open_folder, "a.jpg", "locked/b.jpg", "sub/c.jpg")
     (open_folder / "locked").chmod(0)
@@ -196,7 +172,7 @@ def test_an_unreadable_folder_becomes_a_record(open_folder):
     (open_folder / "locked").chmod(0o755)
 
 
-def test_a_folder_that_vanishes_becomes_a_record(tmp_path):
+def test_a_folder_that_vanishes_becomes_a_record(tmp_path: Path) -> None:
     """A folder that goes away while the walk is on is reported, and the walk goes on."""
     fill(tmp_path, "a.jpg", "gone/b.jpg", "last/c.jpg")
     walk = find(InputSettings(inputs=(str(tmp_path),)), Walk())
@@ -205,7 +181,7 @@ def test_a_folder_that_vanishes_becomes_a_record(tmp_path):
     assert [photo.kind for photo in walk] == [Kind.TROUBLE, Kind.FILE]
 
 
-def test_folders_deeper_than_pythons_stack_are_walked(tmp_path):
+def test_folders_deeper_than_pythons_stack_are_walked(tmp_path: Path) -> None:
     """A tree of more folders than Python has stack frames is a tree like any other."""
     depth, before = 1200, Path.cwd()
     os.chdir(tmp_path)
@@ -221,7 +197,7 @@ def test_folders_deeper_than_pythons_stack_are_walked(tmp_path):
         subprocess.run(["rm", "-r", "d"], cwd=tmp_path, check=True)  # shutil goes no deeper
 
 
-def test_the_run_s_output_is_not_its_input(tmp_path):
+def test_the_run_s_output_is_not_its_input(tmp_path: Path) -> None:
     """The output folder is left out wherever the walk meets it, by a link too."""
     fill(tmp_path, "in/a.jpg", "in/out/cutouts/a.png", "in/out/masks/a.png")
     (tmp_path / "in/link").symlink_to("out")
@@ -232,20 +208,20 @@ def test_the_run_s_output_is_not_its_input(tmp_path):
     assert names_in(tmp_path / "in", walk=walk) == ["a.png"]
 
 
-def test_outputs_of_other_runs_are_skipped(tmp_path):
+def test_outputs_of_other_runs_are_skipped(tmp_path: Path) -> None:
     """A folder that holds another run's state holds results, not photos."""
     fill(tmp_path, "a.jpg", "old/.hbseg/journal.sqlite", "old/cutouts/a.png", "b/c.jpg")
     walk = Walk()
     assert names_in(tmp_path, walk=walk) == ["a.png", "b/c.png"]
 
 
-def test_an_output_that_is_named_is_walked(tmp_path):
+def test_an_output_that_is_named_is_walked(tmp_path: Path) -> None:
     """Who names another run's output folder means it."""
     fill(tmp_path, "old/.hbseg/journal.sqlite", "old/cutouts/a.png")
     assert names_in(tmp_path / "old") == ["cutouts/a.png"]
 
 
-def test_the_walk_is_lazy(tmp_path):
+def test_the_walk_is_lazy(tmp_path: Path) -> None:
     """The first photo comes before any further folder is listed."""
     fill(tmp_path, "1.jpg", "a/2.jpg", "b/3.jpg")
     walk = find(InputSettings(inputs=(str(tmp_path),)), Walk())
@@ -254,7 +230,7 @@ def test_the_walk_is_lazy(tmp_path):
     assert [photo.name for photo in walk] == ["a/2.png", "a/later.png", "b/3.png", "b/later.png"]
 
 
-def test_names_of_any_bytes_are_found(tmp_path):
+def test_names_of_any_bytes_are_found(tmp_path: Path) -> None:
     """Newlines, spaces, bytes that are no UTF-8 and names of 255 bytes are names like others."""
     names = [b"a\nb.jpg", b" .jpg", b"\xff\xfe.jpg", b"x" * 251 + b".jpg", b"\xe2\x82\xac.jpg"]
     for name in names:

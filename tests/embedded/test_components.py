@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
 
 from humanbody_cli.embedded.components import find_components
-from humanbody_cli.embedded.crops import ASPECT_FLOOR, crops_around, find_groups, grow, strip, tiles
+from humanbody_cli.embedded.crops import (
+    ASPECT_FLOOR,
+    Box,
+    Size,
+    crops_around,
+    find_groups,
+    grow,
+    strip,
+    tiles,
+)
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=14))
 
 
-def flooded(mask, diagonal):
+def flooded(mask: NDArray[np.bool_], diagonal: bool) -> NDArray[np.int_]:
     """Labels by plain flood fill in reading order: the definition itself."""
     labels = np.zeros(mask.shape, int)
     steps = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if diagonal or 0 in (y, x)]
@@ -36,14 +48,14 @@ def flooded(mask, diagonal):
 
 
 @given(masks, st.booleans())
-def test_labels_are_those_of_a_flood_fill(mask, diagonal):
+def test_labels_are_those_of_a_flood_fill(mask: NDArray[np.bool_], diagonal: bool) -> None:
     """Components carry the numbers that a flood fill in reading order gives them."""
     found = find_components(mask, diagonal=diagonal)
     np.testing.assert_array_equal(found.labels, flooded(mask, diagonal))
 
 
 @given(masks)
-def test_areas_and_boxes_are_those_of_the_labels(mask):
+def test_areas_and_boxes_are_those_of_the_labels(mask: NDArray[np.bool_]) -> None:
     """Each component's area and box are what its labelled pixels say."""
     found = find_components(mask)
     for number, (area, box) in enumerate(zip(found.areas, found.boxes, strict=True), 1):
@@ -55,7 +67,7 @@ def test_areas_and_boxes_are_those_of_the_labels(mask):
 
 
 @given(masks)
-def test_chosen_components_make_up_their_mask(mask):
+def test_chosen_components_make_up_their_mask(mask: NDArray[np.bool_]) -> None:
     """The mask of all components is the mask; of none, empty."""
     found = find_components(mask)
     everyone = np.ones(len(found.areas), bool)
@@ -63,7 +75,7 @@ def test_chosen_components_make_up_their_mask(mask):
     assert not found.mask_of(~everyone).any()
 
 
-def test_a_spiral_is_one_component():
+def test_a_spiral_is_one_component() -> None:
     """A long winding path, the worst case for label propagation, is one component."""
     mask = np.zeros((65, 65), bool)
     y, x, down, across = 0, 0, 0, 1
@@ -83,7 +95,9 @@ boxes = st.tuples(
 
 
 @given(boxes, st.sampled_from([0.0, 0.05, 0.15]))
-def test_a_grown_box_covers_its_box_and_stays_inside(box, margin):
+def test_a_grown_box_covers_its_box_and_stays_inside(
+    box: tuple[int, int, int, int], margin: float
+) -> None:
     """A crop holds all of its person, stays in the picture, and is as wide as the floor asks."""
     left, top, right, bottom = grow(box, (600, 400), margin)
     assert 0 <= left <= box[0] + 1e-6
@@ -96,7 +110,9 @@ def test_a_grown_box_covers_its_box_and_stays_inside(box, margin):
 
 @pytest.mark.parametrize("size", [(4000, 500), (500, 4000), (640, 480), (1000, 400)])
 @pytest.mark.parametrize("cover", [tiles, strip])
-def test_boxes_cover_the_whole_picture(cover, size):
+def test_boxes_cover_the_whole_picture(
+    cover: Callable[[Size], list[Box]], size: tuple[int, int]
+) -> None:
     """Tiles and strips leave no pixel unseen."""
     seen = np.zeros((size[1] // 10, size[0] // 10), bool)
     for left, top, right, bottom in cover(size):
@@ -104,7 +120,7 @@ def test_boxes_cover_the_whole_picture(cover, size):
     assert seen.all()
 
 
-def test_people_far_apart_get_crops_of_their_own():
+def test_people_far_apart_get_crops_of_their_own() -> None:
     """Two people at both ends of a panorama get a crop each; two side by side share one."""
     confidence = np.zeros((256, 256), np.float32)
     confidence[100:250, 5:25] = confidence[100:250, 230:250] = 1
@@ -115,7 +131,7 @@ def test_people_far_apart_get_crops_of_their_own():
     assert len(group) == 2
 
 
-def test_specks_are_no_people():
+def test_specks_are_no_people() -> None:
     """Parts under a fifth of the largest, or under 49 pixels of 256 x 256, are left out."""
     confidence = np.zeros((256, 256), np.float32)
     confidence[10:16, 10:16] = 1
@@ -124,7 +140,7 @@ def test_specks_are_no_people():
     assert [len(group) for group in find_groups(confidence, (256, 256))] == [1]
 
 
-def test_the_main_crops_and_the_whole_sum_to_one():
+def test_the_main_crops_and_the_whole_sum_to_one() -> None:
     """A single person's four main crops leave the whole picture its fifth."""
     crops = crops_around([(10, 10, 50, 90)], (100, 100))
     assert sum(crop.weight for crop in crops[:4]) == pytest.approx(0.8)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Hbseg, photo
-from test_onnx_model import mean_model
+from models import mean_model
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from models import mean_model, write_model
 from PIL import Image
 
 from humanbody_cli.core.errors import FatalError, UsageError
@@ -18,50 +19,7 @@ from humanbody_cli.embedded.onnx_model import PRESETS, OnnxModel, choose_preset,
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_images" / "portraits" / "astronaut.png"
 
 
-def field(number, value):
-    """One protobuf field: an int as a varint, text or bytes with their length."""
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    data = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
-def varint(value):
-    """Seven bits a byte, the lowest first."""
-    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + varint(value >> 7)
-
-
-def tensor(name, shape):
-    """A float tensor's ValueInfoProto; names stand for free dimensions."""
-    dims = b"".join(field(1, field(1 if isinstance(d, int) else 2, d)) for d in shape)
-    return field(1, name) + field(2, field(1, field(1, 1) + field(2, dims)))
-
-
-def write_model(path, inputs, nodes, outputs):
-    """An ONNX file (opset 11): nodes are (operator, inputs, output, {attribute: ints})."""
-    graph = b""
-    for kind, taken, made, attributes in nodes:
-        node = b"".join(field(1, name) for name in taken) + field(2, made) + field(4, kind)
-        for name, ints in attributes.items():
-            listed = b"".join(field(8, number) for number in ints)
-            node += field(5, field(1, name) + listed + field(20, 7))
-        graph += field(1, node)
-    graph += field(2, "test")
-    graph += b"".join(field(11, tensor(*value)) for value in inputs)
-    graph += b"".join(field(12, tensor(*value)) for value in outputs)
-    path.write_bytes(field(1, 6) + field(7, graph) + field(8, field(2, 11)))
-    return path
-
-
-def mean_model(path, shape, axis):
-    """A model whose mask is the mean of the three channels it is given."""
-    out = ["n", "h", "w", "c"]
-    return write_model(
-        path, [("x", shape)], [("ReduceMean", ["x"], "y", {"axes": [axis]})], [("y", out)]
-    )
-
-
-def half_and_half():
+def half_and_half() -> Image.Image:
     """Black on the left, white on the right."""
     photo = Image.new("RGB", (90, 60))
     photo.paste((255, 255, 255), (45, 0, 90, 60))
@@ -69,7 +27,7 @@ def half_and_half():
 
 
 @pytest.mark.parametrize(("shape", "axis"), [([1, 3, 32, 64], 1), ([1, 32, 64, 3], 3)])
-def test_both_layouts_are_recognised(tmp_path, shape, axis):
+def test_both_layouts_are_recognised(tmp_path: Path, shape: list[int], axis: int) -> None:
     """Channels first or last, the same picture gives the same mask, at the photo's size."""
     model = OnnxModel(mean_model(tmp_path / "m.onnx", shape, axis), PRESETS["selfie"])
     assert model.channels_first == (axis == 1)
@@ -85,13 +43,13 @@ def test_both_layouts_are_recognised(tmp_path, shape, axis):
     ("name", "size"),
     [("modnet", (768, 512)), ("u2net", (320, 320)), ("birefnet", (1024, 1024))],
 )
-def test_a_free_size_is_the_presets(tmp_path, name, size):
+def test_a_free_size_is_the_presets(tmp_path: Path, name: str, size: tuple[int, int]) -> None:
     """Where the model takes any size, the preset chooses: MODNet's in multiples of 32."""
     path = mean_model(tmp_path / "m.onnx", ["n", 3, "h", "w"], 1)
     assert OnnxModel(path, PRESETS[name]).input_size((900, 600)) == size
 
 
-def test_colours_are_normalised_as_the_preset_says(tmp_path):
+def test_colours_are_normalised_as_the_preset_says(tmp_path: Path) -> None:
     """A white picture reaches a (x - .5) / .5 model as 1, a black one as -1."""
     path = mean_model(tmp_path / "modnet.onnx", ["n", 3, "h", "w"], 1)
     model = OnnxModel(path, choose_preset(path, mean="0.75", std="0.5,0.5,0.5"))
@@ -99,7 +57,7 @@ def test_colours_are_normalised_as_the_preset_says(tmp_path):
     assert set(model.mask(Image.new("RGB", (64, 64), "black")).get_flattened_data()) == {0}
 
 
-def test_a_stretched_output_uses_the_whole_range(tmp_path):
+def test_a_stretched_output_uses_the_whole_range(tmp_path: Path) -> None:
     """A min-max preset stretches a faint mask to 0..255, and leaves a flat one flat."""
     path = mean_model(tmp_path / "u2net.onnx", ["n", 3, "h", "w"], 1)
     model = OnnxModel(path, PRESETS["u2net"])
@@ -108,7 +66,7 @@ def test_a_stretched_output_uses_the_whole_range(tmp_path):
     assert flat.getextrema() == (0, 0)
 
 
-def test_a_sigmoid_is_applied_to_logits(tmp_path):
+def test_a_sigmoid_is_applied_to_logits(tmp_path: Path) -> None:
     """A logit of 0 is a confidence of one half."""
     path = mean_model(tmp_path / "birefnet.onnx", [1, 3, 16, 16], 1)
     model = OnnxModel(path, choose_preset(path, mean="0", std="1"))
@@ -127,7 +85,7 @@ def test_a_sigmoid_is_applied_to_logits(tmp_path):
         ("mine.onnx", "u2net"),
     ],
 )
-def test_the_preset_is_guessed_from_the_file_name(file, preset):
+def test_the_preset_is_guessed_from_the_file_name(file: str, preset: str) -> None:
     """Names as their authors publish them lead to the right preset."""
     assert guess_preset(Path(file)).name == preset
 
@@ -143,20 +101,20 @@ def test_the_preset_is_guessed_from_the_file_name(file, preset):
         {"side": 0},
     ],
 )
-def test_wrong_options_are_usage_errors(options):
+def test_wrong_options_are_usage_errors(options: dict[str, int] | dict[str, str]) -> None:
     """A preset or figures that make no sense are the user's to mend."""
     with pytest.raises(UsageError):
         choose_preset(Path("m.onnx"), **options)
 
 
-def test_a_missing_file_stops_the_run(tmp_path):
+def test_a_missing_file_stops_the_run(tmp_path: Path) -> None:
     """The message names the file that is not there."""
     with pytest.raises(FatalError, match=r"gone\.onnx"):
         onnx_model.segmenter(LocalSettings(model=tmp_path / "gone.onnx"))
 
 
 @pytest.mark.parametrize("data", [b"", b"not a model at all", b"\x08\x06"])
-def test_a_file_that_is_no_model_stops_the_run(tmp_path, data):
+def test_a_file_that_is_no_model_stops_the_run(tmp_path: Path, data: bytes) -> None:
     """Whatever the bytes, one clear error names the file."""
     path = tmp_path / "broken.onnx"
     path.write_bytes(data)
@@ -164,7 +122,7 @@ def test_a_file_that_is_no_model_stops_the_run(tmp_path, data):
         onnx_model.segmenter(LocalSettings(model=path))
 
 
-def test_a_model_with_two_inputs_stops_the_run(tmp_path):
+def test_a_model_with_two_inputs_stops_the_run(tmp_path: Path) -> None:
     """One picture goes in; a model that wants more is refused."""
     shape = [1, 3, 8, 8]
     path = write_model(
@@ -177,7 +135,7 @@ def test_a_model_with_two_inputs_stops_the_run(tmp_path):
         onnx_model.segmenter(LocalSettings(model=path))
 
 
-def test_a_model_that_takes_no_picture_stops_the_run(tmp_path):
+def test_a_model_that_takes_no_picture_stops_the_run(tmp_path: Path) -> None:
     """An input without three channels is no picture."""
     shape = [1, 4, 8, 8]
     path = write_model(
@@ -187,7 +145,7 @@ def test_a_model_that_takes_no_picture_stops_the_run(tmp_path):
         onnx_model.segmenter(LocalSettings(model=path))
 
 
-def test_a_model_without_a_mask_stops_the_run(tmp_path):
+def test_a_model_without_a_mask_stops_the_run(tmp_path: Path) -> None:
     """An output of three channels is no mask."""
     shape = [1, 3, 8, 8]
     path = write_model(
@@ -198,7 +156,7 @@ def test_a_model_without_a_mask_stops_the_run(tmp_path):
         segment(half_and_half())
 
 
-def test_the_mask_is_found_among_other_outputs(tmp_path):
+def test_the_mask_is_found_among_other_outputs(tmp_path: Path) -> None:
     """Where the preset's output is no mask, the first that is one is taken."""
     path = write_model(
         tmp_path / "m.onnx",
@@ -210,7 +168,7 @@ def test_the_mask_is_found_among_other_outputs(tmp_path):
     assert mask.getextrema() == (0, 255)
 
 
-def test_the_bundled_model_cuts_out_a_portrait():
+def test_the_bundled_model_cuts_out_a_portrait() -> None:
     """With no settings the embedded engine finds the astronaut, and tells its doubt."""
     mask, doubt = onnx_model.segmenter(LocalSettings())(Image.open(SAMPLE))
     assert mask.size == (512, 512)
@@ -220,7 +178,7 @@ def test_the_bundled_model_cuts_out_a_portrait():
     assert 0 <= doubt < 0.2
 
 
-def test_a_users_model_leaves_doubt_to_its_mask(tmp_path):
+def test_a_users_model_leaves_doubt_to_its_mask(tmp_path: Path) -> None:
     """A user's own model answers with a mask and no doubt of its own."""
     path = mean_model(tmp_path / "m.onnx", ["n", 3, "h", "w"], 1)
     settings = LocalSettings(model=path, preset="modnet", side=64)
@@ -229,13 +187,13 @@ def test_a_users_model_leaves_doubt_to_its_mask(tmp_path):
     assert doubt is None
 
 
-def test_threads_share_one_session():
+def test_threads_share_one_session() -> None:
     """However many threads ask first, the session is made once and answers them alike."""
     model = onnx_model.bundled()
     barrier = threading.Barrier(4)
     view = np.full((1, 256, 256, 3), 0.5, np.float32)
 
-    def ask(_):
+    def ask(_: int) -> tuple[int, bytes]:
         barrier.wait(10)
         return id(model.session), model.run(view).tobytes()
 

@@ -18,7 +18,7 @@ from humanbody_cli.imaging.pictures import check_sound, read_header
 
 
 @pytest.fixture(autouse=True)
-def _pillow():
+def _pillow() -> None:
     pictures.configure_pillow()
 
 
@@ -53,7 +53,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_a_deadline_ends_a_decode_wherever_it_stands(name):
+def test_a_deadline_ends_a_decode_wherever_it_stands(name: str) -> None:
     """Before the header, within it, within the pixels: from the deadline on nothing goes on."""
     data = LARGE[name]
     last = looks(data)
@@ -67,18 +67,18 @@ def test_a_deadline_ends_a_decode_wherever_it_stands(name):
     assert picture.pixels().tobytes() == read_header(data).pixels().tobytes()
 
 
-def test_each_scan_of_a_progressive_jpeg_is_a_part_of_its_own():
+def test_each_scan_of_a_progressive_jpeg_is_a_part_of_its_own() -> None:
     """A scan may take long however few bytes it has: before each of them the time is looked at."""
     assert looks(progressive(100) + EOI) - looks(progressive(10) + EOI) >= 90
 
 
-def test_a_png_is_inflated_in_small_parts():
+def test_a_png_is_inflated_in_small_parts() -> None:
     """A few kilobytes of zlib are many megabytes of pixels: the time is looked at in between."""
     rows = (b"\0" + bytes(4096)) * 4096
     assert looks(raw_png((4096, 4096), 8, 0, rows)) - looks(png()) >= len(zlib.compress(rows)) >> 14
 
 
-def test_chunks_that_inflate_to_much_end_at_the_deadline():
+def test_chunks_that_inflate_to_much_end_at_the_deadline() -> None:
     """A thousand profiles of a megabyte each are read no further than to the deadline."""
     profile = (b"iCCP", b"a\0\0" + zlib.compress(bytes(1_000_000)))
     data = raw_png((64, 64), 8, 2, (b"\0" + bytes(192)) * 64, extra=(profile,) * 1000)
@@ -88,7 +88,7 @@ def test_chunks_that_inflate_to_much_end_at_the_deadline():
     assert clock.now == 50
 
 
-def test_a_header_is_read_without_decoding(monkeypatch):
+def test_a_header_is_read_without_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many pixels a PNG claims, with no Exif or with Exif behind them, none is decoded."""
 
     def load(*_: object) -> None:
@@ -101,7 +101,7 @@ def test_a_header_is_read_without_decoding(monkeypatch):
     assert read_header(data).stored == (60_000, 60_000)
 
 
-def test_a_source_without_a_deadline_is_a_plain_file():
+def test_a_source_without_a_deadline_is_a_plain_file() -> None:
     """Without a deadline every read gives what it is asked for."""
     data = progressive(30) + EOI
     source = Source(data)
@@ -123,7 +123,7 @@ def test_a_source_without_a_deadline_is_a_plain_file():
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_any_exception_of_a_decoder_rejects_the_photo(error):
+def test_any_exception_of_a_decoder_rejects_the_photo(error: Exception) -> None:
     """One photo is rejected in one sentence, whatever its decoder raised."""
     with (
         pytest.raises(PhotoError, match=r"damaged or cut short: .+; replace the file") as caught,
@@ -135,7 +135,7 @@ def test_any_exception_of_a_decoder_rejects_the_photo(error):
     assert caught.value.__cause__ is error
 
 
-def test_too_little_memory_rejects_the_photo_for_now():
+def test_too_little_memory_rejects_the_photo_for_now() -> None:
     """A photo that did not fit into memory may be done by a later run."""
     with pytest.raises(PhotoError, match="memory") as caught, decoding():
         raise MemoryError
@@ -143,7 +143,7 @@ def test_too_little_memory_rejects_the_photo_for_now():
     assert caught.value.transient
 
 
-def test_our_own_errors_pass():
+def test_our_own_errors_pass() -> None:
     """What is told on purpose keeps its kind; an interrupt is no decoder's."""
     with pytest.raises(UsageError), decoding():
         raise UsageError("numpy")

@@ -1,4 +1,4 @@
-"""Decoding: every orientation, mode, profile and format, against known pixels."""
+"""Decoding: every mode, profile and format, against known pixels."""
 
 from __future__ import annotations
 
@@ -6,33 +6,30 @@ import io
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checking import near, rejection, shows_quarters
+from checking import Check, near, rejection, shows_quarters
+from checking import pixel as pixel_at
 from making import (
     BLUE,
     GOLD,
     GREEN,
-    chunks_of,
     cmyk_profile,
     every_format,
-    exif,
     interlaced_png,
     jpeg,
     noise,
     other_profile,
     png,
-    png_from,
     quarters,
     raw_png,
     saved,
     srgb_profile,
-    stored,
 )
 from mutations import heic
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.discovery.sources import Rules
@@ -41,172 +38,16 @@ from humanbody_cli.imaging.pictures import Picture, read_header
 
 FORMAT = "IMAGE_ERROR_UNSUPPORTED_FORMAT"
 FIT = Rules(fit=True)
-ALL_ORIENTATIONS = range(1, 9)
 
 
 @pytest.fixture(autouse=True)
-def _pillow():
+def _pillow() -> None:
     pictures.configure_pillow()
 
 
 def pixel(data: bytes, at: tuple[int, int] = (5, 5)) -> tuple[int, ...]:
     """One upright pixel of a file, through the product's own decoder."""
-    return read_header(data).pixels().getpixel(at)  # type: ignore[return-value]
-
-
-# Orientation
-
-
-@pytest.mark.parametrize("make", [jpeg, png])
-@pytest.mark.parametrize("orientation", ALL_ORIENTATIONS)
-def test_every_orientation_comes_upright(make, orientation):
-    """All eight Exif orientations give the same upright picture of the same size."""
-    picture = read_header(make(orientation=orientation))
-    assert picture.orientation == orientation
-    assert picture.size == picture.pixels().size == (96, 64)
-    assert picture.stored == ((64, 96) if orientation > 4 else (96, 64))
-    assert shows_quarters(picture.pixels())
-
-
-@pytest.mark.parametrize("orientation", ALL_ORIENTATIONS)
-@pytest.mark.parametrize("kind", ["TIFF", "WEBP", "AVIF"])
-def test_other_formats_come_upright(kind, orientation):
-    """What --fit reads is turned upright too."""
-    options = {"lossless": True} if kind == "WEBP" else {}
-    data = saved(stored(quarters(), orientation), kind, exif=exif(orientation), **options)
-    picture = read_header(data)
-    assert picture.size == picture.pixels().size == (96, 64)
-    assert shows_quarters(picture.pixels(), by=12)
-
-
-@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_heic_comes_upright(orientation):
-    """A phone's HEIC is turned once and not twice."""
-    heif = pytest.importorskip("pillow_heif")
-    buffer = io.BytesIO()
-    image = stored(quarters((128, 96)), orientation)
-    heif.from_pillow(image).save(buffer, quality=95, exif=exif(orientation).tobytes())
-    picture = read_header(buffer.getvalue())
-    assert picture.format == "HEIF"
-    assert picture.size == picture.pixels().size == (128, 96)
-    assert shows_quarters(picture.pixels(), by=14)
-
-
-def test_exif_after_the_pixels_of_a_png_counts():
-    """A PNG may carry its Exif behind the pixels, where some tools write it."""
-    chunks = chunks_of(png(orientation=6))
-    late = sorted(chunks, key=lambda one: (one[0] == b"IEND", one[0] == b"eXIf"))
-    assert [kind for kind, _ in late][-2:] == [b"eXIf", b"IEND"]
-    picture = read_header(png_from(late))
-    assert picture.size == picture.pixels().size == (96, 64)
-    assert shows_quarters(picture.pixels())
-
-
-def test_exif_in_a_text_chunk_of_a_png_counts():
-    """Before eXIf was invented ImageMagick wrote Exif as text; Pillow honours it, and so do we."""
-    data = exif(6).tobytes()
-    text = PngImagePlugin.PngInfo()
-    text.add_text("Raw profile type exif", f"\nexif\n{len(data):8}\n{data.hex()}\n")
-    assert read_header(png(stored(quarters(), 6), pnginfo=text)).size == (96, 64)
-
-
-@pytest.mark.parametrize("value", [0, 9, 255, 65535])
-def test_an_orientation_that_makes_no_sense_is_upright(value):
-    """An orientation outside 1 to 8 is ignored."""
-    tags = exif(value)
-    picture = read_header(jpeg(exif=tags))
-    assert picture.orientation == 1
-    assert shows_quarters(picture.pixels())
-
-
-BROKEN_EXIF = [
-    b"",
-    b"Exif\0\0",
-    b"Exif\0\0II",
-    b"Exif\0\0MM\0*\0\0",
-    b"Exif\0\0MM\0*\xff\xff\xff\xff",
-    b"Exif\0\0garbage that is no TIFF at all",
-    exif(6, gps=True).tobytes()[:40],
-]
-
-
-@pytest.mark.parametrize("data", BROKEN_EXIF)
-@pytest.mark.parametrize("make", [jpeg, png])
-def test_broken_exif_is_no_fault(checked, make, data):
-    """Damaged Exif, common and harmless, keeps no photo out."""
-    found = checked(make(exif=data))
-    assert isinstance(found, Picture)
-    assert found.pixels().size == found.size
-
-
-@pytest.mark.parametrize(
-    "data",
-    BROKEN_EXIF,
-)
-def test_broken_exif_is_not_kept(data):
-    """Where Exif is to be kept and is damaged, there is none to keep."""
-    assert pictures.upright_exif(read_header(jpeg(exif=data))) is None
-
-
-def _odd_exif(kind: int, count: int, value: bytes) -> bytes:
-    """Exif with orientation 6 and a Make tag whose type is not what the standard says."""
-    entries = struct.pack(">HHI4s", 0x010F, kind, count, value)
-    entries += struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
-    return b"Exif\0\0MM\0*\0\0\0\x08\0\x02" + entries + bytes(4)
-
-
-ODD_EXIF = {
-    "make-is-a-float": _odd_exif(11, 1, b"\x40\0\0\0"),
-    "make-is-a-byte": _odd_exif(1, 1, b"a\0\0\0"),
-    "make-is-a-short": _odd_exif(3, 1, b"\0\x07\0\0"),
-    "make-is-nothing": _odd_exif(2, 0, bytes(4)),
-    "make-is-an-unknown-type": _odd_exif(99, 1, bytes(4)),
-    "make-lies-outside": _odd_exif(2, 5000, b"\0\0\xff\xff"),
-}
-
-
-@pytest.mark.parametrize("data", ODD_EXIF.values(), ids=ODD_EXIF)
-@pytest.mark.parametrize("make", [jpeg, png])
-def test_odd_tags_beside_an_orientation_are_no_fault(make, data):
-    """A photo on its side is turned upright, whatever other tags its camera wrote."""
-    picture = read_header(make(stored(quarters(), 6), exif=data))
-    assert picture.size == (96, 64)
-    assert shows_quarters(picture.pixels())
-
-
-@pytest.mark.parametrize(
-    "data",
-    [pytest.param(ODD_EXIF[n], id=n) for n in ODD_EXIF],
-)
-def test_odd_tags_are_kept_or_dropped(data):
-    """Exif that cannot be written anew is dropped, and costs no photo."""
-    pictures.upright_exif(read_header(jpeg(exif=data)))
-
-
-def _damaged_exif() -> Iterator[bytes]:
-    """Exif with each byte in turn set to each of some values."""
-    tags = exif(6, gps=True)
-    tags[0x0110] = "model"
-    tags[0x011A] = 72.0
-    tags.get_ifd(0x8769).update({0x9003: "2020:01:01 00:00:00", 0x829A: 0.01})
-    raw = tags.tobytes()
-    for place in range(6, len(raw)):
-        for value in (0, 1, 12, 255):
-            yield raw[:place] + bytes([value]) + raw[place + 1 :]
-
-
-def test_no_damaged_byte_of_exif_is_a_fault():
-    """Whichever byte of its Exif is damaged, the photo decodes at the size that was told."""
-    small = stored(quarters((24, 16)), 6)
-    for damaged in _damaged_exif():
-        picture = read_header(jpeg(small, exif=damaged))
-        assert picture.pixels().size == picture.size
-
-
-def test_no_damaged_byte_of_kept_exif_is_a_fault():
-    """Whichever byte of its Exif is damaged, it is kept or dropped, and costs no photo."""
-    for damaged in _damaged_exif():
-        pictures.upright_exif(read_header(jpeg(quarters((24, 16)), exif=damaged)))
+    return pixel_at(read_header(data).pixels(), at)
 
 
 # Modes
@@ -268,32 +109,32 @@ MODES = {
 
 
 @pytest.mark.parametrize("name", MODES)
-def test_every_mode_becomes_rgb_or_rgba(name):
+def test_every_mode_becomes_rgb_or_rgba(name: str) -> None:
     """Each of Pillow's modes gives its known colour, with alpha exactly where there is some."""
     data, expected = MODES[name]
     picture = read_header(data)
     image = picture.pixels()
     assert image.mode == ("RGBA" if picture.has_alpha else "RGB")
-    found = image.getpixel((5, 5))
+    found = pixel_at(image, (5, 5))
     if expected is None:
         assert len(found) == 4
     else:
         assert near(found, expected, 2 if "jpeg" in name or "YCbCr" in name else 0), found
 
 
-def test_16_bit_gray_keeps_its_transparent_value():
+def test_16_bit_gray_keeps_its_transparent_value() -> None:
     """A 16-bit gray PNG with a transparent value is transparent there."""
     assert pixel(GRAY16_TRNS) == (100, 100, 100, 0)
 
 
-def test_16_bit_gray_spans_the_whole_range():
+def test_16_bit_gray_spans_the_whole_range() -> None:
     """0, 32768 and 65535 become 0, 128 and 255."""
     for value, gray in ((0, 0), (32768, 128), (65535, 255)):
         rows = (b"\0" + struct.pack(">H", value) * 64) * 64
         assert pixel(raw_png((64, 64), 16, 0, rows)) == (gray,) * 3
 
 
-def test_pixels_are_decoded_once_and_can_be_dropped():
+def test_pixels_are_decoded_once_and_can_be_dropped() -> None:
     """The pixels are kept until they are dropped, and come again the same."""
     picture = read_header(jpeg())
     first = picture.pixels()
@@ -308,14 +149,16 @@ def test_pixels_are_decoded_once_and_can_be_dropped():
 
 @pytest.mark.parametrize("make", [jpeg, png])
 @pytest.mark.parametrize("profile", [srgb_profile, other_profile])
-def test_an_rgb_profile_is_carried(make, profile):
+def test_an_rgb_profile_is_carried(
+    make: Callable[..., bytes], profile: Callable[[], bytes]
+) -> None:
     """A photo's own RGB profile is what its cutout carries, and its pixels stay as they are."""
     picture = read_header(make(icc_profile=profile()))
     assert pictures.rgb_profile(picture) == profile()
     assert shows_quarters(picture.pixels())
 
 
-def test_a_profile_of_other_colours_is_not_carried():
+def test_a_profile_of_other_colours_is_not_carried() -> None:
     """A CMYK or gray profile says nothing of the RGB pixels that were made of it."""
     cyan = Image.new("CMYK", (64, 64), (255, 0, 0, 0))
     assert pictures.rgb_profile(read_header(jpeg(cyan, icc_profile=cmyk_profile()))) is None
@@ -326,33 +169,13 @@ def test_a_profile_of_other_colours_is_not_carried():
     assert pictures.rgb_profile(read_header(jpeg())) is None
 
 
-# Exif for the cutout
-
-
-def test_kept_exif_is_upright_and_keeps_the_rest():
-    """Exif that is kept loses its orientation, baked in by then, and nothing else."""
-    kept = pictures.upright_exif(read_header(jpeg(orientation=6, exif=exif(6, gps=True))))
-    assert kept is not None
-    tags = Image.Exif()
-    tags.load(b"Exif\0\0" + kept)
-    assert 0x0112 not in tags
-    assert tags[0x010F] == "CAMERA-MAKER"
-    assert tags.get_ifd(0x8825)[2] == (48.0, 12.0, 30.0)
-
-
-def test_no_exif_stays_none():
-    """A photo without Exif, or with an orientation only, has none to keep."""
-    assert pictures.upright_exif(read_header(jpeg())) is None
-    assert pictures.upright_exif(read_header(jpeg(orientation=6))) is None
-
-
 # Other formats
 
 OTHERS = dict(every_format(quarters()))
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_formats_are_rejected_with_a_hint(checked, name):
+def test_other_formats_are_rejected_with_a_hint(checked: Check, name: str) -> None:
     """WebP, TIFF, BMP, GIF and AVIF are no API formats; the message offers --fit."""
     assert checked(OTHERS[name]) == FORMAT
     message = rejection(OTHERS[name]).message
@@ -361,7 +184,7 @@ def test_other_formats_are_rejected_with_a_hint(checked, name):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_formats_are_read_with_fit(checked, name):
+def test_other_formats_are_read_with_fit(checked: Check, name: str) -> None:
     """With --fit each is read, with its known pixels."""
     found = checked(OTHERS[name], FIT)
     assert isinstance(found, Picture)
@@ -369,7 +192,9 @@ def test_other_formats_are_read_with_fit(checked, name):
     assert shows_quarters(found.pixels(), by=12)
 
 
-def test_heic_is_rejected_with_a_hint_and_read_with_fit(checked):
+def test_heic_is_rejected_with_a_hint_and_read_with_fit(
+    checked: Check,
+) -> None:
     """HEIC, what phones write, is treated like the others where the extra is installed."""
     heif = pytest.importorskip("pillow_heif")
     buffer = io.BytesIO()
@@ -400,7 +225,7 @@ for head in ({HEIC_HEAD!r}, {AVIF_HEAD!r}):
 """
 
 
-def test_a_missing_reader_is_named_with_the_way_to_it():
+def test_a_missing_reader_is_named_with_the_way_to_it() -> None:
     """Without its reader a HEIC or AVIF is told how to install it, from a clone too; who uses --fit
     already is not told to."""
     root = Path(pictures.__file__).parents[2]
@@ -425,7 +250,7 @@ def test_a_missing_reader_is_named_with_the_way_to_it():
 
 @pytest.mark.parametrize("fit", [True, False])
 @pytest.mark.parametrize(("name", "head"), [("HEIC", HEIC_HEAD), ("AVIF", AVIF_HEAD)])
-def test_a_damaged_heic_or_avif_is_called_damaged(name, head, fit):
+def test_a_damaged_heic_or_avif_is_called_damaged(name: str, head: bytes, fit: bool) -> None:
     """Where its reader is installed, a HEIC or AVIF that cannot be opened is damaged."""
     if name == "HEIC":
         pytest.importorskip("pillow_heif")
@@ -434,7 +259,7 @@ def test_a_damaged_heic_or_avif_is_called_damaged(name, head, fit):
     assert "install" not in message
 
 
-def test_the_readers_are_named():
+def test_the_readers_are_named() -> None:
     """``readers`` names what is installed, in one order, and loads none of it."""
     script = "import sys; from humanbody_cli.imaging.decoding import readers; r = readers()\n"
     script += "assert not {'PIL.Image', 'pillow_heif'} & set(sys.modules); print(r)"
@@ -446,7 +271,7 @@ def test_the_readers_are_named():
     assert run.stdout.strip() == "avif,heif"
 
 
-def test_a_file_too_large_for_fit_is_not_told_to_use_fit():
+def test_a_file_too_large_for_fit_is_not_told_to_use_fit() -> None:
     """Beyond what --fit reads, the message names that bound and does not offer --fit."""
     with pytest.raises(PhotoError, match="more than --fit accepts") as caught:
         uploads.check_fit_size(uploads.MAX_FIT_BYTES + 1)
@@ -462,7 +287,9 @@ def _box_of(data: bytes, name: bytes) -> int:
 
 @pytest.mark.parametrize("rules", [Rules(), FIT, Rules(fit=True, keep_pixels=True)])
 @pytest.mark.parametrize("kind", ["AVIF", "HEIC"])
-def test_damaged_pixels_of_modern_formats_are_rejected(checked, kind, rules):
+def test_damaged_pixels_of_modern_formats_are_rejected(
+    checked: Check, kind: str, rules: Rules
+) -> None:
     """Broken AVIF and HEIC, in their headers or their pixels, are this photo's rejection."""
     if kind == "HEIC":
         pytest.importorskip("pillow_heif")
@@ -477,7 +304,7 @@ def test_damaged_pixels_of_modern_formats_are_rejected(checked, kind, rules):
         assert checked(damaged, rules) == FORMAT
 
 
-def test_a_preview_never_stands_for_the_pixels(checked):
+def test_a_preview_never_stands_for_the_pixels(checked: Check) -> None:
     """A HEIC whose pixels are damaged is rejected though the preview inside it is sound."""
     heif = pytest.importorskip("pillow_heif")
     file = heif.from_pillow(noise((400, 300)))
@@ -490,7 +317,7 @@ def test_a_preview_never_stands_for_the_pixels(checked):
     assert checked(data[:pixels] + b"\xff" * 400 + data[pixels + 400 :], FIT) == FORMAT
 
 
-def test_animated_gifs_give_their_first_frame():
+def test_animated_gifs_give_their_first_frame() -> None:
     """Of an animation the first picture counts."""
     first, second = (image.quantize(8) for image in (quarters(), noise((96, 64))))
     data = saved(first, "GIF", save_all=True, append_images=[second])

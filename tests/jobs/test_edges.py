@@ -8,16 +8,18 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Hbseg, files, photo
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 from PIL import Image
+from waiting import PATIENCE, until
 
 
-def _runs(paid: Hbseg, api: FakeApi, *arguments: object, code: int = 0, **options: object) -> int:
+def _runs(paid: Hbseg, api: FakeApi, *arguments: object, code: int = 0, **options: Any) -> int:
     """``segment`` with these arguments into ``out``; how many calls it made."""
     before = len(api.stats.calls)
     where = ("-o", "out", "--endpoint", api.url, "--qps", 200)
@@ -177,12 +179,9 @@ def test_names_through_a_pipe_are_done_as_they_come(
             assert command.stdin is not None
             command.stdin.write(f"{photos}/a.jpg\n".encode())
             command.stdin.flush()
-            deadline = time.monotonic() + 20
-            while not (tmp_path / "out/cutouts/a.png").exists():
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            assert until((tmp_path / "out/cutouts/a.png").exists)
             command.send_signal(signal.SIGTERM)
-            assert command.wait(timeout=10) == 143
+            assert command.wait(timeout=PATIENCE) == 143
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "foo://x"])

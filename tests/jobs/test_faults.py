@@ -20,14 +20,9 @@ TIDYING = {"unlink", "truncate"}
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES])
 def test_every_call_to_the_disk_may_fail(
-    tmp_path: Path,
-    number: int,
-    api: FakeApi,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, number: int, api: FakeApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit 4, nothing undecodable at a final name, and the next run pays only for what was lost."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     photos = tmp_path / "photos"
     photo(photos / "a.jpg", seed=1)
     photo(photos / "deeper" / "b.jpg", seed=2)

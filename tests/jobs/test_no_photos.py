@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Ended, Hbseg, files, photo
+from conftest import Hbseg, Run, files, photo
 from fake_api import FakeApi
 
 from humanbody_cli.core.settings import InputSettings
 from humanbody_cli.discovery.find import find
 from humanbody_cli.discovery.walk import Walk
 
-Run = Callable[..., Ended]
 MARK = ".hbseg-recomposed"
-
-
-@pytest.fixture
-def run(paid: Hbseg, api: FakeApi) -> Run:
-    """``segment`` with these arguments into ``out``, against the fake API."""
-
-    def run(*arguments: object, code: int = 0, **options: object) -> Ended:
-        where = ("-o", "out", "--endpoint", api.url, "--qps", 300)
-        ended = paid("segment", *arguments, *where, **options)
-        assert ended.code == code, ended.err
-        return ended
-
-    return run
 
 
 def settles(run: Run, api: FakeApi, tmp_path: Path, *arguments: object) -> None:

@@ -8,7 +8,8 @@ import sqlite3
 from pathlib import Path
 
 from conftest import Hbseg, photo
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 
 REFUSED = "IMAGE_ERROR_UNSUPPORTED_FORMAT: image_file"
 

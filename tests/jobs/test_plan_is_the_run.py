@@ -18,7 +18,8 @@ import pytest
 from calling import Called
 from conftest import KEY, SECRET, Ended, run_settings
 from fake_answers import Answers, Images, Style
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 from making import jpeg
 from PIL import Image
 
@@ -221,12 +222,9 @@ def _world(folder: Path, seed: int) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_a_plans_figures_are_the_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
+def test_a_plans_figures_are_the_runs(tmp_path: Path, seed: int) -> None:
     """Calls, copies, rejects and settled photos of a plan are those of the run that follows; the
     plan itself changes no file of the output folder."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with _world(tmp_path, seed) as world:
         for _ in range(STEPS):
             world.step()

@@ -17,11 +17,6 @@ from humanbody_cli.storage.names import marked
 from humanbody_cli.storage.naming import OutputNames
 
 
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 def _hold_the_first_look(monkeypatch: pytest.MonkeyPatch, until: threading.Event) -> None:
     """The first look at a published file waits until the walk has come further."""
     look, first = reuse._read, threading.Lock()

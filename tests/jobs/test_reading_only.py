@@ -180,8 +180,8 @@ def test_a_read_only_mount_can_be_looked_at(made: Hbseg, was_killed: bool) -> No
 def test_another_user_can_look_while_a_run_is_at_work(made: Hbseg) -> None:
     """What the run has written so far is told, and the run is not disturbed."""
     run = [sys.executable, "-c", _KILLED, "out", "wait"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(run, cwd=made.cwd, **pipes) as running:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(run, cwd=made.cwd, stdin=pipe, stdout=pipe) as running:
         assert running.stdout is not None and running.stdin is not None
         assert running.stdout.readline() == b"ready\n"
         (told,) = as_nobody(made, "status out")

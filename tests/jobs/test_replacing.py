@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from calling import Called, done, segmented
@@ -17,6 +19,7 @@ from PIL import Image
 
 from humanbody_cli.imaging import cutouts, proof
 from humanbody_cli.imaging.pictures import configure_pillow
+from humanbody_cli.imaging.png_check import SIGNATURE
 from humanbody_cli.jobs import recompose
 
 WHITE = ("--format", "jpg", "--background", "white")
@@ -66,10 +69,12 @@ def test_the_photos_themselves_are_not_overwritten(made: Called, into: str) -> N
 
 
 @pytest.mark.parametrize("link", [os.link, os.symlink])
-def test_a_name_that_is_a_link_to_a_photo_is_no_place(made: Called, link: object) -> None:
+def test_a_name_that_is_a_link_to_a_photo_is_no_place(
+    made: Called, link: Callable[[Path, Path], None]
+) -> None:
     """A hard link and a symbolic link to a photo are the photo, under whatever name."""
     (made.cwd / "shop").mkdir()
-    link(made.cwd / "photos/a.jpg", made.cwd / "shop/b.jpg")  # type: ignore[operator]
+    link(made.cwd / "photos/a.jpg", made.cwd / "shop/b.jpg")
     err = refused(made, "recompose", "out", *WHITE, "--into", "shop", code=2)
     assert "shop/b.jpg is one of the photos" in err
 
@@ -196,9 +201,9 @@ def test_what_comes_while_it_works_is_not_replaced(
 
     composed = recompose._composed
 
-    def slow(*arguments: object) -> bytes:
+    def slow(*arguments: Any) -> bytes:
         (made.cwd / "shop/b.png").write_text("of the user's")
-        return composed(*arguments)  # type: ignore[arg-type]
+        return composed(*arguments)
 
     monkeypatch.setattr(recompose, "_composed", slow)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
@@ -327,7 +332,7 @@ def test_any_change_breaks_a_seal(kind: str, draw: st.DataObject) -> None:
 @given(st.binary(max_size=300))
 def test_what_was_not_sealed_is_not_ours(data: bytes) -> None:
     """Arbitrary bytes, with the words of a seal in them too, bear none."""
-    for before in (b"", proof.SIGNATURE):
+    for before in (b"", SIGNATURE):
         for words in (b"", b"hbseg-recomposed:", proof.blank("recomposed").encode()):
             assert not proof.is_sealed(before + words + data, "recomposed")
 

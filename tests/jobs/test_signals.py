@@ -8,24 +8,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from conftest import Hbseg, files, photo
 from fake_answers import Style
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 from PIL import Image
+from waiting import PATIENCE, until, waits
 
 LARGE = Behaviour(style=Style(answer_bytes=300_000))
 """Answers of 300 KB: few of them fill a small disk."""
-
-
-def _until(condition: object, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.01)
 
 
 def _many(folder: Path, count: int = 30, size: tuple[int, int] = (96, 80)) -> Path:
@@ -43,9 +37,9 @@ def test_the_first_signal_lets_calls_in_flight_land(
     with FakeApi.in_thread(Behaviour(latency=0.5)) as api:
         arguments = ("segment", photos, "-o", "out", "--endpoint", api.url, "--qps", 40)
         with paid.start(*arguments, stderr=subprocess.PIPE) as command:
-            _until(lambda: len(api.stats.calls) >= 6)
+            assert until(lambda: len(api.stats.calls) >= 6)
             command.send_signal(number)
-            _, err = command.communicate(timeout=30)
+            _, err = command.communicate(timeout=PATIENCE)
         calls = len(api.stats.calls)
         assert command.returncode == code, err
         assert calls < 30
@@ -62,13 +56,14 @@ def test_the_second_signal_ends_at_once(paid: Hbseg, tmp_path: Path) -> None:
     """With answers that never come, a second Ctrl-C does not wait for them."""
     photos = _many(tmp_path / "photos", 3)
     with FakeApi.in_thread(Behaviour(always="hang")) as api:
-        command = paid.start("segment", photos, "-o", "out", "--endpoint", api.url)
-        _until(lambda: len(api.stats.calls) >= 1)
+        arguments = ("segment", photos, "-o", "out", "--endpoint", api.url, "--grace", 600)
+        command = paid.start(*arguments)
+        assert until(lambda: len(api.stats.calls) >= 1)
         command.send_signal(signal.SIGINT)
-        time.sleep(0.3)
+        assert until(lambda: waits(command.pid))
         assert command.poll() is None
         command.send_signal(signal.SIGINT)
-        assert command.wait(timeout=5) == 130
+        assert command.wait(timeout=PATIENCE) == 130
 
 
 def test_the_grace_ends(paid: Hbseg, tmp_path: Path) -> None:
@@ -77,9 +72,9 @@ def test_the_grace_ends(paid: Hbseg, tmp_path: Path) -> None:
     with FakeApi.in_thread(Behaviour(always="hang")) as api:
         arguments = ("segment", photos, "-o", "out", "--endpoint", api.url, "--grace", 0.3)
         command = paid.start(*arguments)
-        _until(lambda: len(api.stats.calls) >= 1)
+        assert until(lambda: len(api.stats.calls) >= 1)
         command.send_signal(signal.SIGTERM)
-        assert command.wait(timeout=10) == 143
+        assert command.wait(timeout=20) == 143
 
 
 def test_a_signal_ignored_at_the_start_stays_ignored(paid: Hbseg, tmp_path: Path) -> None:
@@ -90,9 +85,9 @@ def test_a_signal_ignored_at_the_start_stays_ignored(paid: Hbseg, tmp_path: Path
             *("segment", photos, "-o", "out", "--endpoint", api.url, "--qps", 20),
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
         )
-        _until(lambda: len(api.stats.calls) >= 2)
+        assert until(lambda: len(api.stats.calls) >= 2)
         command.send_signal(signal.SIGINT)
-        assert command.wait(timeout=30) == 0
+        assert command.wait(timeout=PATIENCE) == 0
 
 
 def test_two_runs_on_one_folder(paid: Hbseg, tmp_path: Path) -> None:
@@ -101,13 +96,13 @@ def test_two_runs_on_one_folder(paid: Hbseg, tmp_path: Path) -> None:
     with FakeApi.in_thread(Behaviour(latency=0.3)) as api:
         arguments = ("segment", photos, "-o", "out", "--endpoint", api.url, "--qps", 20)
         first = paid.start(*arguments)
-        _until(lambda: len(api.stats.calls) >= 1)
+        assert until(lambda: len(api.stats.calls) >= 1)
         second = paid(*arguments)
         assert second.code == 6
         assert f"process {first.pid}" in second.err
         third = paid(*arguments, "--lock-wait", 30)
         assert third.code == 0
-        assert first.wait(timeout=30) == 0
+        assert first.wait(timeout=PATIENCE) == 0
         assert len(api.stats.calls) == 8
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Hbseg, files, photo
 from fake_api import FakeApi
+from standard_input import stdin_of
 
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.photo import Kind, Photo
@@ -20,23 +21,20 @@ from humanbody_cli.discovery.sources import Rules, examine
 from humanbody_cli.discovery.walk import Walk
 
 
-def through(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: bytes, *more: str, **options: object
-) -> list[Photo]:
+def through(tmp_path: Path, data: bytes, *more: str, **options: Any) -> list[Photo]:
     """The photos of ``-`` with these bytes on stdin."""
     path = tmp_path / "stdin"
     path.write_bytes(data)
-    settings = InputSettings(inputs=("-", *more), name=options.pop("name", None))  # type: ignore[arg-type]
-    with path.open() as stream:
-        monkeypatch.setattr(sys, "stdin", stream)
-        return list(find(settings, Walk(), **options))  # type: ignore[arg-type]
+    settings = InputSettings(inputs=("-", *more), name=options.pop("name", None))
+    with stdin_of(path):
+        return list(find(settings, Walk(), **options))
 
 
-def test_each_photo_has_a_key_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_each_photo_has_a_key_of_its_own(tmp_path: Path) -> None:
     """A, B and A again: two keys, so that A is known again and B replaces nothing."""
-    keys = [through(monkeypatch, tmp_path, data)[0].key for data in (b"A", b"B", b"A")]
+    keys = [through(tmp_path, data)[0].key for data in (b"A", b"B", b"A")]
     assert keys == ["-:" + hashlib.sha256(data).hexdigest() for data in (b"A", b"B", b"A")]
-    (photo,) = through(monkeypatch, tmp_path, b"A", "-")
+    (photo,) = through(tmp_path, b"A", "-")
     assert photo[2:] == ("stdin.png", -1, -1, Kind.STDIN, "", True, b"A")
 
 
@@ -50,67 +48,50 @@ def test_each_photo_has_a_key_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_pa
         (".hidden.jpg", ".hidden.png"),
     ],
 )
-def test_it_is_called_as_the_user_says(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, output: str
-) -> None:
+def test_it_is_called_as_the_user_says(tmp_path: Path, name: str, output: str) -> None:
     """``--name`` is its name, by the rule for files; then no earlier name stands against it."""
-    (photo,) = through(monkeypatch, tmp_path, b"A", name=name)
+    (photo,) = through(tmp_path, b"A", name=name)
     assert (photo.name, photo.keeps_name) == (output, False)
 
 
-def test_a_long_name_is_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_long_name_is_cut(tmp_path: Path) -> None:
     """A name of 300 characters still fits a file system."""
-    (photo,) = through(monkeypatch, tmp_path, b"A", name="trip/" + "x" * 300 + ".jpg")
+    (photo,) = through(tmp_path, b"A", name="trip/" + "x" * 300 + ".jpg")
     folder, base = os.path.split(photo.name)
     assert (folder, len(base)) == ("trip", 255)
 
 
-def test_its_name_is_nobody_elses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_its_name_is_nobody_elses(tmp_path: Path) -> None:
     """A folder beside it has a photo of that name, a file too: each gets its own."""
     for name in ("photos/stdin.jpg", "STDIN.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     inputs = (str(tmp_path / "photos"), str(tmp_path / "STDIN.jpg"))
-    photos = through(monkeypatch, tmp_path, b"A", *inputs)
+    photos = through(tmp_path, b"A", *inputs)
     names = {photo.key: photo.name for photo in photos}
     assert names[str(tmp_path / "photos/stdin.jpg")] == "stdin.png"
     assert len({name.casefold() for name in names.values()}) == 3
 
 
-def test_no_more_is_read_than_the_bound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_more_is_read_than_the_bound(tmp_path: Path) -> None:
     """A stream that never ends does not fill the memory."""
-    (photo,) = through(monkeypatch, tmp_path, b"x" * 1000, stdin_bytes=100)
+    (photo,) = through(tmp_path, b"x" * 1000, stdin_bytes=100)
     assert photo.data == b"x" * 100
 
 
-def test_its_bytes_are_checked_like_a_file_s(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_its_bytes_are_checked_like_a_file_s(tmp_path: Path) -> None:
     """Nothing on stdin is a photo that is rejected."""
-    (photo,) = through(monkeypatch, tmp_path, b"")
+    (photo,) = through(tmp_path, b"")
     with pytest.raises(PhotoError) as caught:
         examine(photo, Rules())
     assert caught.value.rejected
 
 
-def test_stdin_that_cannot_be_read_is_a_record(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_stdin_that_cannot_be_read_is_a_record(tmp_path: Path) -> None:
     """``hbseg segment - < folder``: no traceback and no silence."""
-    monkeypatch.setattr(sys, "stdin", _Folder(os.open(tmp_path, os.O_RDONLY)))
-    (photo,) = find(InputSettings(inputs=("-",)), Walk())
+    with stdin_of(tmp_path):
+        (photo,) = find(InputSettings(inputs=("-",)), Walk())
     assert (photo.kind, photo.trouble) == (Kind.TROUBLE, "cannot be read: Is a directory")
-
-
-class _Folder:
-    def __init__(self, number: int) -> None:
-        self._number = number
-
-    def fileno(self) -> int:
-        return self._number
-
-    def __del__(self) -> None:
-        os.close(self._number)
 
 
 def test_the_key_in_a_journal_is_no_file() -> None:

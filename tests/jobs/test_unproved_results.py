@@ -13,7 +13,8 @@ from threading import Thread
 
 import pytest
 from conftest import Hbseg, files, photo
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 from PIL import Image
 
 SMALL, LARGE = (96, 80), (120, 90)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import pytest
 from making import chunks_of, jpeg, noise, png, png_from
@@ -28,7 +30,7 @@ MASK = Image.radial_gradient("L").resize(SIZE)
 
 
 @pytest.fixture(autouse=True)
-def _pillow():
+def _pillow() -> None:
     configure_pillow()
 
 
@@ -71,7 +73,7 @@ def made(found: Segmentation, wanted: Wanted) -> photo_steps.Results:
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_an_odd_chunk_of_a_paid_cutout_costs_nothing(kind):
+def test_an_odd_chunk_of_a_paid_cutout_costs_nothing(kind: str) -> None:
     """With --no-mask a cutout that is sound is published byte for byte, with its figures, whatever
     Pillow thinks of the chunks beside its pixels."""
     data = with_chunk(cutout(), kind.encode(), ODD[kind])
@@ -82,7 +84,7 @@ def test_an_odd_chunk_of_a_paid_cutout_costs_nothing(kind):
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_an_odd_chunk_of_a_paid_mask_costs_nothing(kind):
+def test_an_odd_chunk_of_a_paid_mask_costs_nothing(kind: str) -> None:
     """A gray mask is read and kept byte for byte, whatever stands beside its pixels."""
     data = with_chunk(png(MASK), kind.encode(), ODD[kind])
     mask = Mask.read(data, SIZE)
@@ -90,7 +92,7 @@ def test_an_odd_chunk_of_a_paid_mask_costs_nothing(kind):
     assert mask.image.tobytes() == MASK.tobytes()
 
 
-def test_a_cutout_of_unknown_figures_has_none():
+def test_a_cutout_of_unknown_figures_has_none() -> None:
     """What is sound by its structure and refused by Pillow is published without figures."""
     head, pixels, end = chunks_of(png(noise(SIZE)))
     data = png_from([head, (b"tRNS", b"\0"), pixels, end])
@@ -101,7 +103,7 @@ def test_a_cutout_of_unknown_figures_has_none():
     assert found.doubt is None
 
 
-def test_a_second_header_in_an_answer_is_never_believed():
+def test_a_second_header_in_an_answer_is_never_believed() -> None:
     """A cutout that claims another size further on is not decoded at that size."""
     huge = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 6, 0, 0, 0)
     data = with_chunk(cutout(), b"IHDR", huge)
@@ -110,35 +112,40 @@ def test_a_second_header_in_an_answer_is_never_believed():
     assert Mask.read(mask, SIZE).image.size == SIZE
 
 
+class FailingMask(Mask):
+    """A mask that cannot be encoded."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(MASK)
+        self.error = error
+
+    @cached_property
+    def png(self) -> bytes:
+        raise self.error
+
+
 @pytest.mark.parametrize("edges", Edges)
-def test_whatever_goes_wrong_in_composing_is_one_photos_failure(edges, monkeypatch):
+def test_whatever_goes_wrong_in_composing_is_one_photos_failure(edges: Edges) -> None:
     """It was sent, so it failed and is not rejected; its calls are counted."""
 
-    def fail(*_: object) -> None:
-        raise ZeroDivisionError("float division")
-
-    monkeypatch.setattr(png_writer, "encode_parts", fail)
+    mask = FailingMask(ZeroDivisionError("float division"))
     with pytest.raises(PhotoError, match="cannot be composed: float division") as caught:
-        made(Segmentation(Mask(MASK), attempts=2), Wanted(edges=edges))
+        made(Segmentation(mask, attempts=2), Wanted(edges=edges))
     assert caught.value.code == api_spec.NOT_COMPOSED
     assert not caught.value.rejected
     assert caught.value.attempts == 2
 
 
-def test_too_little_memory_for_composing_may_be_tried_again(monkeypatch):
+def test_too_little_memory_for_composing_may_be_tried_again() -> None:
     """The paid answer is not lost: a later run may have the memory."""
 
-    def fail(*_: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(png_writer, "encode_parts", fail)
     with pytest.raises(PhotoError, match="memory") as caught:
-        made(Segmentation(Mask(MASK), attempts=1), Wanted())
+        made(Segmentation(FailingMask(MemoryError()), attempts=1), Wanted())
     assert caught.value.transient
     assert not caught.value.rejected
 
 
-def test_pixels_found_damaged_after_the_call_are_no_rejection(monkeypatch):
+def test_pixels_found_damaged_after_the_call_are_no_rejection() -> None:
     """A photo that was paid for counts as failed, with its attempts, and not as never sent."""
     picture = read_header(jpeg(noise(SIZE))[:-300])
     upload = prepare(picture, fit=False)
@@ -165,7 +172,9 @@ def _cutout(wanted: Wanted, data: bytes, mask: Mask, *, fresh: bool) -> bytes | 
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize("edges", Edges)
 @pytest.mark.parametrize("kind", ["png", "jpeg", "png-16", "pixels"])
-def test_a_cutouts_bytes_do_not_tell_how_it_came_about(kind, edges, orientation, fit):
+def test_a_cutouts_bytes_do_not_tell_how_it_came_about(
+    kind: str, edges: Edges, orientation: int, fit: bool
+) -> None:
     """From an answer's mask in any form, or from the mask that was published of it, in any thread:
     the same photo, mask and options give the same bytes."""
     size = (4200, 60) if fit else SIZE
@@ -173,12 +182,13 @@ def test_a_cutouts_bytes_do_not_tell_how_it_came_about(kind, edges, orientation,
     wanted = Wanted(edges=edges, fit=fit)
     small = prepare(read_header(data), fit=fit).size
     mask = Image.radial_gradient("L").resize(small)
-    answer = {
+    answers: dict[str, Callable[[], Mask]] = {
         "png": lambda: Mask.read(png(mask), small),
         "jpeg": lambda: Mask.read(jpeg(mask), small),
         "png-16": lambda: Mask.read(png(mask.convert("I;16")), small),
         "pixels": lambda: Mask(mask),
-    }[kind]
+    }
+    answer = answers[kind]
     picture = read_header(data)
     first = steps(wanted).make(picture, prepare(picture, fit=fit), Segmentation(answer()))
     published = Mask.read(first.mask or b"", picture.size)
@@ -188,7 +198,7 @@ def test_a_cutouts_bytes_do_not_tell_how_it_came_about(kind, edges, orientation,
         assert {way.result() for way in ways} == {first.cutout}
 
 
-def test_an_import_that_fails_while_composing_chooses_no_other_encoder():
+def test_an_import_that_fails_while_composing_chooses_no_other_encoder() -> None:
     """The encoder is chosen by what is installed, and by nothing that happens to one photo."""
 
     def part(box: png_writer.Area) -> Image.Image:

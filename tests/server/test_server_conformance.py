@@ -26,8 +26,8 @@ from server_fixture import (
     picture,
     serving_keys,
     site,
-    wait_for,
 )
+from waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_document_sample_call(server: Server) -> None:
 
 def test_file_before_text_fields(server: Server) -> None:
     """The order of multipart fields does not matter."""
-    files = {
+    files: dict[str, tuple[str | None, bytes | str]] = {
         "image_file": ("a.jpg", PORTRAIT),
         "api_key": (None, "good"),
         "api_secret": (None, "secret"),
@@ -288,10 +288,8 @@ def test_keep_alive(server: Server) -> None:
 def test_kept_alive_answers_are_not_delayed(server: Server) -> None:
     """Headers and body of an answer do not wait for each other (Nagle and delayed ACK: 40 ms)."""
     with httpx.Client(trust_env=False) as client:
-        times = [
-            client.post(server.url, data={"api_key": "x"}).elapsed.total_seconds() for _ in range(9)
-        ]
-    assert min(times) < 0.03
+        calls = (client.post(server.url, data={"api_key": "x"}) for _ in range(100))
+        assert any(call.elapsed.total_seconds() < 0.03 for call in calls)
 
 
 def test_continue_is_said(server: Server) -> None:
@@ -323,7 +321,7 @@ def test_one_log_line_a_request(server: Server) -> None:
     answer = server.post(image=PORTRAIT, api_secret="secret")
     request_id = answer.json()["request_id"]
     # The line follows the answer's last byte.
-    assert wait_for(lambda: request_id in server.log.read_text())
+    assert until(lambda: request_id in server.log.read_text())
     (line,) = [line for line in server.log.read_text().splitlines() if request_id in line]
     assert " 200 ok key=good in=" in line
     assert f" out={len(answer.content)} ms=" in line

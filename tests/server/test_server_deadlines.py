@@ -22,8 +22,8 @@ from server_fixture import (
     picture,
     running,
     script,
-    wait_for,
 )
+from waiting import until
 
 STUCK = picture((99, 90))
 """A photo at which the engine of `slow` waits until a file is there."""
@@ -80,7 +80,7 @@ def calls(server: Server, image: bytes) -> socket.socket:
 
 
 def is_at_work(server: Server) -> bool:
-    return wait_for(lambda: "looks at 99" in server.log.read_text())
+    return until(lambda: "looks at 99" in server.log.read_text())
 
 
 def health(server: Server) -> tuple[int, dict[str, Any]]:
@@ -116,11 +116,12 @@ def test_a_bomb_does_not_outlive_a_signal(bomb: bytes) -> None:
 def test_decoding_has_its_time() -> None:
     """As many scans as are let through take longer than this server gives: refused, while an
     ordinary photo of the same size is done."""
-    costly = progressive(99, Image.new("RGB", (3000, 3000))) + EOI
-    settings = "timeouts=ServerTimeouts(decode=0.15), local=LocalSettings(threads=1)"
+    costly = progressive(99, Image.new("RGB", (4096, 4096))) + EOI
+    # A second of work for the one and a fortieth of it for the other, on a machine of 2020.
+    settings = "timeouts=ServerTimeouts(decode=0.3), local=LocalSettings(threads=1)"
     with running(script=script(settings)) as server:
         assert message(server.post(image=costly)) == "IMAGE_ERROR_UNSUPPORTED_FORMAT: image_file"
-        assert server.post(image=picture((3000, 3000))).status_code == 200
+        assert server.post(image=picture((4096, 4096))).status_code == 200
 
 
 def test_a_stuck_photo_gives_way_to_others(gate: Path) -> None:
@@ -145,7 +146,7 @@ def test_a_stuck_photo_gives_way_to_others(gate: Path) -> None:
         assert server.form().status_code == 400  # what needs no engine is answered all the same
 
         gate.touch()
-        assert wait_for(lambda: health(server)[1]["status"] == "ok")
+        assert until(lambda: health(server)[1]["status"] == "ok")
         assert server.post(image=picture()).status_code == 200
         assert server.metric("hbseg_stuck_photos") == 0
         assert server.stop() == 0
@@ -157,10 +158,10 @@ def test_as_many_photos_at_once_as_threads_after_threads_came_back(gate: Path) -
         for _ in range(2):
             assert message(server.post(image=STUCK)) == "INTERNAL_ERROR"
         gate.touch()
-        assert wait_for(lambda: health(server)[1]["status"] == "ok")
+        assert until(lambda: health(server)[1]["status"] == "ok")
         gate.unlink()
         with calls(server, STUCK):
-            assert wait_for(lambda: server.log.read_text().count("looks at 99") == 3)
+            assert until(lambda: server.log.read_text().count("looks at 99") == 3)
             assert message(server.post(image=picture())) == "CONCURRENCY_LIMIT_EXCEEDED"
         gate.touch()
 
@@ -182,12 +183,12 @@ def test_a_client_that_left_is_not_in_the_queue(gate: Path) -> None:
     ):
         assert is_at_work(server)
         waits = calls(server, picture())
-        assert wait_for(lambda: server.metric("hbseg_queued_photos") == 1)
+        assert until(lambda: server.metric("hbseg_queued_photos") == 1)
         assert message(server.post(image=picture())) == "CONCURRENCY_LIMIT_EXCEEDED"
         waits.close()
-        assert wait_for(lambda: server.metric("hbseg_queued_photos") == 0)
+        assert until(lambda: server.metric("hbseg_queued_photos") == 0)
         call = pool.submit(server.post, image=picture())
-        assert wait_for(lambda: server.metric("hbseg_queued_photos") == 1)
+        assert until(lambda: server.metric("hbseg_queued_photos") == 1)
         gate.touch()
         assert call.result().status_code == 200
 
@@ -197,7 +198,7 @@ def test_a_client_that_left_is_worked_for_no_further(gate: Path) -> None:
     with running(script=slow(gate)) as server:
         with calls(server, STUCK):
             assert is_at_work(server)
-        assert wait_for(lambda: " 0 disconnected " in server.log.read_text())
+        assert until(lambda: " 0 disconnected " in server.log.read_text())
         gate.touch()
         assert server.post(image=picture((98, 90))).status_code == 200
         log = server.log.read_text()
@@ -238,7 +239,7 @@ def test_a_signal_ends_a_server_whose_loop_hangs(gate: Path) -> None:
         "worker._TO_END = 0.2\n"
     )
     with running(script=slow(gate, "grace=0", before=before)) as server, calls(server, picture()):
-        assert wait_for(lambda: "hangs" in server.log.read_text())
+        assert until(lambda: "hangs" in server.log.read_text())
         assert server.stop() == -signal.SIGALRM
 
 

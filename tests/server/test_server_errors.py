@@ -158,16 +158,27 @@ def test_balance_runs_out(server: Server) -> None:
     assert message(answers[2]) == "AUTHORIZATION_ERROR: Insufficient Account Balance"
 
 
+def _within_a_second(
+    client: httpx.Client, server: Server, count: int
+) -> list[httpx.Response] | None:
+    """Calls of a key with 3 QPS; ``None`` where the machine was too busy to make them in time."""
+    data = {"api_key": "slow", "api_secret": "secret"}
+    began = time.monotonic()
+    answers = [client.post(server.url, data=data) for _ in range(count)]
+    return answers if time.monotonic() - began < 1 else None
+
+
 def test_concurrency_limit_exceeded(server: Server) -> None:
     """CONCURRENCY_LIMIT_EXCEEDED: the fourth call within a second of a key with 3 QPS.
 
     Refused calls do not count: three more are taken a second after the first three.
     """
     with httpx.Client(trust_env=False) as client:
-        data = {"api_key": "slow", "api_secret": "secret"}
-        answers = [client.post(server.url, data=data) for _ in range(8)]
+        while (answers := _within_a_second(client, server, 8)) is None:
+            time.sleep(1.05)
         time.sleep(1.05)
-        later = [client.post(server.url, data=data) for _ in range(4)]
+        while (later := _within_a_second(client, server, 4)) is None:
+            time.sleep(1.05)
     refused = [answer.status_code == 403 for answer in answers]
     assert refused == [False] * 3 + [True] * 5
     assert [answer.status_code == 403 for answer in later] == [False] * 3 + [True]

@@ -20,8 +20,8 @@ from server_fixture import (
     message,
     picture,
     running,
-    wait_for,
 )
+from waiting import until
 
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.settings import LocalSettings
@@ -73,7 +73,7 @@ def test_hang() -> None:
         fields = {"api_key": server.key, "api_secret": server.secret}
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(server.url, data=fields, timeout=0.3, trust_env=False)
-        assert wait_for(lambda: " 0 hang " in server.log.read_text())
+        assert until(lambda: " 0 hang " in server.log.read_text())
         assert server.stop() == 0
 
 
@@ -82,7 +82,7 @@ def test_half() -> None:
     with running("--inject", "half=1") as server:
         with pytest.raises(httpx.RemoteProtocolError, match="complete message body"):
             server.post(image=PORTRAIT)
-        assert wait_for(lambda: " 200 half " in server.log.read_text())
+        assert until(lambda: " 200 half " in server.log.read_text())
 
 
 def test_garbage() -> None:

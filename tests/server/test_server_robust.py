@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from server_fixture import (
+    IMPATIENT,
     PATH,
     Server,
     connect,
@@ -22,22 +23,14 @@ from server_fixture import (
     noise,
     picture,
     running,
-    script,
-    wait_for,
 )
+from waiting import PATIENCE, until
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """Short timeouts and little room, so that each limit is met soon."""
-    with running(
-        script=script(
-            "timeouts=ServerTimeouts("
-            "headers=0.6, idle=0.6, body=0.8, slow=0.3, answer=1.0, linger=0.5, fetch=0.5),"
-            "capacity=Capacity(queue=1, connections=40, held_bytes=8 << 20),"
-            "local=LocalSettings(threads=1)"
-        )
-    ) as started:
+    """Little patience and little room, so that each limit is met soon."""
+    with running(script=IMPATIENT) as started:
         yield started
 
 
@@ -85,17 +78,15 @@ def test_silent_connection_is_closed(server: Server) -> None:
     """A connection on which no request comes is closed."""
     with connect(server) as connection:
         assert_serves(server)
-        assert closes_within(connection, 2)
+        assert closes_within(connection, PATIENCE)
 
 
 def test_trickling_headers_are_cut_off(server: Server) -> None:
     """Headers that come byte by byte have no longer than others."""
     with connect(server) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\n")
-        started = time.monotonic()
         lines = [b"X-%d: 1\r\n" % number for number in range(400)]  # 20 seconds of them
         assert not sends(connection, lines, pause=0.05)
-        assert time.monotonic() - started < 8
 
 
 def test_trickling_body_is_cut_off(server: Server) -> None:
@@ -106,7 +97,7 @@ def test_trickling_body_is_cut_off(server: Server) -> None:
             connection.sendall(b"x")
             time.sleep(0.1)
         assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
-        assert closes_within(connection, 2)
+        assert closes_within(connection, PATIENCE)
     assert_serves(server)
 
 
@@ -116,9 +107,7 @@ def test_endless_body_gets_413_and_a_closed_door(server: Server) -> None:
         lines = (f"POST {PATH} HTTP/1.1", "Host: x", "Transfer-Encoding: chunked", "", "")
         connection.sendall("\r\n".join(lines).encode())
         chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
-        started = time.monotonic()
         assert not sends(connection, [chunk] * 100_000)
-        assert time.monotonic() - started < 10
     assert_serves(server)
 
 
@@ -142,8 +131,8 @@ def test_client_that_never_reads(server: Server) -> None:
         lines = [f"{name}: {value}" for name, value in request.headers.items()]
         start = "\r\n".join([f"POST {PATH} HTTP/1.1", *lines, "", ""]).encode()
         connection.sendall(start + request.read())
-        assert wait_for(lambda: server.metric("hbseg_held_bytes") > 100_000)
-        assert wait_for(lambda: server.metric("hbseg_held_bytes") == 0, seconds=4)
+        assert until(lambda: server.metric("hbseg_held_bytes") > 100_000)
+        assert until(lambda: server.metric("hbseg_held_bytes") == 0)
 
 
 def test_crowd_of_idle_connections(server: Server) -> None:
@@ -185,7 +174,7 @@ def test_full_memory_refuses_bodies(server: Server) -> None:
     finally:
         for connection in crowd:
             connection.close()
-    assert wait_for(lambda: server.metric("hbseg_held_bytes") == 0)
+    assert until(lambda: server.metric("hbseg_held_bytes") == 0)
     assert_serves(server)
 
 
@@ -196,7 +185,7 @@ def test_stalled_uploads_make_room_for_others(server: Server) -> None:
     try:
         for connection in crowd:
             connection.sendall(head(2_000_000) + b"x" * 1_600_000)
-        assert wait_for(lambda: server.metric("hbseg_held_bytes") >= 5 * 1_600_000)
+        assert until(lambda: server.metric("hbseg_held_bytes") >= 5 * 1_600_000)
         time.sleep(0.4)  # as long as these clients are given before they count as slow
         photo = picture() + bytes(1_000_000)  # what follows a sound picture is no fault
         assert server.post(image=photo).status_code == 200
@@ -204,7 +193,7 @@ def test_stalled_uploads_make_room_for_others(server: Server) -> None:
     finally:
         for connection in crowd:
             connection.close()
-    assert wait_for(lambda: server.metric("hbseg_held_bytes") == 0)
+    assert until(lambda: server.metric("hbseg_held_bytes") == 0)
 
 
 def test_full_queue_refuses_photos(server: Server) -> None:
@@ -247,18 +236,18 @@ def bomb(width: int, height: int, pixels: int) -> bytes:
 )
 def test_decompression_bombs(server: Server, image: bytes, code: str) -> None:
     """Pictures that promise more than they are are refused soon and cost no memory."""
-    before, started = server.memory(), time.monotonic()
+    before, used = server.memory(), server.cpu_seconds()
     assert message(server.post(image=image)) == f"{code}: image_file"
-    assert time.monotonic() - started < 2
+    assert server.cpu_seconds() - used < 2
     assert server.memory() - before < 120 << 20
 
 
 def test_bomb_behind_the_pixels(server: Server) -> None:
     """A gigabyte behind a small picture's last pixel costs seconds at most, and no memory."""
     image = bomb(100, 100, 1 << 30)
-    started, before = time.monotonic(), server.memory()
+    used, before = server.cpu_seconds(), server.memory()
     assert server.post(image=image).status_code in (200, 400)
-    assert time.monotonic() - started < 10
+    assert server.cpu_seconds() - used < 10
     assert server.memory() - before < 120 << 20
 
 
@@ -296,7 +285,7 @@ def test_many_parts_and_long_headers(server: Server) -> None:
         b'--X\r\nContent-Disposition: form-data; name="image_file"\r\n\r\n' + b"\r\n--Y" * 300_000
     )
     for body in (part * 35_000, long, near, b"--X" * 600_000, b"\r\n" * 900_000):
-        started = time.monotonic()
+        used = server.cpu_seconds()
         answer = httpx.post(
             server.url,
             content=body,
@@ -304,7 +293,7 @@ def test_many_parts_and_long_headers(server: Server) -> None:
             trust_env=False,
         )
         assert message(answer) == "MISSING_ARGUMENTS: api_key"
-        assert time.monotonic() - started < 4
+        assert server.cpu_seconds() - used < 4
 
 
 def test_client_that_leaves(server: Server) -> None:
@@ -312,7 +301,7 @@ def test_client_that_leaves(server: Server) -> None:
     for _ in range(5):
         with connect(server) as connection:
             connection.sendall(head(1000) + b"x")
-    assert wait_for(lambda: server.log.read_text().count(" 0 disconnected ") >= 5)
+    assert until(lambda: server.log.read_text().count(" 0 disconnected ") >= 5)
     assert_serves(server)
     assert "Traceback" not in (log := server.log.read_text()), log[log.index("Traceback") :][:3000]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from functools import partial
 
 import httpx
 from server_fixture import PORTRAIT, message, running
@@ -16,7 +17,7 @@ def test_escapes_without_a_key_cost_next_to_nothing() -> None:
     the server has time left for a photo."""
     body = b"image_base64=" + b"%" * 1_990_000
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
-    limit = lambda: resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR, PROCESSOR))  # noqa: E731
+    limit = partial(resource.setrlimit, resource.RLIMIT_CPU, (PROCESSOR, PROCESSOR))
     with running(preexec_fn=limit) as server:
         for _ in range(24):
             answer = httpx.post(server.url, content=body, headers=kind, trust_env=False, timeout=50)

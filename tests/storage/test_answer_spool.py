@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Ended, Hbseg, files, photo, run_settings
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 
 from humanbody_cli.jobs import segment
 from humanbody_cli.storage.answer_spool import FOLDER, AnswerSpool, KeptAnswers
@@ -27,19 +28,16 @@ class NoRename(RealDisk):
 
 
 @pytest.fixture
-def paid_for(
-    tmp_path: Path, photos: Path, api: FakeApi, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], Path]:
+def paid_for(tmp_path: Path, photos: Path, api: FakeApi) -> Callable[[], Path]:
     """Makes runs that pay and cannot publish, until every photo was paid for; the answers' folder.
 
     A run ends at the first failure, so that it takes some.
     """
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     settings = run_settings(photos, tmp_path / "out", api.url, concurrency=PHOTOS)
 
     def pay() -> Path:
         kept = tmp_path / "out" / ".hbseg" / FOLDER
-        while not kept.exists() or len(_files(tmp_path / "out")) < PHOTOS:
+        while not kept.exists() or len(spool_files(tmp_path / "out")) < PHOTOS:
             before = len(api.stats.calls)
             assert segment.segment(settings, NoRename()) == 4
             assert before < len(api.stats.calls) <= PHOTOS
@@ -49,7 +47,7 @@ def paid_for(
     return pay
 
 
-def _again(paid: Hbseg, api: FakeApi, *more: str) -> tuple[Ended, int]:
+def run_again(paid: Hbseg, api: FakeApi, *more: str) -> tuple[Ended, int]:
     """A run to the end, and the calls that it made."""
     before = len(api.stats.calls)
     ended = paid(
@@ -65,7 +63,7 @@ def test_what_could_not_be_published_is_not_paid_for_again(
     """The next run makes everything of the answers kept, as a run without the fault would have;
     the records tell of the one call that each photo cost, and nothing stays behind."""
     kept = paid_for()
-    ended, calls = _again(paid, api)
+    ended, calls = run_again(paid, api)
     assert (ended.code, calls) == (0, 0)
     assert [(one["status"], one["attempts"]) for one in ended.records] == [("done", 1)] * PHOTOS
     assert all(one["request_id"] for one in ended.records)
@@ -82,7 +80,7 @@ def test_an_answer_cut_short_is_asked_for_again(
     """A kill may cut the file anywhere: what does not prove whole is no answer."""
     first = paid_for() / "0"
     first.write_bytes(first.read_bytes()[:length])
-    ended, calls = _again(paid, api)
+    ended, calls = run_again(paid, api)
     assert (ended.code, calls) == (0, 1)
     assert [one["status"] for one in ended.records] == ["done"] * PHOTOS
 
@@ -111,7 +109,7 @@ def test_a_plan_counts_a_call_for_an_answer_that_will_not_do(
     arguments = ("plan", "photos", "-o", "out", "--endpoint", api.url, "--json")
     assert json.loads(paid(*arguments).out)["calls"] == 1
     assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
-    ended, calls = _again(paid, api)
+    ended, calls = run_again(paid, api)
     assert (ended.code, calls) == (0, 1)
 
 
@@ -131,7 +129,7 @@ def _spoil(path: Path, lacks: str) -> None:
 def test_force_pays_anew(paid: Hbseg, api: FakeApi, paid_for: Callable[[], Path]) -> None:
     """``--force`` asks for fresh results: an earlier answer is none."""
     paid_for()
-    ended, calls = _again(paid, api, "--force")
+    ended, calls = run_again(paid, api, "--force")
     assert (ended.code, calls) == (0, PHOTOS)
 
 
@@ -145,7 +143,7 @@ def test_force_leaves_other_photos_answers(
         *("segment", other, "-o", "out", "--engine", "api", "--endpoint", api.url, "--force")
     )
     assert ended.code == 0, ended.err
-    assert _again(paid, api)[1] == 0
+    assert run_again(paid, api)[1] == 0
 
 
 def test_an_answer_belongs_to_the_bytes_that_were_sent(
@@ -154,7 +152,7 @@ def test_an_answer_belongs_to_the_bytes_that_were_sent(
     """A photo that changed is sent; where ``--fit`` changes nothing, the upload is the same."""
     paid_for()
     (photos / "a.jpg").write_bytes((photos / "b.jpg").read_bytes() + b"changed")
-    assert _again(paid, api, "--fit")[1] == 1
+    assert run_again(paid, api, "--fit")[1] == 1
 
 
 def test_a_rejection_leaves_the_answer(
@@ -164,10 +162,10 @@ def test_a_rejection_leaves_the_answer(
     paid_for()
     folder = paid.cwd / "out" / "cutouts" / "a.png"
     folder.mkdir(parents=True)
-    ended, calls = _again(paid, api)
+    ended, calls = run_again(paid, api)
     assert (ended.code, calls) == (3, 0)
     folder.rmdir()
-    ended, calls = _again(paid, api)
+    ended, calls = run_again(paid, api)
     assert (ended.code, calls) == (0, 0)
 
 
@@ -178,7 +176,7 @@ def test_another_engines_result_leaves_the_answer(
     paid_for()
     ended = hbseg("segment", "photos", "-o", "out", "--engine", "local")
     assert ended.code == 0, ended.err
-    assert _again(paid, api)[1] == 0
+    assert run_again(paid, api)[1] == 0
 
 
 def test_copies_share_an_answer_that_could_not_be_published(
@@ -187,7 +185,7 @@ def test_copies_share_an_answer_that_could_not_be_published(
     """Two photos of the same bytes take the one answer, one after the other."""
     (photos / "copy.jpg").write_bytes((photos / "a.jpg").read_bytes())
     paid_for()
-    ended, calls = _again(paid, api)
+    ended, calls = run_again(paid, api)
     assert (ended.code, calls) == (0, 0)
     assert len(files(paid.cwd / "out")) == 2 * (PHOTOS + 1)
 
@@ -202,13 +200,13 @@ def test_a_strange_entry_among_the_answers_is_left_alone(
         strange.write_text("not ours\n")
     else:
         strange.mkdir()
-    assert _again(paid, api)[1] == 0
+    assert run_again(paid, api)[1] == 0
     assert strange.exists()
 
 
 def test_nothing_is_kept_of_a_run_that_publishes(paid: Hbseg, api: FakeApi, photos: Path) -> None:
     """Answers are kept for as long as they are needed."""
-    ended, calls = _again(paid, api)
+    ended, calls = run_again(paid, api)
     assert (ended.code, calls) == (0, PHOTOS)
     assert list((paid.cwd / "out" / ".hbseg" / FOLDER).iterdir()) == []
 
@@ -219,18 +217,18 @@ def test_an_answer_that_nobody_asks_for_is_let_go(tmp_path: Path) -> None:
     spool = AnswerSpool(str(tmp_path))
     for name in ("01d", "a5", "e3"):
         spool.of(name).keep(name.encode())
-    for path in _files(tmp_path):
+    for path in spool_files(tmp_path):
         os.utime(path, (0, 0))
     spool = AnswerSpool(str(tmp_path))
     spool.of("a5").drop()
     spool.close(lambda: False)
     assert KeptAnswers(str(tmp_path)).names == {"01d", "e3"}
-    assert len(_files(tmp_path)) == 2
+    assert len(spool_files(tmp_path)) == 2
     AnswerSpool(str(tmp_path)).close(lambda: True)
-    assert _files(tmp_path) == []
+    assert spool_files(tmp_path) == []
 
 
-def _files(root: Path) -> list[Path]:
+def spool_files(root: Path) -> list[Path]:
     return sorted((root / ".hbseg" / FOLDER).iterdir())
 
 
@@ -244,7 +242,7 @@ def test_an_answer_is_never_another_photos(tmp_path: Path) -> None:
     one.release()
     one, two = two, spool.of("abc")
     assert (one.is_there, two.is_there) == (False, True)
-    path = _files(tmp_path)[0]
+    path = spool_files(tmp_path)[0]
     path.write_bytes(b"def\nanswer of def")
     assert two.body() == b""
 
@@ -260,7 +258,7 @@ def test_two_answers_to_one_upload_are_both_let_go(tmp_path: Path) -> None:
     assert two.body() == b"answer"
     two.drop()
     spool.close()
-    assert _files(tmp_path) == []
+    assert spool_files(tmp_path) == []
 
 
 def test_fresh_results_let_the_earlier_answer_go(tmp_path: Path) -> None:
@@ -278,16 +276,16 @@ def test_fresh_results_let_the_earlier_answer_go(tmp_path: Path) -> None:
     assert copy.body() == b"fresh", "a copy in the same run takes it"
     copy.drop()
     spool.close()
-    assert _files(tmp_path) == []
+    assert spool_files(tmp_path) == []
 
 
 @pytest.mark.parametrize("kind", ["notimage", "missing", "garbage"])
 def test_an_answer_that_is_none_is_not_kept(paid: Hbseg, photos: Path, kind: str) -> None:
     """It is paid for, and worth nothing: after the run the folder is empty."""
     with FakeApi.in_thread(Behaviour(always=kind)) as api:
-        ended, calls = _again(paid, api, "--retries", "1")
+        ended, calls = run_again(paid, api, "--retries", "1")
     assert (ended.code, calls) == (3, 2 * PHOTOS)
-    assert _files(paid.cwd / "out") == []
+    assert spool_files(paid.cwd / "out") == []
 
 
 def test_an_answer_whose_photo_is_done_already_goes(
@@ -297,26 +295,26 @@ def test_an_answer_whose_photo_is_done_already_goes(
     photos as done removes it, and so does a run that had one to do. While one waits they stay."""
     kept = paid_for()
     answers = {path.name: path.read_bytes() for path in kept.iterdir()}
-    assert _again(paid, api)[0].code == 0
+    assert run_again(paid, api)[0].code == 0
 
     def put_back() -> None:
         for name, content in answers.items():
             (kept / name).write_bytes(content)
 
     put_back()
-    assert _again(paid, api)[1] == 0
+    assert run_again(paid, api)[1] == 0
     assert list(kept.iterdir()) == []
     put_back()
     photo(paid.cwd / "photos" / "new.jpg", seed=77)
-    assert _again(paid, api)[1] == 1
+    assert run_again(paid, api)[1] == 1
     assert list(kept.iterdir()) == []
     put_back()
     path = paid.cwd / "out" / "cutouts" / "other.png"
     path.mkdir()
     other = photo(paid.cwd / "photos" / "other.jpg", seed=78)
-    assert _again(paid, api)[0].code == 3
+    assert run_again(paid, api)[0].code == 3
     assert len(list(kept.iterdir())) == PHOTOS
     other.touch()
     path.rmdir()
-    assert _again(paid, api)[0].code == 0
+    assert run_again(paid, api)[0].code == 0
     assert list(kept.iterdir()) == []

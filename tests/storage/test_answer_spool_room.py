@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import files, photo, run_settings
 from fake_answers import Style
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 
 from humanbody_cli.core.errors import OutputError
 from humanbody_cli.jobs import segment
@@ -142,13 +143,11 @@ IN_FLIGHT = 4
 @pytest.mark.parametrize("kind", [Full, Broken])
 def test_a_quota_that_stays_used_up_costs_no_answer(
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     kind: type[Full],
 ) -> None:
     """From whichever call on the disk refuses: with room taken beforehand no photo is paid for
     twice. A disk that refuses even that costs the calls in flight, and no call after them."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for number in range(SOME):
         photo(tmp_path / "photos" / f"{number}.jpg", seed=number)
     with FakeApi.in_thread(Behaviour(latency=(0.0, 0.01))) as api:
@@ -189,11 +188,10 @@ def test_an_answer_that_cannot_be_kept_stops_the_run(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="tmpfs")
 @pytest.mark.parametrize("size", [3, 5, 8])
 def test_no_paid_answer_is_lost_on_a_disk_that_fills_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], size: int
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], size: int
 ) -> None:
     """A real small disk, 16 calls in flight: the first run ends with exit 4 and says so; once
     there is room the second one makes the calls that the first did not, and no other."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     count = 30
     for number in range(count):
         photo(tmp_path / "photos" / f"{number}.jpg", seed=number, size=(500, 400))

@@ -11,7 +11,6 @@ import pytest
 from making import noise, png
 
 from humanbody_cli.core.errors import OutputError
-from humanbody_cli.storage import publishing
 from humanbody_cli.storage.disk import RealDisk
 from humanbody_cli.storage.publishing import Publisher
 
@@ -30,9 +29,7 @@ Space = namedtuple("Space", "f_bavail f_frsize f_files f_favail")
 def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Says how many bytes are free; the journal's own 1 MiB beside them."""
     bytes_free = [0]
-    monkeypatch.setattr(
-        publishing.os, "statvfs", lambda path: Space(bytes_free[0] + (1 << 20), 1, 0, 0)
-    )
+    monkeypatch.setattr(os, "statvfs", lambda path: Space(bytes_free[0] + (1 << 20), 1, 0, 0))
     return bytes_free
 
 

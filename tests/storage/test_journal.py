@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Hbseg, files, photo
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 from PIL import Image
 
 Segment = Callable[..., int]

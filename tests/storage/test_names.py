@@ -55,7 +55,7 @@ listings = st.lists(names, unique=True, max_size=25)
 
 
 @given(listings, st.lists(names, unique=True, max_size=4))
-def test_distinct_files_get_distinct_names(files, folders):
+def test_distinct_files_get_distinct_names(files: list[str], folders: list[str]) -> None:
     """No two files of a folder share an output name, nor does one take a folder's: neither here nor
     on a file system that sees one name in what differs in case or Unicode form."""
     folders = [folder for folder in folders if folder not in files]
@@ -68,7 +68,7 @@ def test_distinct_files_get_distinct_names(files, folders):
 
 
 @given(listings)
-def test_every_name_fits_and_is_one_name(files):
+def test_every_name_fits_and_is_one_name(files: list[str]) -> None:
     """Each output name is one to 255 bytes, ends in .png and contains no separator."""
     for name in folder_names(files).values():
         data = os.fsencode(name)
@@ -79,13 +79,13 @@ def test_every_name_fits_and_is_one_name(files):
 
 
 @given(listings)
-def test_names_do_not_depend_on_the_order(files):
+def test_names_do_not_depend_on_the_order(files: list[str]) -> None:
     """The names are a function of the folder's listing, whatever order it is read in."""
     assert folder_names(files) == folder_names(files[::-1])
 
 
 @given(names)
-def test_a_file_alone_keeps_its_stem(name):
+def test_a_file_alone_keeps_its_stem(name: str) -> None:
     """A file that meets no other is its own stem with .png, wherever that fits."""
     plain = os.path.splitext(name)[0] + SUFFIX
     found = folder_names([name])[name]
@@ -93,7 +93,9 @@ def test_a_file_alone_keeps_its_stem(name):
 
 
 @given(names)
-def test_every_name_can_be_made_on_disk(tmp_path_factory, name):
+def test_every_name_can_be_made_on_disk(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
     """The system takes the output name of any name that it has."""
     path = tmp_path_factory.getbasetemp() / folder_names([name])[name]
     path.touch()
@@ -122,12 +124,12 @@ def test_every_name_can_be_made_on_disk(tmp_path_factory, name):
         (["a\nb.jpg"], ["a\nb.png"]),
     ],
 )
-def test_names_of_known_folders(files, expected):
+def test_names_of_known_folders(files: list[str], expected: list[str]) -> None:
     """The contract's examples, and neighbours of them, get exactly these names."""
     assert list(folder_names(files).values()) == expected
 
 
-def test_three_spellings_of_one_name_keep_their_own():
+def test_three_spellings_of_one_name_keep_their_own() -> None:
     """a.jpg, A.jpg and a.JPG are three photos with three names, in any case."""
     found = folder_names(["a.jpg", "A.jpg", "a.JPG"])
     assert len({name.casefold() for name in found.values()}) == 3
@@ -135,7 +137,7 @@ def test_three_spellings_of_one_name_keep_their_own():
 
 _texts = st.text(
     # No lone surrogates: names that are not text have those of U+DC80 to U+DCFF only.
-    alphabet=st.characters(exclude_characters="/\0", exclude_categories=("Cs",)),
+    alphabet=st.characters(exclude_characters="/\0", exclude_categories=["Cs"]),
     max_size=12,
 )
 
@@ -144,7 +146,7 @@ _texts = st.text(
 @example("\u0345\u03b1")
 @example("\u1e9b\u0323")
 @example("e\u034f\u0301")
-def test_folding_is_as_coarse_as_any_file_system(name):
+def test_folding_is_as_coarse_as_any_file_system(name: str) -> None:
     """Case, canonical and compatible forms and ignorable characters make no difference, and what
     is folded stays as it is."""
     fold = folded(name)
@@ -156,7 +158,7 @@ def test_folding_is_as_coarse_as_any_file_system(name):
 
 
 @given(st.lists(names, unique=True, max_size=25))
-def test_folders_that_fold_alike_are_told_apart(folders):
+def test_folders_that_fold_alike_are_told_apart(folders: list[str]) -> None:
     """What lies in A does not mix with what lies in a, wherever the output is copied to; who meets
     nobody keeps its name."""
     aliases = folder_aliases(folders)
@@ -182,7 +184,7 @@ _claims = st.lists(
 
 
 @given(_claims)
-def test_claimed_names_are_nobody_elses(wanted):
+def test_claimed_names_are_nobody_elses(wanted: list[str]) -> None:
     """Names of any folders in any order: no two fold alike, none is the folder of another, and the
     first to come is called as it wants."""
     claims = Claims()
@@ -213,7 +215,7 @@ print(len(set(map(name_of, names))) == len(names))
 
 
 @pytest.mark.parametrize("kind", ["folder", "non-ascii", "case"])
-def test_a_large_folder_takes_time_in_proportion(kind):
+def test_a_large_folder_takes_time_in_proportion(kind: str) -> None:
     """Forty thousand names need a part of a second of the processor; were each compared with all
     others it would be a minute, and the limit of 20 s would end the process."""
     ended = subprocess.run(
@@ -223,19 +225,19 @@ def test_a_large_folder_takes_time_in_proportion(kind):
 
 
 @pytest.mark.parametrize("folder", ["b.png", "B.png"])
-def test_a_folder_keeps_its_name(folder):
+def test_a_folder_keeps_its_name(folder: str) -> None:
     """Where a folder is called b.png the photo b.jpg steps aside: both need that place."""
     assert folder_names(["b.jpg"], [folder]) == {"b.jpg": "b.jpg.png"}
 
 
-def test_a_photo_steps_aside_of_every_folder():
+def test_a_photo_steps_aside_of_every_folder() -> None:
     """Where folders take both of a photo's names it gets a third."""
     found = folder_names(["b.jpg"], ["b.png", "b.jpg.png"])["b.jpg"]
     assert found not in ("b.png", "b.jpg.png")
     assert found.startswith("b.jpg~")
 
 
-def test_a_long_name_is_cut_between_characters():
+def test_a_long_name_is_cut_between_characters() -> None:
     """A name of 255 bytes is cut at a character's end, and its end says what the whole was."""
     long = "\u20ac" * 84 + ".jp"  # 255 bytes; .png makes 256
     found = folder_names([long])[long]
@@ -245,7 +247,7 @@ def test_a_long_name_is_cut_between_characters():
     assert folder_names(["\u20ac" * 83 + "\u20ad.jp"]) != {long: found}
 
 
-def test_a_name_that_is_shortened_takes_nobody_elses():
+def test_a_name_that_is_shortened_takes_nobody_elses() -> None:
     """A file that is literally called as another's shortened name would be keeps its own."""
     long = ["x" * 251 + ".jpg", "x" * 251 + ".png"]
     cut = folder_names(long)[long[0]]
@@ -253,7 +255,7 @@ def test_a_name_that_is_shortened_takes_nobody_elses():
     assert len(set(folder_names(files).values())) == 3
 
 
-def test_a_name_that_steps_aside_takes_nobody_elses():
+def test_a_name_that_steps_aside_takes_nobody_elses() -> None:
     """A file that is literally called as another's marked name would be keeps its own."""
     folders = ["b.png", "b.jpg.png"]
     aside = folder_names(["b.jpg"], folders)["b.jpg"]
@@ -261,7 +263,7 @@ def test_a_name_that_steps_aside_takes_nobody_elses():
     assert len(set(folder_names(files, folders).values())) == 2
 
 
-def test_a_mark_never_lands_on_a_folder():
+def test_a_mark_never_lands_on_a_folder() -> None:
     """The digest's name is no folder's either."""
     folders = ["b.png", "b.jpg.png"]
     aside = folder_names(["b.jpg"], folders)["b.jpg"]
@@ -269,7 +271,7 @@ def test_a_mark_never_lands_on_a_folder():
 
 
 @given(names, st.text(max_size=20))
-def test_marks_differ_with_what_is_marked(name, identity):
+def test_marks_differ_with_what_is_marked(name: str, identity: str) -> None:
     """A mark fits, keeps the folder and depends on the identity."""
     found = marked("some/folder/" + name, identity)
     assert found.startswith("some/folder/")
@@ -280,7 +282,7 @@ def test_marks_differ_with_what_is_marked(name, identity):
 @given(names)
 @example("x" * 255)
 @example("x" * 256)
-def test_short_names_are_left_alone(name):
+def test_short_names_are_left_alone(name: str) -> None:
     """Only a name that does not fit is changed."""
     fits = len(os.fsencode(name)) <= MAX_NAME
     assert (shortened(name) == name) is fits
@@ -301,7 +303,7 @@ def test_short_names_are_left_alone(name):
         ([], []),
     ],
 )
-def test_prefixes_of_known_folders(folders, expected):
+def test_prefixes_of_known_folders(folders: list[str], expected: list[str]) -> None:
     """Several folders are told apart by as few of their parents' names as do it."""
     assert root_names(folders) == expected
 
@@ -315,7 +317,7 @@ _paths = st.lists(
 
 
 @given(_paths)
-def test_distinct_folders_get_distinct_prefixes(folders):
+def test_distinct_folders_get_distinct_prefixes(folders: list[str]) -> None:
     """No two input folders share a prefix, and none's lies in another's."""
     prefixes = root_names(folders)
     folds = {folded(prefix) for prefix in prefixes}
@@ -325,6 +327,6 @@ def test_distinct_folders_get_distinct_prefixes(folders):
     assert not above & folds
 
 
-def test_the_root_folder_is_told_from_a_folder_called_root():
+def test_the_root_folder_is_told_from_a_folder_called_root() -> None:
     """The folder / takes the name root, and leaves it to a folder that is really called so."""
     assert len(set(root_names(["/", "/root"]))) == 2

@@ -17,8 +17,7 @@ from making import chunk, noise, png
 from humanbody_cli.core.errors import OutputError, PhotoError
 from humanbody_cli.imaging import proof
 from humanbody_cli.imaging.proof import Proof
-from humanbody_cli.storage import publishing
-from humanbody_cli.storage.disk import RealDisk
+from humanbody_cli.storage.disk import RealDisk, temporary_path
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
 from humanbody_cli.storage.ownership import published
 from humanbody_cli.storage.publishing import Publisher
@@ -36,7 +35,7 @@ def publisher(tmp_path: Path) -> Publisher:
     return Publisher(str(tmp_path), durable=True)
 
 
-def _file(publisher: Publisher, content: bytes | None = None, name: str = NAME) -> Path:
+def file_at(publisher: Publisher, content: bytes | None = None, name: str = NAME) -> Path:
     """A cutout of that name; with this content, if given."""
     path = Path(publisher.path(CUTOUTS, name))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +44,7 @@ def _file(publisher: Publisher, content: bytes | None = None, name: str = NAME) 
     return path
 
 
-def _link(path: Path) -> None:
+def link_at(path: Path) -> None:
     target = path.parent / "elsewhere.png"
     target.write_bytes(OURS)
     path.symlink_to(target)
@@ -55,7 +54,7 @@ FOREIGN: dict[str, Callable[[Path], object]] = {
     "a file": lambda path: path.write_bytes(b"mine"),
     "a PNG": lambda path: path.write_bytes(PLAIN),
     "one of ours, edited by a tool that keeps every chunk": lambda path: path.write_bytes(EDITED),
-    "a link": _link,
+    "a link": link_at,
     "a link to nowhere": lambda path: path.symlink_to("nowhere"),
     "a folder": lambda path: path.mkdir(),
     "a pipe": os.mkfifo,
@@ -77,9 +76,9 @@ def _state(folder: Path) -> dict[str, object]:
 def test_what_hbseg_did_not_write_stays(publisher: Publisher, kind: str) -> None:
     """Neither replaced, nor moved over, nor removed, nor set aside; said before the call is paid
     for, and again where it came in between."""
-    path = _file(publisher)
+    path = file_at(publisher)
     FOREIGN[kind](path)
-    _file(publisher, OURS, "other.png")
+    file_at(publisher, OURS, "other.png")
     before = _state(Path(publisher.root))
     for act in (
         lambda: publisher.check_place(CUTOUTS, NAME),
@@ -99,14 +98,14 @@ def test_what_hbseg_did_not_write_stays(publisher: Publisher, kind: str) -> None
 @pytest.mark.parametrize("kind", ["a link", "a folder", "a pipe"])
 def test_no_knowledge_makes_a_link_ours(publisher: Publisher, kind: str) -> None:
     """The journal tells of a file: what stands in its place now is the user's."""
-    FOREIGN[kind](_file(publisher))
+    FOREIGN[kind](file_at(publisher))
     with pytest.raises(PhotoError):
         publisher.publish(CUTOUTS, NAME, OTHER, may_replace=lambda path: True)
 
 
 def test_our_own_file_is_replaced(publisher: Publisher) -> None:
     """Its proof is enough, with no row that tells of it; without a proof the row's size is."""
-    path = _file(publisher, OURS)
+    path = file_at(publisher, OURS)
     publisher.check_place(CUTOUTS, NAME)
     publisher.publish(CUTOUTS, NAME, OTHER)
     assert path.read_bytes() == OTHER
@@ -124,7 +123,7 @@ def test_our_own_file_is_replaced(publisher: Publisher) -> None:
 def test_a_damaged_file_of_ours_is_replaced(publisher: Publisher, damaged: bytes) -> None:
     """A power cut or a bad disk made it; nobody's work is lost. Where the journal has a result at
     this name, whatever is no PNG is that result."""
-    path = _file(publisher, damaged)
+    path = file_at(publisher, damaged)
     publisher.publish(CUTOUTS, NAME, OTHER)
     path.write_bytes(b"short")
     with pytest.raises(PhotoError):
@@ -146,8 +145,8 @@ def test_a_users_file_survives_a_run(paid: Hbseg, api: FakeApi, photos: Path, li
             path.symlink_to(mine)
         else:
             path.write_bytes(PLAIN)
-    command = ("segment", photos, "-o", "out", "--engine", "api", "--endpoint", api.url)
-    command = (*command, "--qps", "500", "--json")
+    api_options = ("--engine", "api", "--endpoint", api.url, "--qps", "500")
+    command = ("segment", photos, "-o", "out", *api_options, "--json")
     ended = paid(*command)
     assert ended.code == 3, ended.err
     refused = [one for one in ended.records if one["code"] == "OUTPUT_NAME_TAKEN"]
@@ -167,7 +166,7 @@ def test_a_users_file_survives_a_run(paid: Hbseg, api: FakeApi, photos: Path, li
 def test_a_file_that_comes_while_the_photo_is_paid_for_stays(publisher: Publisher) -> None:
     """The look is taken once more, right before the name is given."""
     publisher.check_place(CUTOUTS, NAME)
-    path = _file(publisher, b"mine")
+    path = file_at(publisher, b"mine")
     with pytest.raises(PhotoError):
         publisher.publish(CUTOUTS, NAME, OURS)
     assert os.listdir(path.parent) == ["b.png"]
@@ -176,11 +175,11 @@ def test_a_file_that_comes_while_the_photo_is_paid_for_stays(publisher: Publishe
 
 def test_moving_takes_a_file_along(publisher: Publisher) -> None:
     """To a folder that is made for it, over a file of ours; not where there is nothing."""
-    path = _file(publisher, OURS)
-    _file(publisher, OTHER, "c/d/e.png")
+    path = file_at(publisher, OURS)
+    file_at(publisher, OTHER, "c/d/e.png")
     assert publisher.move(CUTOUTS, NAME, "c/d/e.png")
     assert not path.exists()
-    assert _file(publisher, name="c/d/e.png").read_bytes() == OURS
+    assert file_at(publisher, name="c/d/e.png").read_bytes() == OURS
     assert not publisher.move(CUTOUTS, NAME, "other.png")
     assert not publisher.move(CUTOUTS, "c/d/e.png", "c/d/e.png")
     assert not publisher.move(MASKS, "c/d/e.png", "f.png")
@@ -190,7 +189,7 @@ def test_moving_takes_a_file_along(publisher: Publisher) -> None:
 def test_withdrawing(publisher: Publisher) -> None:
     """A file of ours goes, by its proof or by what is known; what is gone already is no error."""
     for content, known in ((OURS, None), (PLAIN, published(len(PLAIN), proofless=True))):
-        path = _file(publisher, content)
+        path = file_at(publisher, content)
         assert publisher.withdraw(CUTOUTS, NAME, may_replace=known)
         assert not path.exists()
         assert not publisher.withdraw(CUTOUTS, NAME, may_replace=known)
@@ -198,7 +197,7 @@ def test_withdrawing(publisher: Publisher) -> None:
 
 def test_results_wait_aside_for_their_photo(publisher: Publisher) -> None:
     """They are found by what they were made of, each kind for itself, until they are cleared."""
-    path = _file(publisher, OURS)
+    path = file_at(publisher, OURS)
     assert publisher.find_aside(CUTOUTS, SHA) is None
     assert publisher.set_aside(CUTOUTS, NAME, SHA)
     assert not path.exists()
@@ -211,7 +210,7 @@ def test_results_wait_aside_for_their_photo(publisher: Publisher) -> None:
     assert publisher.find_aside(CUTOUTS, SHA) is None
     assert os.listdir(Path(publisher.root) / ".hbseg") == []
     publisher.clear_aside()
-    _file(publisher, OURS)
+    file_at(publisher, OURS)
     assert publisher.set_aside(CUTOUTS, NAME, SHA)
 
 
@@ -225,7 +224,7 @@ def test_results_on_another_disk_go_aside_too(tmp_path: Path) -> None:
             super().rename(old, new)
 
     publisher = Publisher(str(tmp_path), durable=True, disk=TwoDisks())
-    path = _file(publisher, OURS)
+    path = file_at(publisher, OURS)
     assert publisher.set_aside(CUTOUTS, NAME, SHA)
     found = publisher.find_aside(CUTOUTS, SHA)
     assert found is not None and Path(found).read_bytes() == OURS
@@ -251,7 +250,7 @@ def test_every_call_may_fail(tmp_path: Path, act: str, number: int) -> None:
         root = tmp_path / str(n)
         disk = FailingDisk(n, number)
         publisher = Publisher(str(root), durable=True, disk=disk)
-        _file(publisher, OURS)
+        file_at(publisher, OURS)
         try:
             ACTS[act](publisher)
         except OutputError as error:
@@ -269,7 +268,7 @@ def test_every_call_may_fail(tmp_path: Path, act: str, number: int) -> None:
 def test_clearing_never_raises(tmp_path: Path) -> None:
     """What cannot be removed waits for the next run."""
     publisher = Publisher(str(tmp_path), durable=True)
-    _file(publisher, OURS)
+    file_at(publisher, OURS)
     publisher.set_aside(CUTOUTS, NAME, SHA)
     Publisher(str(tmp_path), durable=True, disk=FailingDisk(1, errno.EIO)).clear_aside()
     assert publisher.find_aside(CUTOUTS, SHA) is not None
@@ -279,10 +278,10 @@ def test_clearing_never_raises(tmp_path: Path) -> None:
 
 def test_a_link_at_the_name_of_a_temporary_file_is_not_followed(publisher: Publisher) -> None:
     """It would be written through to a file of somebody else's."""
-    path = _file(publisher)
+    path = file_at(publisher)
     victim = path.parent / "victim"
     victim.write_bytes(b"mine")
-    os.symlink(victim, publishing.temporary_path(str(path)))
+    os.symlink(victim, temporary_path(str(path)))
     with pytest.raises(OutputError):
         publisher.publish(CUTOUTS, NAME, OURS)
     assert victim.read_bytes() == b"mine"
@@ -291,7 +290,7 @@ def test_a_link_at_the_name_of_a_temporary_file_is_not_followed(publisher: Publi
 def test_what_was_made_of_another_photo_is_kept(publisher: Publisher) -> None:
     """Results at a name that are of other bytes are set aside under what their proof says, not
     lost: their photo may come later."""
-    path = _file(publisher, OURS)
+    path = file_at(publisher, OURS)
     publisher.publish(CUTOUTS, NAME, proof.attach(PLAIN, proof.Proof("7" * 64, "engine=api")))
     kept = publisher.find_aside(CUTOUTS, SHA)
     assert kept is not None and Path(kept).read_bytes() == OURS
@@ -314,7 +313,7 @@ def test_a_users_file_in_the_place_of_a_published_one_stays(
 ) -> None:
     """Whatever a user puts at the name of a result, where the journal knows one: it is neither
     replaced, nor moved, nor removed."""
-    path = _file(publisher, FOREIGN_CONTENTS[kind])
+    path = file_at(publisher, FOREIGN_CONTENTS[kind])
     known = published(5000)
     with pytest.raises(PhotoError):
         publisher.publish(CUTOUTS, NAME, OURS, may_replace=known)
@@ -326,7 +325,7 @@ def test_a_users_file_in_the_place_of_a_published_one_stays(
 
 def test_a_huge_file_is_not_read(publisher: Publisher) -> None:
     """A sparse file of 200 GB at a result's name is refused without being loaded."""
-    path = _file(publisher, b"x")
+    path = file_at(publisher, b"x")
     os.truncate(path, 200 << 30)
     with pytest.raises(PhotoError):
         publisher.check_place(CUTOUTS, NAME, may_replace=published(5000))

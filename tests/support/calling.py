@@ -11,7 +11,8 @@ from pathlib import Path
 from unittest import mock
 
 from conftest import Ended, photo, run_settings
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
 
 from humanbody_cli.cli import main
 from humanbody_cli.jobs import segment

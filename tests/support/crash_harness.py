@@ -29,7 +29,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fake_api import Behaviour, Call, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour, Call
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -308,7 +309,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="crash-") as folder:
         plan = Plan(options.seed, options.kills, options.photos, options=tuple(options.options))
         report = Harness(Path(folder), plan).run()
-    print(report)  # noqa: T201
+    print(report)  # noqa: T201 - for whoever started this process
     return 1 if report.problems else 0
 
 

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from humanbody_cli.cli.main import main
-from humanbody_cli.storage import publishing
+from humanbody_cli.storage.disk import RealDisk
 
 DIED = 137
 
@@ -29,8 +29,8 @@ def die_at(number: int) -> None:
 
         return wrapper
 
-    for step in [name for name in vars(publishing.RealDisk) if not name.startswith("_")]:
-        setattr(publishing.RealDisk, step, counted(getattr(publishing.RealDisk, step)))
+    for step in [name for name in vars(RealDisk) if not name.startswith("_")]:
+        setattr(RealDisk, step, counted(getattr(RealDisk, step)))
 
 
 if __name__ == "__main__":

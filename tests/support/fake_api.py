@@ -33,153 +33,16 @@ import socket
 import struct
 import threading
 import time
-import uuid
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from http import HTTPStatus
 from types import TracebackType
-from typing import Any
 
-from fake_answers import BODY_FAULTS, Answers, Style
+from fake_answers import BODY_FAULTS, Answers
+from fake_behaviour import ALIASES, ERRORS, Behaviour, Call, Stats
+from fake_http import error_answer, form_fields, html_page, http_answer, new_request_id
 
 PATH = "/humanbodypp/v2/segment"
 MAX_REQUEST = 2 * 1024 * 1024
-
-# Code -> HTTP status, and whether the answer is bare (no request_id, no time_used).
-ERRORS = {
-    "AUTHENTICATION_ERROR": (401, True),
-    "AUTHORIZATION_ERROR": (403, True),
-    "CONCURRENCY_LIMIT_EXCEEDED": (403, True),
-    "API_NOT_FOUND": (404, True),
-    "MISSING_ARGUMENTS": (400, False),
-    "BAD_ARGUMENTS": (400, False),
-    "IMAGE_ERROR_UNSUPPORTED_FORMAT": (400, False),
-    "INVALID_IMAGE_SIZE": (400, False),
-    "INTERNAL_ERROR": (500, False),
-}
-ALIASES = {"internal": "INTERNAL_ERROR", "concurrency": "CONCURRENCY_LIMIT_EXCEEDED"}
-FAULTS = ("reset", "half", "hang", "html502", "garbage", *BODY_FAULTS)
-KINDS = ("ok", *FAULTS, *ALIASES, *ERRORS)
-
-
-@dataclass(frozen=True)
-class Behaviour:
-    """How the fake behaves. A kind is ``ok``, a fault's name or an error of the API in full."""
-
-    quota: int | None = None
-    """Accepted calls in any window of one second."""
-    in_flight: int | None = None
-    """Accepted calls under way at once, from arrival to answer."""
-    latency: float | tuple[float, float] = 0.0
-    """Seconds, or a range to draw from."""
-    keys: tuple[tuple[str, str], ...] = ()
-    """Accepted pairs of key and secret; none: every pair."""
-    balance: int | None = None
-    """Accepted calls until the account is empty."""
-    faults: Mapping[str, float] = field(default_factory=dict)
-    """Kind -> its share of the accepted calls."""
-    always: str | None = None
-    """The kind of every call; ``script`` goes first."""
-    script: tuple[str, ...] = ()
-    """The kinds of the first calls, in order of arrival, refused ones not counted."""
-    seed: int = 0
-    """Of the draws of faults and latencies."""
-    style: Style = field(default_factory=Style)
-    """What the images of the answers are like."""
-    prepare: tuple[tuple[int, int], ...] = ()
-    """Picture sizes whose answers are made before the first call."""
-
-    def __post_init__(self) -> None:
-        for kind in (*self.faults, *self.script, self.always or "ok"):
-            if kind.partition(":")[0] not in KINDS:
-                raise ValueError(f"no such kind: {kind}")
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Behaviour:
-        """The same from JSON's types: lists become tuples, an object becomes the style."""
-
-        def frozen(value: Any) -> Any:
-            return tuple(map(frozen, value)) if isinstance(value, list) else value
-
-        fields = {name: frozen(value) for name, value in values.items()}
-        return cls(**{**fields, "style": Style(**fields.get("style", {}))})
-
-
-@dataclass
-class Call:
-    """One request for a segmentation. Times are ``time.monotonic()``, comparable between processes.
-
-    ``answered`` stays None where nothing was sent: a hang, a reset, or a client that went away.
-    """
-
-    arrived: float
-    upload: str  # sha256 of image_file
-    kind: str = "ok"
-    accepted: bool = False
-    answered: float | None = None
-    ended: float | None = None  # answered, or the connection's end
-
-
-@dataclass
-class Stats:
-    """What has happened since the start or the last reset."""
-
-    calls: list[Call] = field(default_factory=list)
-    in_flight: int = 0
-    max_in_flight: int = 0
-
-    @property
-    def accepted(self) -> int:
-        """Calls that went past the keys, the balance and the quota: what an account would pay."""
-        return sum(call.accepted for call in self.calls)
-
-    @property
-    def refused(self) -> int:
-        return len(self.calls) - self.accepted
-
-    @property
-    def kinds(self) -> Counter[str]:
-        return Counter(call.kind for call in self.calls)
-
-    @property
-    def uploads(self) -> Counter[str]:
-        """Accepted calls per upload: more than 1 was paid for more than once."""
-        return Counter(call.upload for call in self.calls if call.accepted)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "accepted": self.accepted,
-            "refused": self.refused,
-            "in_flight": self.in_flight,
-            "max_in_flight": self.max_in_flight,
-            "kinds": self.kinds,
-            "uploads": self.uploads,
-            "calls": [asdict(call) for call in self.calls],
-        }
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Stats:
-        calls = [Call(**call) for call in values["calls"]]
-        return cls(calls, values["in_flight"], values["max_in_flight"])
-
-
-def _error(message: str, request_id: str, time_used: int) -> bytes:
-    fields: dict[str, Any] = {"error_message": message}
-    if not ERRORS[message.partition(":")[0]][1]:
-        fields = {"time_used": time_used, **fields, "request_id": request_id}
-    return json.dumps(fields).encode()
-
-
-def _http(status: int, *body: bytes, content_type: str = "application/json") -> bytes:
-    length = sum(map(len, body))
-    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {content_type}\r\n"
-    return b"".join((f"{head}Content-Length: {length}\r\n\r\n".encode(), *body))
-
-
-def _html(status: int) -> bytes:
-    page = f"<html><head><title>{status}</title></head><body><hr>nginx</body></html>\r\n"
-    return _http(status, page.encode(), content_type="text/html")
 
 
 class FakeApi:
@@ -355,21 +218,21 @@ class _Connection(asyncio.BufferedProtocol):
     def _dispatch(self, body: memoryview) -> None:
         method, path = self._head.split(b" ", 2)[:2]
         if path == b"/stats":
-            self.transport.write(_http(200, json.dumps(self._api.stats.as_json()).encode()))
+            self.transport.write(http_answer(200, json.dumps(self._api.stats.as_json()).encode()))
         elif path == b"/reset" and method == b"POST":
             values = json.loads(bytes(body)) if body else None
             self._api.reset(None if values is None else Behaviour.from_json(values))
-            self.transport.write(_http(200, b"{}"))
+            self.transport.write(http_answer(200, b"{}"))
         elif path != PATH.encode() or method != b"POST":
-            self.transport.write(_http(404, _error("API_NOT_FOUND", "", 0)))
+            self.transport.write(http_answer(404, error_answer("API_NOT_FOUND", "", 0)))
         elif len(body) > MAX_REQUEST:
-            self.transport.write(_html(413))
+            self.transport.write(html_page(413))
         else:
             self._segment(body)
 
     def _segment(self, body: memoryview) -> None:
         arrived = time.monotonic()
-        fields, upload = _form(self._head, self._buffer, body)
+        fields, upload = form_fields(self._head, self._buffer, body)
         digest = hashlib.sha256(upload).digest()
         self._call = call = Call(arrived, digest.hex())
         self._stats = stats = self._api.stats
@@ -396,9 +259,9 @@ class _Connection(asyncio.BufferedProtocol):
         if call.kind.partition(":")[0] in ERRORS:
             return self._refusal(call.kind, used)
         if call.kind == "html502":
-            return _html(502)
+            return html_page(502)
         if call.kind == "garbage":
-            return _http(200, b"<!-- upstream -->\x00\xff{")
+            return http_answer(200, b"<!-- upstream -->\x00\xff{")
         grayscale = int(fields.get("return_grayscale", "1"))
         fault = call.kind if call.kind in BODY_FAULTS else "ok"
         images = self._api.answers.body(upload, digest, grayscale, fault)
@@ -406,13 +269,13 @@ class _Connection(asyncio.BufferedProtocol):
             call.kind = "IMAGE_ERROR_UNSUPPORTED_FORMAT: image_file"
             return self._refusal(call.kind, used)
         image_id = base64.b64encode(digest[:16]).decode()
-        ids = {"time_used": used, "image_id": image_id, "request_id": _request_id()}
-        return _http(200, json.dumps(ids).encode()[:-1], images)
+        ids = {"time_used": used, "image_id": image_id, "request_id": new_request_id()}
+        return http_answer(200, json.dumps(ids).encode()[:-1], images)
 
     @staticmethod
     def _refusal(message: str, time_used: int) -> bytes:
         status = ERRORS[message.partition(":")[0]][0]
-        return _http(status, _error(message, _request_id(), time_used))
+        return http_answer(status, error_answer(message, new_request_id(), time_used))
 
     def _answer(self, answer: bytes) -> None:
         self._timer = None
@@ -438,32 +301,6 @@ class _Connection(asyncio.BufferedProtocol):
     def _socket(self) -> socket.socket:
         connection: socket.socket = self.transport.get_extra_info("socket")
         return connection
-
-
-def _request_id() -> str:
-    return f"{int(time.time())},{uuid.uuid4()}"
-
-
-def _form(head: bytes, buffer: bytearray, body: memoryview) -> tuple[dict[str, str], memoryview]:
-    """The text fields and the upload of multipart/form-data; the upload stays where it is."""
-    boundary = re.search(rb'(?i)boundary="?([^";\r\n]+)', head)
-    fields: dict[str, str] = {}
-    upload = body[:0]
-    if boundary is None:
-        return fields, upload
-    start, delimiter = len(head), b"\r\n--" + boundary[1]
-    at = start + len(delimiter)  # behind the first delimiter, which has no line end before it
-    while (split := buffer.find(b"\r\n\r\n", at)) >= 0 and split < start + len(body):
-        end = buffer.find(delimiter, split + 2)
-        if end < 0:
-            break
-        name = re.search(rb'name="([^"]*)"', buffer[at:split])
-        if name and name[1] == b"image_file":
-            upload = body[split + 4 - start : end - start]
-        elif name:
-            fields[name[1].decode()] = bytes(buffer[split + 4 : end]).decode()
-        at = end + len(delimiter)
-    return fields, upload
 
 
 async def _serve(api: FakeApi) -> None:

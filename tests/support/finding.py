@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from humanbody_cli.core.photo import Photo
 from humanbody_cli.core.settings import InputSettings
@@ -22,13 +25,13 @@ def fill(folder: Path, *names: str) -> Path:
     return folder
 
 
-def found(*inputs: str | Path, walk: Walk | None = None, **options: object) -> list[Photo]:
+def found(*inputs: object, walk: Walk | None = None, **options: Any) -> list[Photo]:
     """Every photo of these inputs."""
-    named = InputSettings(inputs=tuple(map(str, inputs)), **options)  # type: ignore[arg-type]
+    named = InputSettings(inputs=tuple(map(str, inputs)), **options)
     return list(find(named, walk or Walk()))
 
 
-def names_in(*inputs: str | Path, walk: Walk | None = None, **options: object) -> list[str]:
+def names_in(*inputs: object, walk: Walk | None = None, **options: Any) -> list[str]:
     """The output names of every photo of these inputs."""
     return [photo.name for photo in found(*inputs, walk=walk, **options)]
 
@@ -72,3 +75,15 @@ class Script:
         self.now += after
         self.events.pop(0)
         return data
+
+
+@contextlib.contextmanager
+def common_user() -> Iterator[None]:
+    """A user with no special rights, even where pytest runs as root."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from virtual_loop import clock
 
@@ -67,6 +67,6 @@ class Client:
         return False
 
 
-async def all_of(*work: object) -> list[object]:
+async def all_of(*work: Awaitable[object]) -> list[object]:
     """Everything at once, to its end."""
-    return await asyncio.gather(*work)  # type: ignore[call-overload]
+    return await asyncio.gather(*work)

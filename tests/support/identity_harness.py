@@ -26,50 +26,13 @@ from typing import Any
 
 from dying_run import DIED
 from fake_answers import Style
-from fake_api import Behaviour, FakeApi
+from fake_api import FakeApi
+from fake_behaviour import Behaviour
+from identity_choices import CONTENTS, FOLDERS, INPUTS, NAMES, OPTIONS, Invocation, content_of
 from PIL import Image
 
 SUPPORT = Path(__file__).resolve().parent
 ROOT = SUPPORT.parents[1]
-FOLDERS = ("", "sub", "sub/deep", "photos", "A", "a")
-NAMES = ("a.jpg", "a.png", "b.jpg", "B.jpg", "b.JPG", "e\u0301.jpg", "\u00e9.jpg", "a.jpg.jpg")
-CONTENTS = 14
-INPUTS: tuple[tuple[str, ...], ...] = (
-    ("photos",),
-    ("photos", "photos/sub"),
-    ("photos/sub", "photos"),
-    ("photos/sub",),
-    ("photos/a.jpg", "photos"),
-    ("photos", "photos/a.jpg", "photos/./a.jpg"),
-    ("photos/sub/../a.jpg", "photos"),
-    ("link/../a.jpg", "photos"),
-    ("other", "photos"),
-    ("other",),
-)
-OPTIONS: tuple[tuple[str, ...], ...] = (
-    (),
-    (),
-    ("--edges", "soft"),
-    ("--no-mask",),
-    ("--no-cutout",),
-    ("--fit",),
-    ("--metadata", "keep"),
-    ("--no-mask", "--edges", "soft"),
-)
-
-
-@dataclass
-class Invocation:
-    """One command line, and what it reads from stdin."""
-
-    inputs: tuple[str, ...]
-    options: tuple[str, ...]
-    server: int
-    stdin: bytes = b""
-
-    @property
-    def is_soft(self) -> bool:
-        return "soft" in self.options
 
 
 @dataclass
@@ -83,7 +46,7 @@ class World:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
-        self._contents = [_content(number) for number in range(CONTENTS)]
+        self._contents = [content_of(number) for number in range(CONTENTS)]
         self._sizes = {data: Image.open(io.BytesIO(data)).size for data in self._contents}
         self.photos = self.folder / "photos"
         self.out = self.folder / "out"
@@ -334,14 +297,6 @@ def _where(path: Path) -> str:
     return os.path.realpath(head + dots) + rest if dots else os.path.abspath(text)
 
 
-def _content(number: int) -> bytes:
-    """A photo with a size of its own."""
-    image = Image.effect_noise((64 + 3 * number, 56 + number), 60).convert("RGB")
-    file = io.BytesIO()
-    image.save(file, "PNG" if number % 3 == 0 else "JPEG")
-    return file.getvalue()
-
-
 def _calls(apis: list[FakeApi]) -> int:
     return sum(len(api.stats.calls) for api in apis)
 
@@ -384,7 +339,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="identity-") as folder:
             problems = story(Path(folder), seed, steps=options.steps)
         bad += bool(problems)
-        print(f"seed {seed}: {problems[0] if problems else 'held'}", flush=True)  # noqa: T201
+        print(f"seed {seed}: {problems[0] if problems else 'held'}", flush=True)  # noqa: T201 - for whoever started this process
     return 1 if bad else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
+from typing import Any
 
 from making import jpeg, noise
 from PIL import Image
@@ -23,7 +24,7 @@ def scans_of(data: bytes) -> list[bytes]:
     return [data[: starts[0]], *(data[a:b] for a, b in zip(starts, ends, strict=True))]
 
 
-def progressive(scans: int, image: Image.Image | None = None, **how: object) -> bytes:
+def progressive(scans: int, image: Image.Image | None = None, **how: Any) -> bytes:
     """A sound progressive JPEG with so many scans: its last one is repeated."""
     head, *own = scans_of(jpeg(image or noise((64, 64)), progressive=True, quality=60, **how))
     return head + b"".join(itertools.islice(itertools.chain(own, itertools.repeat(own[-1])), scans))

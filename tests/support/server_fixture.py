@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from urllib.parse import unquote
 
 import httpx
 from PIL import Image
+from waiting import cpu_seconds, until
 
 PATH = "/humanbodypp/v2/segment"
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_images"
@@ -76,7 +77,11 @@ class Server:
     def memory(self) -> int:
         """Bytes of memory that the process holds (VmRSS)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
+        return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the process has used."""
+        return cpu_seconds(self.process.pid)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal; the exit code."""
@@ -150,6 +155,15 @@ serve(ServeSettings(port=0, {settings}), lambda line: print(line, flush=True))
 def script(settings: str, before: str = "") -> str:
     """A server with settings that have no option."""
     return SCRIPT.format(settings=settings, before=before)
+
+
+IMPATIENT = script(
+    "timeouts=ServerTimeouts("
+    "headers=0.6, idle=0.6, body=0.8, slow=0.3, answer=1.0, linger=0.5, fetch=0.5),"
+    "capacity=Capacity(queue=1, connections=40, held_bytes=8 << 20),"
+    "local=LocalSettings(threads=1)"
+)
+"""A server with short timeouts and little room, so that each limit is met soon."""
 
 
 def picture(
@@ -261,6 +275,20 @@ def connect(server: Server) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=10)
 
 
+def takes_calls(server: Server) -> bool:
+    """Whether anybody still listens."""
+    try:
+        connect(server).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def is_in_flight(server: Server) -> bool:
+    """Whether a call's body has come and is not answered yet, in whichever worker."""
+    return until(lambda: server.metric("hbseg_held_bytes") > 0)
+
+
 KEYS = (
     "# the keys of these tests\n"
     "good secret\n"
@@ -283,12 +311,3 @@ def serving_keys() -> Iterator[Server]:
         with running(*options) as started:
             started.key, started.secret = "good", "secret"
             yield started
-
-
-def wait_for(condition: Callable[[], bool], *, seconds: float = 3) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
