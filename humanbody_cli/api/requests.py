@@ -157,11 +157,10 @@ def parse_form(content_type: str, body: bytes) -> Form:
 
 def _content_type(text: str) -> tuple[str, bytes]:
     """A Content-Type's kind and boundary, quoted or not."""
-    from email.message import Message  # a client never needs it
+    from multipart import parse_options_header  # of the extra `serve`
 
-    message = Message()
-    message["Content-Type"] = text
-    return message.get_content_type(), (message.get_boundary() or "").encode("latin-1", "replace")
+    kind, options = parse_options_header(text)
+    return kind, options.get("boundary", "").encode("latin-1", "replace")
 
 
 def _multipart(boundary: bytes, body: bytes) -> Form:

@@ -20,6 +20,7 @@ from humanbody_cli.core import console
 from humanbody_cli.core.console import counted, duration
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.outcomes import PHOTOS_LEFT_OUT, Outcome, Reporter, Status, json_line
+from humanbody_cli.core.paths import to_text
 from humanbody_cli.core.photo import Due, chunked
 from humanbody_cli.core.settings import Edges, RunSettings
 from humanbody_cli.discovery import sources
@@ -104,6 +105,14 @@ def plan(settings: RunSettings) -> int:
     return PHOTOS_LEFT_OUT if rejects else 0
 
 
+def _under_its_own_name(due: Due) -> Due:
+    """A photo whose name is kept under the one that its row has, as a run would treat it."""
+    photo, known = due
+    if known is None or not photo.keeps_name:
+        return due
+    return Due(photo._replace(name=to_text(known.name)), known)
+
+
 class _Planner:
     """Examines every photo of a planned run."""
 
@@ -142,7 +151,7 @@ class _Planner:
         for todo in unsettled:
             for due in todo:
                 self._plan.bytes += max(0, due.photo.size)
-                yield due
+                yield _under_its_own_name(due)
 
     def _skip(self, status: str, keys: list[bytes]) -> None:
         self._plan.settled[status] += len(keys)

@@ -128,15 +128,16 @@ class Pipeline:
         if isinstance(prepared, Results):
             return await in_thread(self._disk, self._publish, state, prepared)
         # Polled, as other programs make room too.
-        while not await in_thread(  # noqa: ASYNC110 - see above
-            self._work, self._take_room, state, prepared
-        ):
+        while state.room is None:
             await asyncio.sleep(_ROOM_POLL)
+            await in_thread(self._work, self._take_room, state, prepared)
         segmentation = await prepared.segment(self.engine, state.spooled)
         try:
-            # Without anything to compose it need not wait for a processor.
-            pool = self._work if segmentation.cutout is None else self._disk
-            made = await in_thread(pool, prepared.make, segmentation)
+            if segmentation.cutout is not None:  # nothing to compose: one thread for both steps
+                return await in_thread(
+                    self._disk, lambda: self._publish(state, prepared.make(segmentation))
+                )
+            made = await in_thread(self._work, prepared.make, segmentation)
             return await in_thread(self._disk, self._publish, state, made)
         except PhotoError as error:
             # It was sent and paid for, so it has failed and is not rejected.
@@ -160,18 +161,16 @@ class Pipeline:
             state.spooled.release()
             sha256 = sources.digest(prepared.upload.picture)
             state.spooled = self.spool.of(self.fingerprint.answer_name(sha256))
+        self._take_room(state, prepared)
         return prepared
 
-    def _take_room(self, state: _PhotoState, prepared: Prepared[Results]) -> bool:
-        """Reserve disk space for the answer and the results; false while other photos hold it."""
+    def _take_room(self, state: _PhotoState, prepared: Prepared[Results]) -> None:
+        """Reserve disk space for the answer and the results, unless other photos hold it."""
         spooled, room = state.spooled, room_for(prepared.upload.size)
         waits = spooled is not None and not spooled.is_there
         state.room = self.publisher.reserve(prepared.picture.size, at_once=room if waits else 0)
-        if state.room is None:
-            return False
-        if spooled is not None:
+        if state.room is not None and spooled is not None:
             spooled.reserve(room)
-        return True
 
     def _publish(self, state: _PhotoState, made: Results) -> Outcome:
         """Mask, then cutout, then the row: the row is the mark that both are there."""

@@ -187,3 +187,10 @@ def recorded(known: Known | None, kind: str) -> MayReplace:
     if known is None:
         return published(None)
     return published(known.size_of(kind), proofless=known.is_proofless)
+
+
+def is_blocked(folder: str) -> bool:
+    """Whether something that is not a folder is where a folder, or one above it, belongs."""
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder) or "."
+    return not os.path.isdir(folder)

@@ -27,7 +27,7 @@ from humanbody_cli.storage.disk import (
     write_whole,
 )
 from humanbody_cli.storage.layout import ASIDE, CUTOUTS, MASKS, STATE
-from humanbody_cli.storage.ownership import MayReplace, is_own_result, is_sound
+from humanbody_cli.storage.ownership import MayReplace, is_blocked, is_own_result, is_sound
 
 if TYPE_CHECKING:
     from humanbody_cli.imaging import proof
@@ -282,6 +282,8 @@ class Publisher:
 
     def _check_place(self, path: str, may_replace: MayReplace | None) -> None:
         """Raises PhotoError where something is at a final name that must not be replaced."""
+        if is_blocked(os.path.dirname(path)):
+            raise _in_the_way(path)
         if not os.path.lexists(path) or is_own_result(path, may_replace):
             return
         raise _taken(path) if is_file(path) else _in_the_way(path)

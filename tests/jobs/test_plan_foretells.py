@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -54,3 +55,31 @@ def test_a_plan_takes_larger_photos_to_last_longer(hbseg: Hbseg, tmp_path: Path)
         for folder in ("small", "large")
     )
     assert large > small
+
+
+def test_a_file_in_place_of_a_folder_is_foretold(hbseg: Hbseg, tmp_path: Path) -> None:
+    """Where a file is in the way of a result's folder, plan rejects the photo as the run does."""
+    photo(tmp_path / "photos/a/b.jpg")
+    (tmp_path / "out/masks").mkdir(parents=True)
+    (tmp_path / "out/masks/a").write_text("mine")
+    arguments = ("photos", "-o", "out", "--engine", "local", "--json")
+    planned = hbseg("plan", *arguments)
+    assert planned.code == 3
+    assert json.loads(planned.out)["rejected"] == {"OUTPUT_NAME_TAKEN": 1}
+    assert hbseg("segment", *arguments).code == 3
+    assert (tmp_path / "out/masks/a").read_text() == "mine"
+
+
+def test_a_photo_that_keeps_its_name_is_foretold_under_it(hbseg: Hbseg, tmp_path: Path) -> None:
+    """A photo named by itself keeps the name of its row: a file at another name is not in its
+    way, neither for plan nor for the run."""
+    first = photo(tmp_path / "b.jpg")
+    photo(tmp_path / "b.jpeg", size=(90, 70))
+    arguments = ("-o", "out", "--engine", "local")
+    assert hbseg("segment", "b.jpg", "b.jpeg", *arguments).code == 0
+    assert not (tmp_path / "out/masks/b.png").exists()
+    (tmp_path / "out/masks/b.png").write_text("mine")
+    os.utime(first, (1, 1))
+    assert hbseg("plan", "b.jpg", *arguments).code == 0
+    assert hbseg("segment", "b.jpg", *arguments).code == 0
+    assert (tmp_path / "out/masks/b.png").read_text() == "mine"

@@ -233,3 +233,11 @@ def test_first_of_two_equal_fields_counts() -> None:
 def test_other_bodies_have_no_fields(kind: str) -> None:
     """A body of another kind, or multipart without a boundary, is a form without fields."""
     assert parse_form(kind, b"api_key=a").values == {}
+
+
+@pytest.mark.parametrize(
+    "boundary", ["boundary*=idna''x", "boundary*=undefined''x", "boundary*0=x"]
+)
+def test_a_boundary_in_an_encoding_of_its_own_is_none(boundary: str) -> None:
+    """RFC 2231 encodings are not decoded: a stranger's header raises nothing."""
+    assert parse_form(f"multipart/form-data; {boundary}", b"--x--").get("api_key") is None
