@@ -7,6 +7,7 @@ of 12 megapixels it takes 70 ms, Pillow at level 1 takes 440, for files of the s
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import struct
 import zlib
@@ -108,11 +109,8 @@ def encode_parts(size: tuple[int, int], mode: str, part: Part) -> bytes:
 
 
 def _has_numpy() -> bool:
-    try:
-        import numpy as np  # noqa: F401 - whether it can be loaded is the question
-    except ImportError:
-        return False
-    return True
+    # Not tried by an import: while another thread imports numpy, that may fail for the moment.
+    return importlib.util.find_spec("numpy") is not None
 
 
 def _strips(size: tuple[int, int]) -> Iterator[Area]:
