@@ -18,6 +18,7 @@ import pytest
 from checking import Check
 from fake_api import FakeApi
 from fake_behaviour import Behaviour
+from hypothesis import HealthCheck, settings
 from PIL import Image, ImageDraw
 
 from humanbody_cli.api.requests import request_size
@@ -39,6 +40,10 @@ from humanbody_cli.imaging.pictures import Picture
 
 if TYPE_CHECKING:
     import respx
+
+# How fast examples are made is the machine's affair: in a new clone its tables are built first.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY, SECRET = "the-key-of-the-tests", "the-secret-of-the-tests"

@@ -33,7 +33,7 @@ from humanbody_cli.pipeline.fingerprint import Fingerprint, fingerprint_of
 from humanbody_cli.storage import answer_spool
 from humanbody_cli.storage.disk import Disk
 from humanbody_cli.storage.journal import Journal
-from humanbody_cli.storage.layout import LOCK, STATE, OutputLock
+from humanbody_cli.storage.layout import CUTOUTS, LOCK, MASKS, STATE, OutputLock
 from humanbody_cli.storage.naming import OutputNames
 from humanbody_cli.storage.publishing import Publisher
 
@@ -115,7 +115,9 @@ class _Run:
                 answer_spool.sweep(self.root, self.journal.is_settled)
             code = self.reporter.exit_code()
             if self.stop.reason is None and self.settings.inputs.shard.count == 1:
-                self.publisher.clear_aside()
+                # What this run did not want, a later one may.
+                wants = self.fingerprint.wants
+                self.publisher.clear_aside([kind for kind in (MASKS, CUTOUTS) if wants(kind)])
         except (FatalError, Interrupted) as error:
             self.stop.set(error)
             code = error.exit_code

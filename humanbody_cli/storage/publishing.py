@@ -11,7 +11,7 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from humanbody_cli.core import api_spec
@@ -130,8 +130,9 @@ class Publisher:
             try:
                 write_whole(self._disk, temporary, data, durable=self.durable)
                 self._check_place(path, may_replace)
-                self._keep_for_another(kind, path, proof.glance(data))
-                self._disk.rename(temporary, path)
+                with self.aside_guard:
+                    self._keep_for_another(kind, path, proof.glance(data))
+                    self._disk.rename(temporary, path)
             except (OSError, PhotoError):
                 with contextlib.suppress(OSError):
                     self._disk.unlink(temporary)
@@ -223,16 +224,15 @@ class Publisher:
         path = self._aside(kind, sha256)
         return path if is_file(path) else None
 
-    def clear_aside(self) -> None:
-        """Remove what was set aside, once every photo of a run has what it needs.
-
-        Never raises: what cannot be removed is removed after the next run.
-        """
+    def clear_aside(self, kinds: Collection[str] = (MASKS, CUTOUTS)) -> None:
+        """Remove what was set aside of these kinds, once every photo of a run has what it needs.
+        Never raises: what cannot be removed is removed after the next run."""
         folder = os.path.join(self.root, STATE, ASIDE)
         with contextlib.suppress(OSError):
             for name in os.listdir(folder):
-                with contextlib.suppress(OSError):
-                    self._disk.unlink(os.path.join(folder, name))
+                if name.split(".")[1] in kinds:
+                    with contextlib.suppress(OSError):
+                        self._disk.unlink(os.path.join(folder, name))
             os.rmdir(folder)
             self._folders.discard(folder)
 
