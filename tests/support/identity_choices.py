@@ -47,6 +47,11 @@ class Invocation:
     def is_soft(self) -> bool:
         return "soft" in self.options
 
+    def is_unwanted(self, aside: str) -> bool:
+        """Whether a file was set aside of a kind that this run did not want: it stays for one that
+        does. Its name is ``sha256.kind.png``."""
+        return f"--no-{aside.split('.')[1][:-1]}" in self.options
+
 
 def content_of(number: int) -> bytes:
     """A photo with a size of its own."""

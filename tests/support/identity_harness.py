@@ -283,9 +283,10 @@ class World:
             changed = [name for name in {*before, *after} if before.get(name) != after.get(name)]
             self._problem(f"a second run changed {sorted(changed)[:4]}")
         litter = [str(path) for path in self.out.rglob("*.tmp")]
-        if all(record["status"] != "pending" for record in self._records()):
+        if not any(one["status"] == "pending" or one["transient"] for one in self._records()):
             litter += [str(path) for path in (self.out / ".hbseg" / "answers").glob("*")]
-        litter += [str(path) for path in (self.out / ".hbseg" / "replaced").glob("*")]
+        replaced = (self.out / ".hbseg" / "replaced").glob("*")
+        litter += [str(path) for path in replaced if not invocation.is_unwanted(path.name)]
         if litter:
             self._problem(f"left behind: {litter[:4]}")
 
