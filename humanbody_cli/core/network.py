@@ -34,7 +34,7 @@ def ascii_only(text: str, most: int) -> str:
 
 MAX_PORT = 65535
 
-FAULTS: tuple[tuple[type[httpx.TransportError], str], ...] = (
+TRANSPORT_FAULTS: tuple[tuple[type[httpx.TransportError], str], ...] = (
     (httpx.ConnectTimeout, "no connection within the time limit"),
     (httpx.ReadTimeout, "no answer within the time limit"),
     (httpx.WriteTimeout, "the photo could not be sent within the time limit"),
@@ -68,7 +68,7 @@ _PROXY_REFUSES = re.compile(r"(?!408|429)4\d\d\b")
 
 def explain(error: httpx.TransportError) -> str:
     """One clause that describes a fault of the connection."""
-    words = next(text for kind, text in FAULTS if isinstance(error, kind))
+    words = next(text for kind, text in TRANSPORT_FAULTS if isinstance(error, kind))
     detail = printable(str(error).strip())
     return f"{words} ({detail})" if detail else words
 

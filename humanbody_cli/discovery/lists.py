@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     name: str
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """Something that bytes are read from as they arrive."""
 
     def read(self, patience: float | None = None) -> bytes | None:
@@ -48,7 +48,7 @@ class Descriptor:
     number: int
 
     def read(self, patience: float | None = None) -> bytes | None:
-        """See `Source`.
+        """See `ByteSource`.
 
         Raises:
             OSError: it cannot be read.
@@ -133,7 +133,7 @@ class NameList:
     """The names of a list, one per line or NUL-separated. ``path`` is what the user called it;
     ``patience`` (seconds) may be changed between reads."""
 
-    source: Source
+    source: ByteSource
     path: str
     nul: bool
     patience: float | None = None

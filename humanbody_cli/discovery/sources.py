@@ -138,6 +138,6 @@ def _no_file() -> PhotoError:
     return unsupported("not a regular file (a pipe, socket, folder or device)")
 
 
-def digest(picture: Picture) -> str:
+def sha256_of(picture: Picture) -> str:
     """The sha256 of a photo's bytes, hexadecimal: photos that share it are one photo."""
     return hashlib.sha256(picture.data).hexdigest()

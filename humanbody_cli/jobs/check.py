@@ -110,5 +110,5 @@ def _examined(rules: Rules, photo: Photo) -> Outcome:
         status=Status.PENDING,
         width=picture.size[0],
         height=picture.size[1],
-        sha256=sources.digest(picture),
+        sha256=sources.sha256_of(picture),
     )

@@ -32,7 +32,7 @@ from humanbody_cli.jobs.assembly import steps_for
 from humanbody_cli.jobs.check import each
 from humanbody_cli.jobs.segment import decider_for
 from humanbody_cli.pipeline import incremental
-from humanbody_cli.pipeline.decision import Call, Failed
+from humanbody_cli.pipeline.decision import Failed, NeedsCall
 from humanbody_cli.pipeline.engine import check_installed, name_of
 from humanbody_cli.pipeline.fingerprint import fingerprint_of
 from humanbody_cli.pipeline.reuse import Reuse
@@ -161,7 +161,7 @@ class _Planner:
         source = due.photo.source
         try:
             picture = self._steps.examine(*sources.read(due.photo, self._steps.rules.most_bytes))
-            sha256 = sources.digest(picture)
+            sha256 = sources.sha256_of(picture)
             decision = self._decider.by_bytes(due, picture, sha256)
             if isinstance(decision, Failed):
                 raise decision.error
@@ -178,7 +178,7 @@ class _Planner:
             sha256=sha256,
         )
 
-    def _needs_call(self, picture: Picture, sha256: str, decision: Reuse | Call) -> bool:
+    def _needs_call(self, picture: Picture, sha256: str, decision: Reuse | NeedsCall) -> bool:
         """Whether this photo is the first with its bytes and has neither results nor an answer."""
         if isinstance(decision, Reuse):
             self._is_first(sha256)
@@ -197,7 +197,7 @@ class _Planner:
 
     def _is_answered(self, picture: Picture, upload: uploads.Upload) -> bool:
         """Whether a kept answer can replace the call."""
-        body = self._kept.body(self._fingerprint.answer_name(sources.digest(upload.picture)))
+        body = self._kept.body(self._fingerprint.answer_name(sources.sha256_of(upload.picture)))
         ask = self._steps.ask(picture, upload)
         return responses.kept(body, upload, ask) is not None
 

@@ -311,7 +311,7 @@ def _source(outcome: Outcome) -> Picture:
         raise PhotoError(api_spec.UNREADABLE, "came from stdin and was not kept; give it as a file")
     data, _ = sources.read(photo, sources.MAX_FIT_BYTES)
     picture = pictures.read_header(data, fit=True)
-    if sources.digest(picture) != outcome.sha256:
+    if sources.sha256_of(picture) != outcome.sha256:
         raise PhotoError(
             api_spec.SOURCE_CHANGED,
             "the photo has changed since its mask was made; run hbseg segment again first",

@@ -44,7 +44,7 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Call:
+class NeedsCall:
     """The engine has to be called."""
 
 
@@ -103,7 +103,7 @@ class Decider:
         wanted = self.fingerprint.wanted
         return StatChecker(masks if wanted.mask else None, cutouts if wanted.cutout else None)
 
-    def by_bytes(self, due: Due, picture: Picture, sha256: str) -> Reuse | Failed | Call:
+    def by_bytes(self, due: Due, picture: Picture, sha256: str) -> Reuse | Failed | NeedsCall:
         """The decision for a photo that its row does not settle, by the ``sha256`` of its bytes."""
         try:
             reuse = self._earlier.find(due.photo, picture, sha256)
@@ -115,7 +115,7 @@ class Decider:
                     self.publisher.check_place(kind, due.photo.name, may_replace=ours)
         except PhotoError as error:
             return Failed(error)
-        return reuse or Call()
+        return reuse or NeedsCall()
 
     @cached_property
     def _earlier(self) -> EarlierResults:

@@ -159,7 +159,7 @@ class Pipeline:
         prepared = Prepared.of(self.steps, picture)
         if self.spool and state.spooled and prepared.upload.picture is not picture:
             state.spooled.release()
-            sha256 = sources.digest(prepared.upload.picture)
+            sha256 = sources.sha256_of(prepared.upload.picture)
             state.spooled = self.spool.of(self.fingerprint.answer_name(sha256))
         self._take_room(state, prepared)
         return prepared

@@ -28,7 +28,7 @@ _DAMAGE = ("malformed", "not a database", "Could not decode to UTF-8")
 
 _TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 
-_COPIES = 5
+_TRIES = 5
 """How often a journal is copied if it changes during each copy."""
 
 _SCHEMA = """
@@ -134,7 +134,7 @@ def _reader(path: str) -> sqlite3.Connection:
     if _is_own(path) or all(os.path.exists(path + ending) for ending in (_WAL, _SHM)):
         with contextlib.suppress(sqlite3.OperationalError):
             return _connect(path, "?mode=ro")
-    for _ in range(_COPIES):
+    for _ in range(_TRIES):
         before = _state(path)
         db = _copy_with_log(path) if before[1] else _copy(path)
         if _state(path) == before:

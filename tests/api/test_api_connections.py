@@ -35,7 +35,7 @@ from humanbody_cli.core.errors import (
     PhotoError,
     Stopped,
 )
-from humanbody_cli.core.network import FAULTS, explain
+from humanbody_cli.core.network import TRANSPORT_FAULTS, explain
 from humanbody_cli.core.settings import Timeouts
 from humanbody_cli.pipeline.engine import Segmentation
 
@@ -77,7 +77,7 @@ def _kinds(root: type[httpx.TransportError]) -> list[type[httpx.TransportError]]
 def test_every_transport_fault_has_words(kind: type[httpx.TransportError]) -> None:
     """Each fault that httpx knows is explained, by the words nearest to it."""
     assert explain(kind("detail")).endswith("(detail)")
-    assert explain(kind("")) in [text for _, text in FAULTS]
+    assert explain(kind("")) in [text for _, text in TRANSPORT_FAULTS]
 
 
 def post(response: httpx.Response, route: respx.Route, most: int = 1 << 20) -> tuple[int, bytes]:

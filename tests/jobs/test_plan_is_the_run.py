@@ -26,7 +26,7 @@ from PIL import Image
 from humanbody_cli.api import responses
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.discovery.single import single
-from humanbody_cli.discovery.sources import Rules, digest, examine
+from humanbody_cli.discovery.sources import Rules, examine, sha256_of
 from humanbody_cli.imaging import uploads
 from humanbody_cli.pipeline.fingerprint import fingerprint_of
 from humanbody_cli.storage.answer_spool import AnswerSpool
@@ -151,7 +151,7 @@ class World:
         upload = uploads.prepare(picture, fit=self._random.random() < 0.5)
         body = self._damaged(self._answers.images(upload.data))
         self._out.mkdir(exist_ok=True)
-        name = self._fingerprint.answer_name(digest(upload.picture))
+        name = self._fingerprint.answer_name(sha256_of(upload.picture))
         AnswerSpool(str(self._out), forget=True).of(name).keep(body)
 
     def _damaged(self, images: Images) -> bytes:

@@ -63,7 +63,7 @@ class Script:
         return self.now
 
     def read(self, patience: float | None = None) -> bytes | None:
-        """See `lists.Source`."""
+        """See `lists.ByteSource`."""
         self.waited.append(patience)
         if not self.events:
             return b""
