@@ -39,7 +39,7 @@ from humanbody_cli.core.errors import AccountError, FatalError, HbsegError, Phot
 from humanbody_cli.core.settings import API_ENGINE, ApiSettings
 from humanbody_cli.core.stop import Stop, started_pool
 from humanbody_cli.imaging.uploads import Upload
-from humanbody_cli.pipeline.engine import Ask, Segmentation, SpooledAnswer
+from humanbody_cli.pipeline.engine import AnswerSlot, Ask, Segmentation
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class ApiEngine:
         return self.gate.capacity()
 
     async def segment(
-        self, upload: Upload, ask: Ask, spooled: SpooledAnswer | None = None
+        self, upload: Upload, ask: Ask, spooled: AnswerSlot | None = None
     ) -> Segmentation:
         """Call the API for one photo, with retries; see `pipeline.engine.Engine`.
 
@@ -202,7 +202,7 @@ class ApiEngine:
         return error
 
     @staticmethod
-    def _spooled(spooled: SpooledAnswer, upload: Upload, ask: Ask) -> Segmentation | None:
+    def _spooled(spooled: AnswerSlot, upload: Upload, ask: Ask) -> Segmentation | None:
         """The segmentation in the answer of an earlier run; an unusable answer is discarded."""
         segmentation = kept(spooled.body(), upload, ask)
         if segmentation is None:
@@ -267,7 +267,7 @@ class _Job:
 
     upload: Upload
     ask: Ask
-    spooled: SpooledAnswer | None
+    spooled: AnswerSlot | None
     attempts: int = 0
     _met: set[str] = field(default_factory=set)
 

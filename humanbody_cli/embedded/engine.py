@@ -11,7 +11,7 @@ from humanbody_cli.core.errors import engine_not_loaded, no_engine
 from humanbody_cli.core.settings import LOCAL_ENGINE, LocalSettings
 from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.uploads import Upload
-from humanbody_cli.pipeline.engine import Ask, Segmentation, SpooledAnswer
+from humanbody_cli.pipeline.engine import AnswerSlot, Ask, Segmentation
 
 if TYPE_CHECKING:
     from humanbody_cli.embedded.onnx_model import Segmenter
@@ -52,7 +52,7 @@ class LocalEngine:
         return self._threads + 1
 
     async def segment(
-        self, upload: Upload, ask: Ask, spooled: SpooledAnswer | None = None
+        self, upload: Upload, ask: Ask, spooled: AnswerSlot | None = None
     ) -> Segmentation:
         """Find the people in one photo; the cutout is left to be composed from its own pixels."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._segment, upload)

@@ -65,7 +65,7 @@ async def _made(settings: RunSettings, photo: Photo, stop: Stop) -> bytes:
     steps = steps_for(settings, settings.engine_name, keep_pixels=gate is None)
     try:
         data, size = sources.read(photo, steps.rules.most_bytes)
-        made = await photo_steps.process(steps, data, size, engine, at_once)
+        made = await photo_steps.run_steps(steps, data, size, engine, at_once)
     finally:
         await engine.aclose()
     result = made.cutout if settings.wanted.cutout else made.mask

@@ -43,7 +43,7 @@ class Ask:
     cutout: bool = True
 
 
-class SpooledAnswer(Protocol):
+class AnswerSlot(Protocol):
     """Where a paid engine keeps an answer from its arrival until its results are published."""
 
     @property
@@ -79,7 +79,7 @@ class Engine(Protocol):
         """How many photos are worth having under way now; it may grow as the run learns."""
 
     async def segment(
-        self, upload: Upload, ask: Ask, spooled: SpooledAnswer | None = None
+        self, upload: Upload, ask: Ask, spooled: AnswerSlot | None = None
     ) -> Segmentation:
         """Find the people in one photo.
 

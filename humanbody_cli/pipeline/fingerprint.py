@@ -22,7 +22,7 @@ from humanbody_cli.core.settings import (
 )
 from humanbody_cli.pipeline.engine import name_of
 from humanbody_cli.storage.layout import MASKS
-from humanbody_cli.storage.names import digest
+from humanbody_cli.storage.names import short_digest
 
 _FILE = Kind.FILE
 
@@ -65,7 +65,7 @@ class Fingerprint:
     def answer_name(self, sha256: str) -> str:
         """The name of the kept answer to an upload of these bytes: one for each server."""
         _, _, details = self.engine.partition(";")
-        return digest(f"{sha256} {details}") if details else sha256
+        return short_digest(f"{sha256} {details}") if details else sha256
 
     @property
     def _cutout_options(self) -> str:
@@ -119,7 +119,7 @@ def _made(kind: str, cutout_options: str, engine: str) -> str:
     # A published file may be shown to anybody: the details of the engine, the address of a server
     # among them, are in it as a digest only.
     name, _, details = engine.partition(";")
-    sealed = f"{name};{digest(details)[:16]}" if details else name
+    sealed = f"{name};{short_digest(details)[:16]}" if details else name
     return f"engine={sealed}" if kind == MASKS else f"{cutout_options};engine={sealed}"
 
 

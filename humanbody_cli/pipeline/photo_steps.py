@@ -23,7 +23,7 @@ from humanbody_cli.imaging.decoding import out_of_memory, short
 from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.imaging.uploads import Upload
-from humanbody_cli.pipeline.engine import Ask, Engine, Segmentation, SpooledAnswer
+from humanbody_cli.pipeline.engine import AnswerSlot, Ask, Engine, Segmentation
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -64,7 +64,7 @@ class Prepared(Generic[R]):
         """
         return cls(steps, picture, steps.prepare(picture))
 
-    async def segment(self, engine: Engine, spooled: SpooledAnswer | None = None) -> Segmentation:
+    async def segment(self, engine: Engine, spooled: AnswerSlot | None = None) -> Segmentation:
         """Have the engine find the people. Raises what `Engine.segment` does."""
         return await engine.segment(self.upload, self.steps.ask(self.picture, self.upload), spooled)
 
@@ -89,7 +89,7 @@ async def at_once(step: Callable[[], T]) -> T:
     return step()
 
 
-async def process(steps: Steps[R], data: bytes, size: int, engine: Engine, hop: Hop) -> R:
+async def run_steps(steps: Steps[R], data: bytes, size: int, engine: Engine, hop: Hop) -> R:
     """Take one photo of ``size`` bytes through all its steps.
 
     Raises:

@@ -27,7 +27,7 @@ from humanbody_cli.imaging.decoding import JPEG_SIGNATURE, DecodeDeadline
 from humanbody_cli.imaging.pictures import Picture, check_sound, read_header
 from humanbody_cli.imaging.uploads import Upload, check_limits
 from humanbody_cli.pipeline.engine import Ask, Engine, Segmentation
-from humanbody_cli.pipeline.photo_steps import process
+from humanbody_cli.pipeline.photo_steps import run_steps
 from humanbody_cli.server.config import ServerTimeouts
 from humanbody_cli.server.exchange import NoReply
 from humanbody_cli.server.metrics import Metrics
@@ -130,7 +130,7 @@ class InferencePool:
         self, request: InferenceRequest, answer: asyncio.Future[InferenceResult]
     ) -> InferenceResult:
         try:
-            return await process(
+            return await run_steps(
                 ServerSteps(request, self._timeouts.decode),
                 request.data,
                 len(request.data),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from humanbody_cli.storage.layout import STATE
-from humanbody_cli.storage.names import digest
+from humanbody_cli.storage.names import short_digest
 
 _NO_FALLOCATE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV}
 """What fallocate(2) says where the file system cannot promise room."""
@@ -165,7 +165,7 @@ is_temporary = re.compile(re.escape(STATE) + r"-[0-9a-f]{16}\.tmp").fullmatch
 def temporary_path(path: str) -> str:
     """Where a file is written before it is complete: same folder, a predictable name."""
     folder, name = os.path.split(path)
-    return os.path.join(folder, f"{STATE}-{digest(name)[:16]}.tmp")
+    return os.path.join(folder, f"{STATE}-{short_digest(name)[:16]}.tmp")
 
 
 def is_file(path: str) -> bool:

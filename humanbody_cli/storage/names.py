@@ -158,7 +158,7 @@ def shortened(name: str) -> str:
 def marked(name: str, identity: str, suffix: str = SUFFIX) -> str:
     """``b.png`` as ``b~1a2b3c4d.png``, the digest taken from ``identity``. A folder's ``suffix`` is
     empty."""
-    mark = f"~{digest(identity)[:8]}{suffix}".encode()
+    mark = f"~{short_digest(identity)[:8]}{suffix}".encode()
     folder, base = os.path.split(name)
     whole = os.fsencode(base.removesuffix(suffix))
     stem = whole[: MAX_NAME - len(mark)]
@@ -167,7 +167,7 @@ def marked(name: str, identity: str, suffix: str = SUFFIX) -> str:
     return os.path.join(folder, os.fsdecode(stem + mark))
 
 
-def digest(name: str) -> str:
+def short_digest(name: str) -> str:
     """The sha256 of a name's bytes, hexadecimal."""
     import hashlib  # takes 3 ms to load, and a run with nothing to do needs it for no name
 
