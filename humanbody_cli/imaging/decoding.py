@@ -128,10 +128,11 @@ def readers() -> str:
     """Which optional readers are installed, e.g. ``avif,heif``; which photos can be read depends on
     it. Cheap: modules are searched for, not loaded.
     """
-    return ",".join(name for name, module in _MODULES.items() if _is_there(module))
+    return ",".join(name for name, module in _MODULES.items() if is_installed(module))
 
 
-def _is_there(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Whether a module can be found; it is not loaded."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):

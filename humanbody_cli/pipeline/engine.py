@@ -5,12 +5,12 @@ Imports nothing heavy: a run with nothing to do only asks which engine it would 
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from humanbody_cli.core.errors import FatalError, no_engine, no_soft_edges
 from humanbody_cli.core.settings import Edges, EngineChoice, RunSettings
+from humanbody_cli.imaging.decoding import is_installed
 
 if TYPE_CHECKING:
     from humanbody_cli.imaging.masks import Mask
@@ -111,18 +111,11 @@ def check_installed(settings: RunSettings) -> None:
                 "--engine api needs a key: set HBSEG_API_KEY and HBSEG_API_SECRET, or give "
                 "--credentials FILE"
             )
-    elif not all(map(_is_installed, ("onnxruntime", "numpy"))):
+    elif not all(map(is_installed, ("onnxruntime", "numpy"))):
         raise no_engine()
     wanted = settings.wanted
-    if wanted.cutout and wanted.edges is Edges.SOFT and not _is_installed("numpy"):
+    if wanted.cutout and wanted.edges is Edges.SOFT and not is_installed("numpy"):
         raise no_soft_edges()
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def engine_line(settings: RunSettings) -> str:
