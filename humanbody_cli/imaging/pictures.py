@@ -236,10 +236,12 @@ def small(picture: Picture, longest: int) -> Image.Image:
         if picture.format == "JPEG":  # of others draft() may choose an embedded preview
             image.draft(image.mode, (longest, longest))
         _load(image, picture.deadline)
-        shrunk = _normalised(image, picture)
+        is_gray = image.mode == "L" and not picture.has_alpha
+        shrunk = image if is_gray else _normalised(image, picture)
         shrunk.thumbnail((longest, longest), reducing_gap=2.0)
         turn = _TURNS.get(picture.orientation)
-        return shrunk.transpose(turn) if turn is not None else shrunk
+        upright = shrunk.transpose(turn) if turn is not None else shrunk
+        return upright.convert("RGB") if is_gray else upright
 
 
 def _normalised(image: Image.Image, picture: Picture) -> Image.Image:

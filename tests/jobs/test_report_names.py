@@ -120,14 +120,9 @@ def test_nothing_foreign_can_run(browser: Browser, page: Path) -> None:
     assert tab.js("window.broken === undefined")
     refused = "fetch('https://example.com/').then(() => 'sent', () => 'refused')"
     assert tab.js(refused) == "refused"
-    outside = "new Promise((done) => { const one = new Image(); "
-    assert (
-        tab.js(
-            outside
-            + "one.onerror = () => done('refused'); one.src = 'https://example.com/x.png'; })"
-        )
-        == "refused"
-    )
+    loads = "one.onerror = () => done('refused'); one.src = 'https://example.com/x.png'"
+    outside = f"new Promise((done) => {{ const one = new Image(); {loads}; }})"
+    assert tab.js(outside) == "refused"
     sent = [one for one in tab.requests() if one.startswith("http")]
     failed = [event for event in tab.events if event["method"] == "Network.loadingFailed"]
     assert len(sent) == len(failed) and all(one["params"].get("blockedReason") for one in failed)

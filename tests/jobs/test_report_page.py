@@ -10,9 +10,10 @@ import pytest
 from browser import CHROMIUM, Browser, Tab, chromium
 from calling import Called
 from PIL import Image
-from reporting import Folder, names, opened
+from reporting import Folder, data_of, names, opened
 
 from humanbody_cli.core.outcomes import Status
+from humanbody_cli.jobs.report import template
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which is not installed")
 
@@ -249,3 +250,29 @@ def test_only_what_is_seen_is_in_the_page(browser: Browser, tmp_path: Path) -> N
         assert len(shown) < 40 and all(one < other for one, other in pairwise(shown))
         tab.js("scrollTo(0, 0)")
         tab.until("document.querySelector('.card[data-position=\"0\"]')")
+
+
+def test_a_run_is_plotted(browser: Browser, page: Path) -> None:
+    """Calls, refusals, photos and latency over the time of a run, each with its highest figure."""
+    samples = [
+        [0, 0, 0, 0, 0, 0, 0.0],
+        [10, 40, 0, 50, 10, 40, 20.0],
+        [20, 120, 0, 130, 10, 120, 160.0],
+    ]
+    run = {"started": 1.8e9, "ended": 1.8e9 + 20, "engine": "api", "calls": 130, "refused": 10}
+    run |= {"done": 120, "rejected": 0, "failed": 0, "exit_code": 0, "reason": "finished"}
+    data = {**data_of(page), "calls": 130, "runs": [{**run, "samples": samples}]}
+    plotted = page.with_name("plotted.html")
+    plotted.write_bytes(template.page("plotted", data))
+    for tab in opened(browser, plotted):
+        tab.click("#numbers summary")
+        labels = "[...document.querySelectorAll('.chart svg')].map((one) => one.ariaLabel)"
+        assert tab.js(labels) == [
+            "Calls per second: at most 8.0, over 20 s",
+            "Refused per second: at most 1.0, over 20 s",
+            "Photos per second: at most 8.0, over 20 s",
+            "Mean latency: at most 1.8 s, over 20 s",
+        ]
+        (table,) = tab.texts("#runs tbody")
+        assert "finished, exit 0" in table and "20 s" in table
+        assert "130" in " ".join(tab.texts("#figures"))

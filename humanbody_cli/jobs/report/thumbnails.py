@@ -45,7 +45,7 @@ _MOST_THREADS = 4
 _AT_ONCE = 64
 """Thumbnails handed to the threads at a time, so that a full disk ends the work soon."""
 
-_LARGE = 40_000_000
+_LARGE = 25_000_000
 """Pixels of a picture that no other large one is decoded beside: four bytes each."""
 
 _SECONDS = 30.0

@@ -88,11 +88,8 @@ function startGroups() {
 function summarise(counts) {
   const done = counts.nobody + counts.doubtful + counts.sure;
   const parts = [`${done.toLocaleString("en")} of ${counted(photos.length, "photo")} done`];
-  if (counts.nobody) parts.push(`nobody found in ${counts.nobody.toLocaleString("en")}`);
-  for (const group of ["doubtful", "failed", "rejected", "pending"]) {
-    if (counts[group]) parts.push(`${counts[group].toLocaleString("en")} ${GROUP_NAMES[group].toLowerCase()}`);
-  }
   if (data.calls) parts.push(counted(data.calls, "call"));
+  if (data.runs.length) parts.push("last run " + when(data.runs[data.runs.length - 1].started));
   byId("summary").textContent = parts.join(" \u00b7 ");
 }
 
@@ -111,9 +108,9 @@ function startChoices() {
   }
   const named = [...perFolder].map(([folder, count]) => [folder, visible(data.folders[folder][1]) || "stdin", count]);
   named.sort((one, other) => collator.compare(one[1], other[1]));
-  fill(byId("folder"), "all", named.map(([folder, text, count]) => [folder, `${text} (${count})`]));
+  fill(byId("folder"), "all folders", named.map(([folder, text, count]) => [folder, `${text} (${count})`]));
   const codes = [...perCode].sort((one, other) => other[1] - one[1]);
-  fill(byId("code"), "all", codes.map(([code, count]) => [code, `${visible(code)} (${count})`]));
+  fill(byId("code"), "all codes", codes.map(([code, count]) => [code, `${visible(code)} (${count})`]));
   byId("folder-choice").hidden = named.length < 2;
   byId("code-choice").hidden = !codes.length;
   for (const [id, name] of [["folder", "folder"], ["code", "code"], ["sort", "order"]]) {
