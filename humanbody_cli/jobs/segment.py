@@ -28,12 +28,13 @@ from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
 from humanbody_cli.pipeline.decision import Decider
+from humanbody_cli.pipeline.earlier import unclaimed
 from humanbody_cli.pipeline.engine import check_installed, engine_line
 from humanbody_cli.pipeline.fingerprint import Fingerprint, fingerprint_of
 from humanbody_cli.storage import answer_spool
 from humanbody_cli.storage.disk import Disk
 from humanbody_cli.storage.journal import Journal
-from humanbody_cli.storage.layout import CUTOUTS, LOCK, MASKS, STATE, OutputLock
+from humanbody_cli.storage.layout import LOCK, STATE, OutputLock
 from humanbody_cli.storage.naming import OutputNames
 from humanbody_cli.storage.publishing import Publisher
 
@@ -114,10 +115,8 @@ class _Run:
             else:
                 answer_spool.sweep(self.root, self.journal.is_settled)
             code = self.reporter.exit_code()
-            if self.stop.reason is None and self.settings.inputs.shard.count == 1:
-                # What this run did not want, a later one may.
-                wants = self.fingerprint.wants
-                self.publisher.clear_aside([kind for kind in (MASKS, CUTOUTS) if wants(kind)])
+            if self.stop.reason is None:
+                unclaimed.tidy(self.journal, self.publisher, self.fingerprint)
         except (FatalError, Interrupted) as error:
             self.stop.set(error)
             code = error.exit_code
@@ -160,6 +159,8 @@ class _Run:
         from humanbody_cli.jobs.assembly import assemble
         from humanbody_cli.pipeline import scheduler
 
+        if self.journal.was_lost:
+            unclaimed.index(self.journal, self.publisher)
         self.journal.begin_run(self.fingerprint.engine)
         self.gate, pipeline = assemble(
             self.settings, self.decider, self.journal, self.publisher, self.stop, self.disk

@@ -24,7 +24,7 @@ from humanbody_cli.storage.publishing import Publisher
 
 if TYPE_CHECKING:
     from humanbody_cli.imaging.pictures import Picture
-    from humanbody_cli.pipeline.reuse import EarlierResults, Reuse
+    from humanbody_cli.pipeline.earlier.reuse import EarlierResults, Reuse
 
 _FILE = Kind.FILE
 
@@ -119,7 +119,7 @@ class Decider:
 
     @cached_property
     def _earlier(self) -> EarlierResults:
-        from humanbody_cli.pipeline.reuse import EarlierResults
+        from humanbody_cli.pipeline.earlier.reuse import EarlierResults
 
         return EarlierResults(
             self.journal,
