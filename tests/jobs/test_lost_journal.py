@@ -4,6 +4,7 @@ runs it takes until each photo is met again."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sqlite3
 from pathlib import Path
@@ -30,7 +31,7 @@ def _rotate(photos: list[Path]) -> None:
     """Each photo gets the name of the next."""
     spare = photos[0].with_name("spare")
     photos[-1].rename(spare)
-    for path, after in reversed(list(zip(photos, photos[1:], strict=False))):
+    for path, after in reversed(list(itertools.pairwise(photos))):
         path.rename(after)
     spare.rename(photos[0])
 
@@ -108,9 +109,7 @@ def test_files_that_rows_tell_of_are_no_longer_looked_up(
     assert len(api.stats.calls) == COUNT
 
 
-def test_an_unclaimed_file_that_is_renamed_is_found(
-    run: Run, api: FakeApi, tmp_path: Path
-) -> None:
+def test_an_unclaimed_file_that_is_renamed_is_found(run: Run, api: FakeApi, tmp_path: Path) -> None:
     """The file at a photo's name was made of another one, and moves with that name."""
     inner = _photos(tmp_path / "photos/sub")
     run("photos/sub")

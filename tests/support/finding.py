@@ -49,6 +49,13 @@ def listed(path: str, *, nul: bool) -> Iterator[str]:
         yield from (entry.name for entry in names.entries() if entry is not None)
 
 
+def where(path: Path) -> str:
+    """An absolute path whose ``..`` are resolved where they lead, links otherwise left alone."""
+    text = os.path.join(os.path.abspath(path.parents[len(path.parents) - 1]), str(path))
+    head, dots, rest = text.rpartition("/..")
+    return os.path.realpath(head + dots) + rest if dots else os.path.abspath(text)
+
+
 @dataclass
 class Script:
     """A source whose bytes come after so many seconds each, by a clock of its own."""

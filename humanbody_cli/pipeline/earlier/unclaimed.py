@@ -54,8 +54,12 @@ def _proofs(publisher: Publisher) -> Iterator[tuple[str, str, bytes]]:
                     yield inside.sha256, kind, to_bytes(os.path.relpath(path, top))
 
 
-def tidy(journal: Journal, publisher: Publisher, fingerprint: Fingerprint) -> None:
-    """Forget what rows tell of now, and remove what was set aside and is not needed any more.
+def tidy(
+    journal: Journal, publisher: Publisher, fingerprint: Fingerprint, *, now: float | None = None
+) -> None:
+    """Forget what rows tell of now, and remove what was set aside and is not needed any more:
+    results that a photo has again, and all others of the wanted kinds once no photo may come for
+    them, or after `KEPT_ASIDE`. ``now`` is in seconds since 1970.
 
     Raises:
         HbsegError: the journal cannot be used.
@@ -64,6 +68,7 @@ def tidy(journal: Journal, publisher: Publisher, fingerprint: Fingerprint) -> No
         with journal.exclusive():
             journal.change(_FORGET, ())
         journal.has_unclaimed = bool(journal.rows("SELECT 1 FROM unclaimed LIMIT 1"))
+    oldest = (time.time() if now is None else now) - KEPT_ASIDE
     waits: list[bool] = []
 
     def is_needed(kind: str, sha256: str) -> bool:
@@ -72,7 +77,7 @@ def tidy(journal: Journal, publisher: Publisher, fingerprint: Fingerprint) -> No
         if not waits:  # asked only where something was set aside
             waits.append(_may_any_come(journal))
         if waits[0]:
-            return _age(publisher.aside_path(kind, sha256)) < KEPT_ASIDE
+            return _named_at(publisher.aside_path(kind, sha256)) > oldest
         return not fingerprint.wants(kind)  # what this run did not want, a later one may
 
     publisher.clear_aside(is_needed)
@@ -111,9 +116,9 @@ def _is_changed(key: bytes, size: int, mtime: int) -> bool:
     return (status.st_size, mtime_of(status)) != (size, mtime)
 
 
-def _age(path: str) -> float:
-    """Seconds since a file was given its name."""
+def _named_at(path: str) -> float:
+    """When a file was given its name, in seconds since 1970."""
     try:
-        return time.time() - os.stat(path).st_ctime
-    except OSError:
+        return os.stat(path).st_ctime
+    except OSError:  # it is gone
         return 0.0
