@@ -23,7 +23,7 @@ from humanbody_cli.core.outcomes import Reporter, passed_over
 from humanbody_cli.core.photo import LOOKUP_SIZE, Due, chunked
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import interruptible
-from humanbody_cli.discovery.find import check_inputs, find, is_piped, walk_order
+from humanbody_cli.discovery.find import check_inputs, find, waits_for_stdin, walk_order
 from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
@@ -139,7 +139,7 @@ class _Run:
 
     def _due(self) -> Iterator[Due]:
         photos = find(self.settings.inputs, self.walk)
-        piped = is_piped(self.settings.inputs)
+        piped = waits_for_stdin(self.settings.inputs)
         return incremental.due(
             chunked(photos, 1 if piped else LOOKUP_SIZE),
             self.journal,
@@ -168,8 +168,8 @@ class _Run:
         self.reporter.say(engine_line(self.settings))
         if self.gate is not None and self.gate.notice:
             self.reporter.say(f"hbseg: {self.gate.notice}")
-        # Names from a pipe are processed as they arrive, and may never end.
-        piped = is_piped(self.settings.inputs)
+        # What comes through a pipe is processed as it arrives, and may never end.
+        piped = waits_for_stdin(self.settings.inputs)
         event_loop.drive(
             photos,
             pipeline,

@@ -117,7 +117,7 @@ class Decider:
             return Failed(error)
         return reuse or NeedsCall()
 
-    @cached_property
+    @cached_property  # several threads may make one each, from Python 3.12 on: it has no state
     def _earlier(self) -> EarlierResults:
         from humanbody_cli.pipeline.earlier.reuse import EarlierResults
 

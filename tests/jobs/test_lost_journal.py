@@ -3,15 +3,14 @@ runs it takes until each photo is met again."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
-import sqlite3
 from pathlib import Path
 
 import pytest
 from conftest import Hbseg, Run, photo
 from fake_api import FakeApi
+from finding import unclaimed_in
 
 from humanbody_cli.storage.journal import Journal
 
@@ -34,11 +33,6 @@ def _rotate(photos: list[Path]) -> None:
     for path, after in reversed(list(itertools.pairwise(photos))):
         path.rename(after)
     spare.rename(photos[0])
-
-
-def _unclaimed(out: Path) -> int:
-    with contextlib.closing(sqlite3.connect(out / ".hbseg/journal.sqlite3")) as db:
-        return int(db.execute("SELECT COUNT(*) FROM unclaimed").fetchone()[0])
 
 
 @pytest.mark.parametrize("first", ["photos/a", "photos/b", "photos/a/0.jpg"])
@@ -103,7 +97,7 @@ def test_files_that_rows_tell_of_are_no_longer_looked_up(
     _lose_journal(tmp_path / "out")
     paths[0].rename(tmp_path / "kept.jpg")
     run("photos")
-    assert _unclaimed(tmp_path / "out") == 2
+    assert unclaimed_in(tmp_path / "out") == 2
     (tmp_path / "photos/back.jpg").write_bytes((tmp_path / "kept.jpg").read_bytes())
     run("photos")
     assert len(api.stats.calls) == COUNT

@@ -28,7 +28,7 @@ from dying_run import DIED
 from fake_answers import Style
 from fake_api import FakeApi
 from fake_behaviour import Behaviour
-from finding import where
+from finding import unclaimed_in, where
 from identity_choices import CONTENTS, FOLDERS, INPUTS, NAMES, OPTIONS, Invocation, content_of
 from PIL import Image
 
@@ -228,10 +228,10 @@ class World:
         return sorted(found)
 
     def _leaves_photos_out(self, invocation: Invocation) -> bool:
-        """Whether there are known photos that a command line does not lead to: what was set aside
-        may be theirs."""
+        """Whether there may be photos that a command line does not lead to, with a row or without:
+        what was set aside may be theirs."""
         known = {where(self.folder / record["source"]) for record in self._records()}
-        return bool(known.difference(self._covered(invocation)))
+        return bool(known.difference(self._covered(invocation))) or unclaimed_in(self.out) > 0
 
     def _is_picture(self, source: str) -> bool:
         try:
