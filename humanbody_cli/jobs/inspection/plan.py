@@ -29,7 +29,7 @@ from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.jobs.assembly import steps_for
-from humanbody_cli.jobs.check import each
+from humanbody_cli.jobs.inspection.check import each
 from humanbody_cli.jobs.segment import decider_for
 from humanbody_cli.pipeline import incremental
 from humanbody_cli.pipeline.decision import Failed, NeedsCall
