@@ -136,7 +136,7 @@ def make_thumbnails(out: Path) -> float:
     """Put the thumbnails where the report finds them; how many a second are made."""
     journal = Journal(str(out), read_only=True)
     thumbnails = Copied(str(out / "report-files"))
-    rows = Rows(thumbnails)
+    rows = Rows(journal.root, thumbnails)
     for outcome in journal.outcomes(absolute=True):
         rows.add(outcome)
     thumbnails.make(lambda total: lambda made: None)

@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Folder:
 def report(folder: Folder, *arguments: str) -> Path:
     """Close the journal and write the report; the page."""
     folder.close()
-    ended = Called(folder.root)("report", "out", *arguments)
+    ended = Called(folder.root)("report", folder.root / "out", *arguments)
     assert ended.code == 0, ended.err
     return folder.root / ended.out.rstrip("\n")
 
@@ -80,9 +80,13 @@ def test_a_second_report_writes_nothing(made: Called) -> None:
     """Page and thumbnails stay as they are where nothing has changed."""
     assert made("report", "out").code == 0
     before = seen(made.cwd / "out")
+    thumbs = seen(made.cwd / "out/report-files")
     assert len(thumbnails(made.cwd)) == 9
     assert made("report", "out").code == 0
     assert seen(made.cwd / "out") == before
+    assert made("report", f"{made.cwd}/out/").code == 0
+    assert len(thumbnails(made.cwd)) == 9
+    assert seen(made.cwd / "out/report-files") == thumbs
 
 
 def test_a_changed_result_gets_another_thumbnail(made: Called) -> None:
@@ -106,6 +110,14 @@ def test_a_report_goes_with_its_folder(made: Called) -> None:
     page = made.cwd / "copy/report.html"
     shown = {row[kind] for row in rows_of(page) for kind in SHOWN}
     assert shown == before and len(before) == 9
+
+
+def test_folders_may_be_named_like_those_of_results(tmp_path: Path) -> None:
+    """Cutouts are linked by their names, wherever OUT is and whatever folders photos are in."""
+    folder = Folder(tmp_path / "cutouts/masks")
+    folder.add("cutouts/masks/a.jpg")
+    (row,) = rows_of(report(folder))
+    assert row["result"] == "cutouts/masks/a.jpg.png"
 
 
 SHOWN = ("photo_shown", "cutout_shown", "mask_shown")

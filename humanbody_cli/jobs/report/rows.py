@@ -47,9 +47,10 @@ class Row(NamedTuple):
 
 
 class Rows:
-    """The rows of all photos, and the folders that they name."""
+    """The rows of all photos of the output folder ``root``, and the folders that they name."""
 
-    def __init__(self, thumbnails: Thumbnails) -> None:
+    def __init__(self, root: str, thumbnails: Thumbnails) -> None:
+        self._root = root
         self._thumbnails = thumbnails
         self._folders: dict[str, int] = {}
         self._rows: list[Row] = []
@@ -57,8 +58,6 @@ class Rows:
     def add(self, outcome: Outcome) -> None:
         """Add a photo; its ``source`` is its key: an absolute path, or what stands for one."""
         folder, name = _split(outcome.source)
-        result = outcome.cutout or outcome.mask
-        kind = CUTOUTS if outcome.cutout else MASKS
         self._rows.append(
             Row(
                 self._folders.setdefault(folder, len(self._folders)),
@@ -67,18 +66,22 @@ class Rows:
                 *(outcome.code, outcome.message, outcome.doubt, outcome.coverage),
                 *(outcome.width, outcome.height, outcome.elapsed, outcome.time_used),
                 *(outcome.attempts, outcome.engine),
-                portable(result.split(f"/{kind}/", 1)[1]) if result else None,
+                self._result(outcome),
                 *(int(outcome.cutout is not None), int(outcome.mask is not None)),
                 self._thumbnails.photo(outcome.source, outcome.sha256),
-                self._shown(outcome.cutout, CUTOUTS),
-                self._shown(outcome.mask, MASKS),
+                self._shown(outcome.cutout),
+                self._shown(outcome.mask),
             )
         )
 
-    def _shown(self, path: str | None, kind: str) -> str | None:
+    def _result(self, outcome: Outcome) -> str | None:
+        kind, path = (CUTOUTS, outcome.cutout) if outcome.cutout else (MASKS, outcome.mask)
+        return portable(path[len(os.path.join(self._root, kind, "")) :]) if path else None
+
+    def _shown(self, path: str | None) -> str | None:
         if path is None:
             return None
-        return self._thumbnails.file(path, path[path.rindex(f"/{kind}/") :])
+        return self._thumbnails.file(path, path[len(os.path.join(self._root, "")) :])
 
     def folders(self) -> list[list[str]]:
         """Each folder's whole path, and what of it tells it from the others."""

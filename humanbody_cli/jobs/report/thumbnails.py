@@ -78,9 +78,10 @@ class Thumbnails:
         self._large = threading.Lock()
 
     def photo(self, path: str, sha256: str | None) -> str | None:
-        """The name of a source photo's thumbnail; ``None`` if there is nothing to show."""
-        if single(path).kind not in (Kind.FILE, Kind.TROUBLE):
-            return None  # an address or stdin
+        """The name of a source photo's thumbnail; ``None`` if there is nothing to show. ``path`` is
+        the photo's key, which begins with a slash only if it is a file."""
+        if not path.startswith("/"):
+            return None
         return self.file(path, path) if sha256 is None else self._want(sha256, path, sha256)
 
     def file(self, path: str, label: str) -> str | None:

@@ -32,7 +32,7 @@ def write(journal: Journal, file: str | None = None) -> str:
     """
     place = place_of(journal.root, file)
     thumbnails = Thumbnails(place.files)
-    rows = Rows(thumbnails)
+    rows = Rows(journal.root, thumbnails)
     for outcome in journal.outcomes(absolute=True):
         rows.add(outcome)
     with closing(_Bar()) as bar:
