@@ -222,6 +222,7 @@ def main() -> int:
         with chromium() as browser:
             tab = browser.tab()
             blank = memory(browser)
+            tab.call("Network.disable")  # it keeps what it has told of each request
             paint, pictured = first_paint(tab, page)
             opened = memory(browser) - blank
             peak, slowest, cards = scroll(browser, tab)

@@ -38,7 +38,7 @@ function measure() {
 // Everything anew: after a filter, another order, another width.
 function rebuild() {
   const hadFocus = byId("grid").contains(document.activeElement);
-  for (const card of grid.cards.values()) card.remove();
+  for (const card of grid.cards.values()) drop(card);
   grid.cards.clear();
   grid.current = Math.max(0, Math.min(grid.current, grid.shown.length - 1));
   measure();
@@ -55,13 +55,19 @@ function draw() {
   for (const [position, card] of grid.cards) {
     const isKept = position === grid.current && card === document.activeElement;
     if ((position < first || position >= last) && !isKept) {
-      card.remove();
+      drop(card);
       grid.cards.delete(position);
     }
   }
   for (let position = first; position < last; position++) {
     if (!grid.cards.has(position)) put(position);
   }
+}
+
+// Remove a card, and let go of its pictures at once rather than with the next garbage collection.
+function drop(card) {
+  card.remove();
+  for (const image of card.querySelectorAll("img")) image.removeAttribute("src");
 }
 
 function put(position) {
