@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from humanbody_cli.core.api_spec import NOBODY_FOUND
 from humanbody_cli.core.errors import FatalError, HbsegError, PhotoError, Stopped
 from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.photo import PROOFLESS, Due, Finished, Kind, Known, Photo
@@ -18,11 +19,11 @@ from humanbody_cli.core.stop import in_thread, started_pool
 from humanbody_cli.discovery import sources
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.imaging.proof import Proof, attach, is_present
-from humanbody_cli.pipeline.decision import Decider, Failed
+from humanbody_cli.pipeline.decision import Decider, Failed, NoPerson, lacks_person
 from humanbody_cli.pipeline.engine import Engine, name_of
 from humanbody_cli.pipeline.fingerprint import Fingerprint
 from humanbody_cli.pipeline.photo_steps import ClientSteps, Prepared, Results
-from humanbody_cli.pipeline.reuse import Reuse
+from humanbody_cli.pipeline.reuse import Reuse, kept_size
 from humanbody_cli.pipeline.scheduler import Turns
 from humanbody_cli.storage.answer_spool import AnswerSpool, SpooledAnswer, room_for
 from humanbody_cli.storage.disk import Reservation
@@ -151,6 +152,8 @@ class Pipeline:
         decision = self.decider.by_bytes(state.due, picture, state.digest)
         if isinstance(decision, Failed):
             raise decision.error
+        if isinstance(decision, NoPerson):
+            return decision.results
         if isinstance(decision, Reuse):
             return decision.made(self.fingerprint.wanted, picture)
         for kind in (MASKS, CUTOUTS):
@@ -173,7 +176,15 @@ class Pipeline:
             spooled.reserve(room)
 
     def _publish(self, state: _PhotoState, made: Results) -> Outcome:
-        """Mask, then cutout, then the row: the row is the mark that both are there."""
+        """Mask, then cutout, then the row: the row is the mark that both are there.
+
+        A photo without the person that the run requires is rejected: only its row is written, which
+        tells later runs all that its answer did.
+        """
+        status = Status.DONE
+        if lacks_person(self.fingerprint.wanted, made.coverage):
+            self._retire_all(state)
+            status, made = Status.REJECTED, replace(made, mask=None, cutout=None)
         for kind, data in ((MASKS, made.mask), (CUTOUTS, made.cutout)):
             if data is not None and kind not in made.in_place:
                 ours = recorded(state.known, kind)
@@ -185,7 +196,7 @@ class Pipeline:
             size is not None if data is None else kind in made.in_place and not is_present(data)
             for kind, data, size in files
         )
-        outcome = self._done_outcome(state, made)
+        outcome = self._made_outcome(state, status, made)
         shape = self.fingerprint.text(made.engine)
         checked = state.checked(self.decider.checked, keeps_files=keeps_files)
         self.journal.finish(
@@ -200,7 +211,8 @@ class Pipeline:
         """Publish one file; the size in bytes for the row, ``None`` if there is no file."""
         how = self.fingerprint.made(kind, made.engine)
         if data is None:
-            kept = self._kept(state, kind, how)
+            path = self.publisher.path(kind, state.photo.name)
+            kept = kept_size(path, kind, state.known, state.sha256, how)
             if kept is None:
                 self._retire(state, kind)
             return kept
@@ -209,21 +221,6 @@ class Pipeline:
             ours = recorded(state.known, kind)
             self.publisher.publish(kind, state.photo.name, data, may_replace=ours)
         return len(data)
-
-    def _kept(self, state: _PhotoState, kind: str, how: str) -> int | None:
-        """The size of an earlier file that still is this photo's: there, of the same bytes and made
-        in the same way."""
-        known = state.known
-        if known is None or known.sha256 != state.sha256:
-            return None
-        if self.fingerprint.made_in(kind, known) != how:
-            return None
-        size = known.size_of(kind)
-        path = self.publisher.path(kind, state.photo.name)
-        with contextlib.suppress(OSError):
-            if size is not None and os.stat(path).st_size == size:
-                return size
-        return None
 
     def _give_up(self, state: _PhotoState, error: PhotoError) -> Outcome:
         """Record a photo that failed or was rejected.
@@ -247,10 +244,11 @@ class Pipeline:
         state.release()
         return outcome
 
-    def _done_outcome(self, state: _PhotoState, made: Results) -> Outcome:
+    def _made_outcome(self, state: _PhotoState, status: Status, made: Results) -> Outcome:
         name = state.photo.name
         return replace(
-            state.outcome(Status.DONE),
+            state.outcome(status),
+            repeated=status is Status.REJECTED and state.has_ended(NOBODY_FOUND, status),
             cutout=self.publisher.path(CUTOUTS, name) if made.cutout is not None else None,
             mask=self.publisher.path(MASKS, name) if made.mask is not None else None,
             attempts=made.attempts,
@@ -264,11 +262,9 @@ class Pipeline:
 
     def _left_out_outcome(self, state: _PhotoState, error: PhotoError) -> Outcome:
         status = Status.REJECTED if error.rejected else Status.FAILED
-        known = state.known  # pending: that run was stopped, and the code is from the run before it
-        ends = ((error.code, status.value), (error.code, "pending"))
         return replace(
             state.outcome(status),
-            repeated=known is not None and (known.code, known.status) in ends,
+            repeated=state.has_ended(error.code, status),
             code=error.code,
             message=error.message,
             attempts=error.attempts,
@@ -329,6 +325,12 @@ class _PhotoState:
         if self.sha256 is None:  # too large to be read whole
             return self.photo.kind is Kind.FILE and size != known.size
         return self.sha256 != known.sha256
+
+    def has_ended(self, code: str, status: Status) -> bool:
+        """Whether the photo ended with this code and status before."""
+        known = self.known  # pending: that run was stopped, and the code is from the run before it
+        ends = ((code, status.value), (code, "pending"))
+        return known is not None and (known.code, known.status) in ends
 
     def checked(self, rules: str, *, keeps_files: bool) -> str:
         """The rules for the row, marked if its files are still those of an earlier version."""
