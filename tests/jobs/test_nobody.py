@@ -159,3 +159,26 @@ def test_the_embedded_engine_says_so_too(hbseg: Hbseg, tmp_path: Path) -> None:
     again = hbseg("segment", folder, "-o", "out", "--engine", "local", "--require-person")
     assert again.code == 3
     assert files(tmp_path / "out") == {}
+
+
+def test_recompose_leaves_them_out_unless_told(run: Run, hbseg: Hbseg, mixed: Path) -> None:
+    """No blank pictures: only photos with a person are composed, and the number of the others is
+    said; --include-empty composes them all."""
+    run(mixed)
+    ended = hbseg("recompose", "out", "--format", "jpg", "--background", "white")
+    assert ended.code == 0, ended.err
+    assert "left out: 2 photos in which nobody was found (--include-empty)" in ended.err
+    made = {path.name for path in (hbseg.cwd / "out/recomposed").glob("*.jpg")}
+    assert made == {"a.jpg"}
+    ended = hbseg("recompose", "out", "--format", "jpg", "--include-empty")
+    assert ended.code == 0, ended.err
+    assert "left out" not in ended.err
+    assert len(list((hbseg.cwd / "out/recomposed").glob("*.jpg"))) == 3
+
+
+def test_recompose_of_nobody_alone(run: Run, hbseg: Hbseg, mixed: Path) -> None:
+    """Nothing to compose is no error, and it is said why."""
+    run(mixed / "b.jpg")
+    ended = hbseg("recompose", "out")
+    assert ended.code == 0
+    assert ended.err == "left out: 1 photo in which nobody was found (--include-empty)\n"
