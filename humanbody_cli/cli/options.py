@@ -195,10 +195,13 @@ inputs = group(
 )
 
 
-def _wanted(no_mask: bool, no_cutout: bool, edges: str, fit: bool, metadata: str) -> Wanted:
+def _wanted(
+    no_mask: bool, no_cutout: bool, edges: str, fit: bool, metadata: str, require_person: bool
+) -> Wanted:
     if no_mask and no_cutout:
         raise UsageError("--no-mask and --no-cutout together leave nothing to make; drop one")
-    return Wanted(not no_mask, not no_cutout, Edges(edges), fit, Metadata(metadata))
+    kept = Metadata(metadata)
+    return Wanted(not no_mask, not no_cutout, Edges(edges), fit, kept, require_person)
 
 
 def _output(
@@ -228,6 +231,11 @@ wanted = group(
         "--metadata",
         Metadata.STRIP,
         help="Keep or strip Exif in the cutouts; it may reveal where a photo was taken.",
+    ),
+    option(
+        "--require-person",
+        is_flag=True,
+        help="Reject photos in which nobody is found, instead of writing empty results.",
     ),
 )
 

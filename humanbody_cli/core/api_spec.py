@@ -48,6 +48,7 @@ INTERNAL_ERROR = "INTERNAL_ERROR"
 BAD_ANSWER = "BAD_ANSWER"  # most likely charged, and not what the document promises
 CONNECTION = "CONNECTION_ERROR"  # no answer: refused, reset, timed out
 GATEWAY = "GATEWAY_ERROR"  # an answer that names no error of the API, mostly of a proxy
+NOBODY_FOUND = "NOBODY_FOUND"  # no pixel of the photo's mask has confidence above .5
 UNREADABLE = "UNREADABLE"  # the photo's file cannot be read
 NOT_COMPOSED = "NOT_COMPOSED"  # a bug showed while the results were composed
 OUTPUT_NAME_TAKEN = "OUTPUT_NAME_TAKEN"  # a file that is not hbseg's has the result's name

@@ -104,13 +104,14 @@ class LocalSettings:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is made of each photo."""
+    """What is made of each photo. ``require_person`` rejects those in which nobody is found."""
 
     mask: bool = True
     cutout: bool = True
     edges: Edges = Edges.HARD
     fit: bool = False
     metadata: Metadata = Metadata.STRIP
+    require_person: bool = False
 
 
 @dataclass(frozen=True)

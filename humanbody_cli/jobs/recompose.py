@@ -16,6 +16,7 @@ from typing import TypeVar
 from PIL import Image, ImageColor
 
 from humanbody_cli.core import api_spec
+from humanbody_cli.core.console import counted
 from humanbody_cli.core.errors import OutputError, PhotoError, UsageError, output_error
 from humanbody_cli.core.outcomes import Outcome, Reporter, Status
 from humanbody_cli.core.photo import Kind
@@ -26,6 +27,7 @@ from humanbody_cli.imaging import pictures, proof
 from humanbody_cli.imaging.cutouts import RECOMPOSED_SEAL, Recipe, compose_one, encoded
 from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.pictures import Picture
+from humanbody_cli.jobs.inspection.status import counts
 from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.storage import ownership
 from humanbody_cli.storage.journal import Journal
@@ -70,15 +72,19 @@ def _why(error: OSError | PhotoError) -> str:
     return str(error)
 
 
-def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbosity: int) -> int:
-    """Compose every done photo of an output folder anew; the exit code.
+def run(
+    journal: Journal, recipe: Recipe, into: str | None, *, empty: bool, json: bool, verbosity: int
+) -> int:
+    """Compose every done photo of an output folder anew; the exit code. ``empty`` includes photos
+    in which nobody was found, whose cutouts are blank.
 
     Raises:
         UsageError: the results would be among masks and cutouts, or replace photos.
         OutputError: the results cannot be written, or would replace a file that is not hbseg's.
     """
     pictures.configure_pillow()
-    target = _Target(journal, into or os.path.join(journal.root, RECOMPOSED), recipe.format)
+    target = _Target(journal, into or os.path.join(journal.root, RECOMPOSED), recipe.format, empty)
+    nobody = 0 if empty else counts(journal)["nobody_found"]
     reporter = Reporter(verbosity=verbosity, json=json)
     workers = os.cpu_count() or 1
     try:
@@ -98,7 +104,10 @@ def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbo
                 f"{folder}: also holds other pictures, so hbseg segment would take these cutouts "
                 "for photos there"
             )
-    if not reporter.tally.total:
+    if nobody:
+        photos = counted(nobody, "photo")
+        reporter.say(f"left out: {photos} in which nobody was found (--include-empty)")
+    elif not reporter.tally.total:
         reporter.say(f"nothing to do: no photo in {journal.root} is done")
     return reporter.exit_code()
 
@@ -123,10 +132,11 @@ class _Target:
     the folders without a mark, because they hold other pictures too.
     """
 
-    def __init__(self, journal: Journal, folder: str, format: str) -> None:  # noqa: A002 - its name
+    def __init__(self, journal: Journal, folder: str, suffix: str, include_empty: bool) -> None:
         self.folder = folder
         self._journal = journal
-        self._format = format
+        self._format = suffix
+        self._include_empty = include_empty
         self._publisher = Publisher(folder, durable=False)
         self._sources: frozenset[tuple[int, int]] = frozenset()
         self._photo_folders: frozenset[tuple[int, int]] = frozenset()
@@ -136,8 +146,9 @@ class _Target:
         self._guard = threading.Lock()
 
     def photos(self) -> Iterator[Outcome]:
-        """Every photo that has a mask or a cutout."""
-        return self._journal.outcomes(Status.DONE.value, absolute=True)
+        """The done photos; those in which nobody was found only if they are included."""
+        done = self._journal.outcomes(Status.DONE.value, absolute=True)
+        return (outcome for outcome in done if self._include_empty or not outcome.is_nobody)
 
     def prepare(self, pool: ThreadPoolExecutor, ahead: int) -> None:
         """Check every place that will be written to, then make the folder.

@@ -27,7 +27,7 @@ from humanbody_cli.discovery.find import check_inputs, find, waits_for_stdin, wa
 from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
-from humanbody_cli.pipeline.decision import Decider
+from humanbody_cli.pipeline.decision import Decider, Settled
 from humanbody_cli.pipeline.earlier import unclaimed
 from humanbody_cli.pipeline.engine import check_installed, engine_line
 from humanbody_cli.pipeline.fingerprint import Fingerprint, fingerprint_of
@@ -149,8 +149,9 @@ class _Run:
             at_once=piped,
         )
 
-    def _skip(self, status: str, keys: list[bytes]) -> None:
-        self.reporter.skip(status, keys, self.journal.outcome)
+    def _skip(self, settled: Settled, keys: list[bytes]) -> None:
+        find = self.journal.outcome
+        self.reporter.skip(settled.status, keys, find, nobody=settled.nobody)
 
     def _work(self, photos: Iterator[Due]) -> None:
         check_installed(self.settings)

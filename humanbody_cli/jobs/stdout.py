@@ -9,8 +9,9 @@ import stat
 from itertools import islice
 
 from humanbody_cli.core import console
+from humanbody_cli.core.api_spec import NOBODY_FOUND
 from humanbody_cli.core.errors import PhotoError, Stopped, UsageError
-from humanbody_cli.core.outcomes import Reporter
+from humanbody_cli.core.outcomes import NOBODY_MESSAGE, Reporter, is_nobody
 from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import Stop
@@ -20,8 +21,9 @@ from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.jobs.assembly import engine_for, steps_for
 from humanbody_cli.pipeline import photo_steps
+from humanbody_cli.pipeline.decision import lacks_person, no_person
 from humanbody_cli.pipeline.engine import check_installed, engine_line
-from humanbody_cli.pipeline.photo_steps import at_once
+from humanbody_cli.pipeline.photo_steps import Results, at_once
 
 
 def to_stdout(settings: RunSettings) -> int:
@@ -40,14 +42,20 @@ def to_stdout(settings: RunSettings) -> int:
     check_installed(settings)
     reporter.say(engine_line(settings))
     try:
-        data = asyncio.run(_made(settings, photos[0], reporter.stop))
+        made = asyncio.run(_made(settings, photos[0], reporter.stop))
+        if lacks_person(settings.wanted, made.coverage):
+            raise no_person()
     except PhotoError as error:
         line = f"hbseg: {photos[0].source}: {error.code}: {error.message}"
         reporter.say(line, level=-1)
         return error.exit_code
     except Stopped as error:
         raise (reporter.stop.reason or error) from None
-    console.write_data(data)
+    if is_nobody(made.coverage):
+        reporter.say(f"{photos[0].source}: {NOBODY_FOUND}: {NOBODY_MESSAGE}")
+    result = made.cutout if settings.wanted.cutout else made.mask
+    assert result is not None
+    console.write_data(result)
     return 0
 
 
@@ -60,14 +68,11 @@ def _check_stdout(photo: Photo) -> None:
             raise UsageError(f"{photo.source} is also stdout; redirect stdout to another file")
 
 
-async def _made(settings: RunSettings, photo: Photo, stop: Stop) -> bytes:
+async def _made(settings: RunSettings, photo: Photo, stop: Stop) -> Results:
     engine, gate = engine_for(settings, stop, 1)
     steps = steps_for(settings, settings.engine_name, keep_pixels=gate is None)
     try:
         data, size = sources.read(photo, steps.rules.most_bytes)
-        made = await photo_steps.run_steps(steps, data, size, engine, at_once)
+        return await photo_steps.run_steps(steps, data, size, engine, at_once)
     finally:
         await engine.aclose()
-    result = made.cutout if settings.wanted.cutout else made.mask
-    assert result is not None
-    return result

@@ -209,7 +209,7 @@ def test_what_comes_while_it_works_is_not_replaced(
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     monkeypatch.chdir(made.cwd)
     journal = Journal("out", read_only=True)
-    code = recompose.run(journal, cutouts.Recipe(), "shop", json=False, verbosity=0)
+    code = recompose.run(journal, cutouts.Recipe(), "shop", empty=False, json=False, verbosity=0)
     journal.close()
     assert code == 3
     assert (made.cwd / "shop/b.png").read_text() == "of the user's"

@@ -62,6 +62,7 @@ class BoxType(click.ParamType):
     metavar="DIR",
     help="Output folder; only earlier cutouts are replaced.  [default: OUT/recomposed]",
 )
+@option("--include-empty", is_flag=True, help="Include photos in which nobody was found.")
 @as_json
 @verbosity
 def recompose_command(
@@ -73,6 +74,7 @@ def recompose_command(
     size: tuple[int, int] | None,
     format: str,  # noqa: A002 - the option's name
     into: str | None,
+    include_empty: bool,
     json: bool,
     verbosity: int,
 ) -> int:
@@ -93,6 +95,8 @@ def recompose_command(
     )
     journal = Journal(out, read_only=True)
     try:
-        return recompose.run(journal, recipe, into, json=json, verbosity=verbosity)
+        return recompose.run(
+            journal, recipe, into, empty=include_empty, json=json, verbosity=verbosity
+        )
     finally:
         journal.close()
