@@ -189,10 +189,17 @@ class _Pixels:
         """Whether every row has been inflated."""
         return self._seen >= self._length
 
+    @property
+    def _has_ended(self) -> bool:
+        return bool(self._stream.eof) or self.are_complete
+
     def feed(self, payload: memoryview) -> None:
         """Inflate the next part of the zlib stream."""
         pending: bytes | memoryview = payload
-        while pending and not self._stream.eof and not self.are_complete:
+        block = b""
+        # A full block means that there may be more: a stream may keep pixels back of bytes that it
+        # has taken already, ISA-L up to 64 KiB of them.
+        while (pending or len(block) == _INFLATE_STEP) and not self._has_ended:
             block = self._stream.decompress(pending, _INFLATE_STEP)
             pending = self._stream.unconsumed_tail
             if not self._interlaced:
