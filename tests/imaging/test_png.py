@@ -44,8 +44,7 @@ def _inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     if request.param == "isal":
         pytest.importorskip("isal")
     else:
-        monkeypatch.setattr(structure, "new_inflater", zlib.decompressobj)
-        monkeypatch.setattr(structure, "inflate_error", zlib.error)
+        monkeypatch.setattr(structure, "fast_zlib", zlib)
 
 
 # Sound files
