@@ -133,4 +133,4 @@ def _decoded(data: bytes, size: tuple[int, int]) -> Image.Image:
 def _as_gray(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return image.convert("F").point(lambda value: value * (1 / 257) + 0.5).convert("L")
-    return image.convert("L")
+    return image if image.mode == "L" else image.convert("L")  # which would copy it

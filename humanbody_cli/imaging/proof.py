@@ -21,13 +21,12 @@ import json
 import math
 import re
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from humanbody_cli.imaging import png_check
-from humanbody_cli.imaging.png_check import FRAME, HEADER_END, SIGNATURE
+from humanbody_cli.imaging.png_check import FRAME, HEADER_END, SIGNATURE, crc32
 from humanbody_cli.imaging.png_writer import chunk, with_chunks
 
 CHUNK = b"hbSG"
@@ -67,9 +66,9 @@ def attach(data: bytes, proof: Proof) -> bytes:
     """
     png_check.header(data)
     head, *rest = _without_proofs(data)
-    crc = zlib.crc32(head)
+    crc = crc32(head)
     for part in rest:
-        crc = zlib.crc32(part, crc)
+        crc = crc32(part, crc)
     return b"".join((head, chunk(CHUNK, _text(proof, crc)), *rest))
 
 
@@ -80,7 +79,7 @@ def read(data: bytes) -> Proof | None:
         return None
     proof, crc, length = found
     view = memoryview(data)
-    actual = zlib.crc32(view[HEADER_END + FRAME + length :], zlib.crc32(view[:HEADER_END]))
+    actual = crc32(view[HEADER_END + FRAME + length :], crc32(view[:HEADER_END]))
     return proof if crc == actual else None
 
 
@@ -148,7 +147,7 @@ def _found(data: bytes) -> tuple[Proof, int, int] | None:
     if not body.startswith(CHUNK) or not _has_header(data):
         return None
     if data[HEADER_END + 8 + length : HEADER_END + FRAME + length] != struct.pack(
-        ">I", zlib.crc32(body)
+        ">I", crc32(body)
     ):
         return None
     parsed = _parsed(body[len(CHUNK) :])
@@ -239,5 +238,5 @@ def _with_digits(data: bytes, at: int, digits: bytes) -> bytes:
         return data[:at] + digits + data[end:]
     # The chunk's own checksum changes with its contents.
     start = data.rfind(_SEAL_CHUNK, 0, at)
-    checksum = struct.pack(">I", zlib.crc32(data[max(start, 0) : at] + digits))
+    checksum = struct.pack(">I", crc32(data[max(start, 0) : at] + digits))
     return data[:at] + digits + checksum + data[end + len(checksum) :]
