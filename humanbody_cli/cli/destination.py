@@ -65,7 +65,7 @@ def _without_output(name: str | None) -> Destination:
         raise UsageError("--output is missing: give -o FOLDER for the results of several photos")
     if not is_path(name):
         raise UsageError(
-            "--output is missing: give -o me.png, -o FOLDER, or -o - for stdout; only the cutout of "
-            "a photo's file is named by itself"
+            "--output is missing: give -o me.png, -o FOLDER, or -o - for stdout; only the cutout "
+            "of a photo's file is named by itself"
         )
     return Destination.BESIDE
