@@ -141,11 +141,14 @@ def is_picture(name: str) -> bool:
 
 def _is_cutout(entry: os.DirEntry[str]) -> bool:
     """Whether `hbseg segment me.jpg` wrote this file beside its photo, ``me.jpg``."""
-    if not is_picture(entry.name):
-        return False
+    from humanbody_cli.imaging import proof  # loads zlib; few walks meet such a name
+
     try:
+        is_candidate = is_picture(entry.name) and entry.is_file(follow_symlinks=False)
+        if not is_candidate or not proof.may_be_sealed(entry.path, SINGLE_SEAL):
+            return False
         return ownership.made_of(entry.path, SINGLE_SEAL) is not None
-    except OutputError:  # reading it as a photo will say why
+    except (OSError, OutputError):  # reading it as a photo will say why
         return False
 
 

@@ -70,7 +70,7 @@ def composer_for(settings: RunSettings) -> Composer | None:
     Raises:
         UsageError: they cannot be made as the options say.
     """
-    if settings.look == Look():
+    if settings.look in (Look(), Look(format="png")):  # as the cutouts are anyway
         return None
     from humanbody_cli.jobs.recompose.after_run import Composer  # loads Pillow
 

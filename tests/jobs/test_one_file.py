@@ -22,6 +22,8 @@ from making import noise
 from PIL import Image, ImageCms
 from waiting import until
 
+from humanbody_cli.jobs.single.place import kept_answer
+
 GRACE = ROOT / "sample_images" / "portraits" / "grace_hopper.jpg"
 One = Callable[..., Ended]
 
@@ -294,25 +296,28 @@ def test_an_answer_outlives_a_kill(paid: Hbseg, one: One, api: FakeApi, tmp_path
     assert names(tmp_path / "new") == ["me.png"]
 
 
-def test_a_call_in_flight_is_finished_and_shared_with_nobody(
-    paid: Hbseg, api: FakeApi, tmp_path: Path
-) -> None:
-    """While it is under way a second run on the same file exits 6; after Ctrl-C the answer still
-    becomes the file, and the exit code is 130."""
+def test_a_call_in_flight_is_finished(paid: Hbseg, api: FakeApi, tmp_path: Path) -> None:
+    """After Ctrl-C its answer still becomes the file, and the exit code is 130."""
     photo(tmp_path / "me.jpg")
-    api.reset(Behaviour(latency=2.0))
+    api.reset(Behaviour(latency=3.0))
     arguments = ("segment", "me.jpg", "-o", "me.png", "--endpoint", api.url)
     with paid.start(*arguments) as command:
         assert until(lambda: bool(api.stats.calls))
-        second = paid(*arguments)
         command.send_signal(signal.SIGINT)
         assert command.wait(60) == 130
-    assert second.code == 6
-    assert "another run is writing this file" in second.err
     assert names(tmp_path) == ["me.jpg", "me.png"]
-    assert len(api.stats.calls) == 1
     assert paid(*arguments).code == 0
     assert len(api.stats.calls) == 1
+
+
+def test_two_runs_do_not_write_one_file(one: One, api: FakeApi, tmp_path: Path) -> None:
+    """The second exits 6 before a call."""
+    with kept_answer(str(tmp_path / "me.png")):
+        ended = one("me.jpg", "-o", tmp_path / "me.png", code=6)
+    assert "another run is writing this file" in ended.err
+    assert not api.stats.calls
+    one("me.jpg", "-o", tmp_path / "me.png")
+    assert names(tmp_path) == ["me.jpg", "me.png"]
 
 
 def test_an_answer_outlives_a_file_that_cannot_be_written(
