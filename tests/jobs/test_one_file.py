@@ -26,6 +26,7 @@ from humanbody_cli.jobs.single.place import kept_answer
 
 GRACE = ROOT / "sample_images" / "portraits" / "grace_hopper.jpg"
 One = Callable[..., Ended]
+PAIR = {"HBSEG_API_KEY": "key", "HBSEG_API_SECRET": "secret"}
 
 
 @pytest.fixture
@@ -118,14 +119,10 @@ def test_it_is_composed_as_recompose_does(one: One, api: FakeApi, tmp_path: Path
     with (tmp_path / "b.jpg").open("wb") as out:
         arguments = ("segment", "me.jpg", "-o", "-", *look, "--format", "jpg")
         where = ("--endpoint", api.url)
-        with Hbseg(tmp_path, dict(_key())).start(*arguments, *where, stdout=out) as command:
+        with Hbseg(tmp_path, PAIR).start(*arguments, *where, stdout=out) as command:
             assert command.wait(60) == 0
     assert (tmp_path / "b.jpg").read_bytes() == (tmp_path / "a.jpg").read_bytes()
     assert len(api.stats.calls) == 3
-
-
-def _key() -> dict[str, str]:
-    return {"HBSEG_API_KEY": "key", "HBSEG_API_SECRET": "secret"}
 
 
 def test_exif_goes_along_only_if_it_is_kept(one: One, tmp_path: Path) -> None:
@@ -178,7 +175,7 @@ def test_the_photo_itself_is_never_written_to(
     if how == "stdin":
         with (
             (tmp_path / "me.jpg").open("rb") as file,
-            Hbseg(tmp_path, _key()).start(
+            Hbseg(tmp_path, PAIR).start(
                 "segment", "-", "-o", "me.jpg", stdin=file, stderr=subprocess.PIPE
             ) as command,
         ):
@@ -338,9 +335,7 @@ def test_an_answer_outlives_a_file_that_cannot_be_written(
     assert names(tmp_path / "new") == ["me.png"]
 
 
-def test_a_folder_that_cannot_be_written_costs_nothing(
-    one: One, api: FakeApi, tmp_path: Path
-) -> None:
+def test_no_folder_no_call(one: One, api: FakeApi, tmp_path: Path) -> None:
     """A file where the folder should be: exit 4 before a call."""
     (tmp_path / "file").write_text("x")
     one("me.jpg", "-o", "file/me.png", code=4)
