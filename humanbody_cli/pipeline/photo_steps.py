@@ -84,11 +84,6 @@ class Hop(Protocol):
         """The step's result."""
 
 
-async def at_once(step: Callable[[], T]) -> T:
-    """Run a step in the calling thread: the `Hop` of one photo alone."""
-    return step()
-
-
 async def run_steps(steps: Steps[R], data: bytes, size: int, engine: Engine, hop: Hop) -> R:
     """Take one photo of ``size`` bytes through all its steps.
 
