@@ -9,7 +9,7 @@ EVAL ?= eval
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check bench bench-quota bench-memory bench-rerun bench-quality bench-server bench-parts bench-report clean
+.PHONY: help run test lint types check bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -43,6 +43,10 @@ check: lint types test ## Everything that must hold before a change lands
 bench-quota: $(VENV)/.dev ## How much of the quota a run uses, against a local server
 	$(BIN)/python benchmarks/bench_quota.py
 
+bench-api: $(VENV)/.dev ## Photos per second and CPU of the API engine, beside a plain script
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check aiohttp
+	$(BIN)/python benchmarks/bench_api.py
+
 bench-memory: $(VENV)/.dev ## Peak memory of 20 and of 2,000 photos
 	$(BIN)/python benchmarks/bench_memory.py
 
@@ -61,7 +65,7 @@ bench-parts: $(VENV)/.dev ## Unusual parts, each compared with the usual way
 bench-report: $(VENV)/.dev ## The report on 20,000 photos in Chromium
 	$(BIN)/python benchmarks/bench_report.py
 
-bench: bench-quota bench-memory bench-rerun bench-server bench-parts ## All benchmarks that need no data
+bench: bench-quota bench-api bench-memory bench-rerun bench-server bench-parts ## All benchmarks that need no data
 
 clean: ## Remove everything that was built or generated
 	rm -rf $(VENV) out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -24,9 +24,10 @@ import numpy as np
 from lab import ROOT, table
 from PIL import Image
 
-from humanbody_cli.api import http, responses
+from humanbody_cli.api import responses
 from humanbody_cli.api.answer_budget import Budget
 from humanbody_cli.api.requests import Multipart
+from humanbody_cli.api.transport import http
 from humanbody_cli.core.settings import Timeouts
 from humanbody_cli.imaging import png_check, png_writer
 from humanbody_cli.imaging.cutouts import hard_cutout
@@ -151,23 +152,36 @@ def client_rows() -> list[Row]:
     several = asyncio.run(calls())
     with mock.patch.object(http, "_CONNECTIONS", IN_FLIGHT):
         one = asyncio.run(calls())
-    return row(
-        f"a call, {IN_FLIGHT} in flight, over several clients",
+    with mock.patch.object(http, "_CONNECTIONS", 16):
+        sixteen = asyncio.run(calls())
+    rows = row(
+        f"a call, {IN_FLIGHT} in flight, over clients of {http._CONNECTIONS} connections",
         several / CALLS,
+        ("of 16", sixteen / CALLS),
         ("over one client", one / CALLS),
+    )
+    size = 1_000_000
+    ours = asyncio.run(calls(size))
+    with mock.patch.object(http.streams, "use"):
+        anyio = asyncio.run(calls(size))
+    return rows + row(
+        f"a call answered with {size / 1e6:.0f} MB over our own sockets",
+        ours / CALLS,
+        ("anyio's", anyio / CALLS),
     )
 
 
-async def calls() -> float:
-    """CPU milliseconds of all calls; the server's are the same either way."""
-    async with server() as url:
+async def calls(size: int = 2) -> float:
+    """CPU milliseconds of all calls, each answered with ``size`` bytes; the server's are the same
+    either way."""
+    async with server(size) as url:
         client, budget = http.Http(url, Timeouts()), Budget()
         turns = asyncio.Semaphore(IN_FLIGHT)
 
         async def call() -> None:
             async with turns:
                 with budget.room() as room:
-                    await client.post(Multipart(b"photo", "text/plain"), 1000, room)
+                    await client.post(Multipart(b"photo", "text/plain"), size, room)
 
         started = time.process_time()
         await asyncio.gather(*(call() for _ in range(CALLS)))
@@ -177,8 +191,10 @@ async def calls() -> float:
 
 
 @contextlib.asynccontextmanager
-async def server() -> AsyncIterator[str]:
-    """Answers every call after `LATENCY` seconds."""
+async def server(size: int) -> AsyncIterator[str]:
+    """Answers every call with ``size`` bytes after `LATENCY` seconds."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n"
+    content = head.encode() + bytes(size)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ends = (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError)
@@ -186,7 +202,7 @@ async def server() -> AsyncIterator[str]:
             while await reader.readuntil(b"\r\n\r\n"):
                 await reader.readexactly(len(b"photo"))
                 await asyncio.sleep(LATENCY)
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                writer.write(content)
         writer.close()
 
     running = await asyncio.start_server(answer, "127.0.0.1", 0)

@@ -25,7 +25,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests")]
 
-from fake_answers import Answers, Style  # noqa: E402 - the tests are no package
+from fake_answers import Answers, Style, cut_images  # noqa: E402 - the tests are no package
 from fake_behaviour import Behaviour, Stats  # noqa: E402
 
 __all__ = [
@@ -37,6 +37,8 @@ __all__ = [
     "Run",
     "Stats",
     "Style",
+    "add_comment",
+    "cut_images",
     "fake_api",
     "make_photos",
     "outputs",
@@ -85,14 +87,17 @@ with open(sys.argv[1], "w") as file:
 """
 
 
-def run(command: Sequence[str], state: Path, *, limit: float = 900) -> Run:
+def run(
+    command: Sequence[str], state: Path, *, limit: float = 900, paths: Sequence[Path] = ()
+) -> Run:
     """Run a command to its end. ``state`` takes the place of the user's own state folder, so that
-    one measurement's quota is not shared with another's."""
+    one measurement's quota is not shared with another's; modules are first looked for in ``paths``.
+    """
     environment = {
         **os.environ,
         "HBSEG_API_KEY": KEY,
         "HBSEG_API_SECRET": SECRET,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(map(str, (*paths, ROOT))),
         "XDG_STATE_HOME": str(state),
     }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed command has its bytecode
@@ -177,13 +182,16 @@ def make_photos(
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number in range(count):
-        comment = f"photo {number:08}".encode()
-        data = pictures[number % 8]
-        segment = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
         path = folder / f"{number:06}.jpg"
-        path.write_bytes(data[:2] + segment + data[2:])
+        path.write_bytes(add_comment(pictures[number % 8], number))
         paths.append(path)
     return paths
+
+
+def add_comment(picture: bytes, number: int) -> bytes:
+    """The same JPEG with a number in it."""
+    comment = f"photo {number:08}".encode()
+    return picture[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + picture[2:]
 
 
 def wrong_outputs(photos: Sequence[Path], out: Path, style: Style) -> list[str]:

@@ -32,8 +32,8 @@ from humanbody_cli.api import requests, responses
 from humanbody_cli.api.adaptive_rate import Call
 from humanbody_cli.api.answer_budget import Budget, Room
 from humanbody_cli.api.gate import Gate
-from humanbody_cli.api.http import Http, NoAnswer, Unsound, longest_answer
 from humanbody_cli.api.responses import kept, understood
+from humanbody_cli.api.transport.http import Http, NoAnswer, Unsound, longest_answer
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import AccountError, FatalError, HbsegError, PhotoError
 from humanbody_cli.core.settings import API_ENGINE, ApiSettings

@@ -91,30 +91,32 @@ def _names_error(error_message: object) -> bool:
     return bool(error_message.strip() if isinstance(error_message, str) else error_message)
 
 
-def _lift_images(body: bytes) -> tuple[bytes, dict[str, bytes]]:
+def _lift_images(body: bytes) -> tuple[bytes, dict[str, memoryview]]:
     """Take the base64 strings out of the answer before JSON parses it; each leaves ``true`` behind.
 
     Base64 contains no quotes, so a string ends at the next one. Parsing JSON is mostly scanning
-    these strings: 1.5 ms against 7 for an answer of 9 MB (`benchmarks/bench_parts.py`).
+    these strings: 1.5 ms against 7 for an answer of 9 MB (`benchmarks/bench_parts.py`). The strings
+    are not copied.
     """
-    images: dict[str, bytes] = {}
-    rest = body
+    found: list[tuple[int, int, int, str]] = []
     for name in ("result", "body_image"):
         key = f'"{name}"'.encode()
-        at = rest.find(key)
-        if at < 0:
-            continue
-        start = at + len(key)
-        opening = _OPENING.match(rest, start)
-        end = rest.find(b'"', opening.end()) if opening else -1
-        if opening is None or end - opening.end() < _SHORTEST_IMAGE:
-            continue
-        images[name] = rest[opening.end() : end]
-        rest = rest[:start] + b":true" + rest[end + 1 :]
+        at = body.find(key)
+        opening = _OPENING.match(body, at + len(key)) if at >= 0 else None
+        end = body.find(b'"', opening.end()) if opening else -1
+        if opening is not None and end - opening.end() >= _SHORTEST_IMAGE:
+            found.append((at + len(key), opening.end(), end, name))
+    found.sort()
+    view, kept = memoryview(body), 0
+    parts: list[bytes | memoryview] = []
+    for start, _, end, _ in found:
+        parts += (view[kept:start], b":true")
+        kept = end + 1
+    rest = b"".join((*parts, view[kept:]))
     # A repeated name is left to JSON, which has a rule for it.
-    if any(rest.count(f'"{name}"'.encode()) > 1 for name in images):
+    if any(rest.count(f'"{name}"'.encode()) > 1 for *_, name in found):
         return body, {}
-    return rest, images
+    return rest, {name: view[start:end] for _, start, end, name in found}
 
 
 _OPENING = re.compile(rb'\s*:\s*"')
@@ -181,26 +183,30 @@ def unsound(status: int, what: str) -> Refusal:
     )
 
 
-def _image(fields: dict[str, Any], lifted: dict[str, bytes], name: str) -> bytes | None:
+def _image(fields: dict[str, Any], lifted: dict[str, memoryview], name: str) -> bytes | None:
     value = fields.get(name)
     if value is None or value == "":
         return None
     if value is True and name in lifted:
-        return _decode(_unescaped(lifted[name]))
+        return _decode_lifted(lifted[name])
     if not isinstance(value, str):
         raise ValueError(f"{name} is not a string")
     return _decode(value.encode("ascii", "replace"))
 
 
-def _unescaped(encoded: bytes) -> bytes:
-    """Bare base64: JSON may write ``/`` as ``\\/``, ``=`` as ``\\u003d``, and break lines in it."""
-    if b"\\" in encoded:
+def _decode_lifted(encoded: memoryview) -> bytes:
+    """Base64 as it stands in JSON, which may write ``/`` as ``\\/``, ``=`` as ``\\u003d``, and
+    break it into lines. As a backslash is not base64, such a string fails at first."""
+    try:
+        return _decode(encoded)
+    except ValueError:
+        if b"\\" not in bytes(encoded):
+            raise
         plain: str = json.loads(b'"' + encoded + b'"')
-        encoded = "".join(plain.split()).encode("ascii", "replace")
-    return encoded
+        return _decode("".join(plain.split()).encode("ascii", "replace"))
 
 
-def _decode(encoded: bytes) -> bytes:
+def _decode(encoded: bytes | memoryview) -> bytes:
     decoded: bytes = fast_base64.b64decode(encoded, validate=True)
     return decoded
 

@@ -195,46 +195,60 @@ inputs = group(
 )
 
 
-def _wanted(no_mask: bool, no_cutout: bool, edges: str, fit: bool, metadata: str) -> Wanted:
+def _wanted(
+    no_mask: bool, no_cutout: bool, edges: str, fit: bool, metadata: str, require_person: bool
+) -> Wanted:
     if no_mask and no_cutout:
         raise UsageError("--no-mask and --no-cutout together leave nothing to make; drop one")
-    return Wanted(not no_mask, not no_cutout, Edges(edges), fit, Metadata(metadata))
+    kept = Metadata(metadata)
+    return Wanted(not no_mask, not no_cutout, Edges(edges), fit, kept, require_person)
 
 
 def _output(
-    output: str, sync: bool | None, force: bool, retry_failed: bool, lock_wait: float
+    output: str | None, sync: bool | None, force: bool, retry_failed: bool, lock_wait: float
 ) -> OutputSettings:
-    if not output:
+    if output == "":
         raise UsageError("-o needs the name of a folder")
-    return OutputSettings(Path(output), sync, force, retry_failed, lock_wait)
+    folder = Path(output or os.curdir)
+    return OutputSettings(folder, sync, force, retry_failed, lock_wait, given=output)
 
+
+edges = one_of(
+    "--edges",
+    Edges.HARD,
+    help="hard: the API's own cutout, cut at 0.5; soft: the confidence as alpha.",
+)
+
+metadata = one_of(
+    "--metadata",
+    Metadata.STRIP,
+    help="Keep or strip Exif in the cutouts; it may reveal where a photo was taken.",
+)
 
 wanted = group(
     "wanted",
     _wanted,
     option("--no-mask", is_flag=True, help="Write no masks (the API then answers faster)."),
     option("--no-cutout", is_flag=True, help="Write no cutouts."),
-    one_of(
-        "--edges",
-        Edges.HARD,
-        help="hard: the API's own cutout, cut at 0.5; soft: the confidence as alpha.",
-    ),
+    edges,
     option(
         "--fit",
         is_flag=True,
         help="Shrink or convert photos outside the API's limits instead of rejecting them.",
     ),
-    one_of(
-        "--metadata",
-        Metadata.STRIP,
-        help="Keep or strip Exif in the cutouts; it may reveal where a photo was taken.",
+    metadata,
+    option(
+        "--require-person",
+        is_flag=True,
+        help="Reject photos in which nobody is found, instead of writing empty results.",
     ),
 )
 
-output = group(
-    "output",
-    _output,
-    option("-o", "--output", required=True, metavar="OUT", help="Output folder; '-' for stdout."),
+output_folder = option(
+    "-o", "--output", required=True, metavar="OUT", help="Output folder of `hbseg segment`."
+)
+
+output_options = (
     option(
         "--sync/--no-sync",
         default=None,
@@ -250,6 +264,12 @@ output = group(
         help="Seconds to wait for another run on OUT to end.",
     ),
 )
+
+
+def output(where: Decorator) -> Decorator:
+    """The options for the output; ``where`` is the command's own ``--output``."""
+    return group("output", _output, where, *output_options)
+
 
 verbosity = group(
     "verbosity",

@@ -30,6 +30,7 @@ from humanbody_cli.core.settings import (
     EngineChoice,
     InputSettings,
     LocalSettings,
+    Look,
     OutputSettings,
     RunSettings,
     Timeouts,
@@ -263,6 +264,9 @@ def _pairs(text: str) -> dict[str, str]:
     return dict(word.split("=", 1) for word in words)
 
 
+_NO_LOOK = Look()
+
+
 def _run(
     inputs: InputSettings,
     output: OutputSettings,
@@ -274,13 +278,17 @@ def _run(
     verbosity: int,
     grace: float = GRACE,
     ignore_known: bool = False,
+    look: Look = _NO_LOOK,
 ) -> RunSettings:
     choice = engine_choice(engine, local)
     return RunSettings(
-        inputs, output, wanted, choice, api, local, json, verbosity, grace, ignore_known
+        inputs, output, wanted, choice, api, local, json, verbosity, grace, ignore_known, look
     )
 
 
-def run(*own: Decorator) -> Decorator:
-    """The options of a run and a command's ``own``, received as one argument ``settings``."""
-    return group("settings", _run, inputs, output, engine, api, wanted, local, *own, verbosity)
+def run(where: Decorator, *own: Decorator) -> Decorator:
+    """The options of a run and a command's ``own``, received as one argument ``settings``;
+    ``where`` is the command's ``--output``."""
+    return group(
+        "settings", _run, inputs, output(where), engine, api, wanted, local, *own, verbosity
+    )

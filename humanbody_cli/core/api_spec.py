@@ -48,10 +48,12 @@ INTERNAL_ERROR = "INTERNAL_ERROR"
 BAD_ANSWER = "BAD_ANSWER"  # most likely charged, and not what the document promises
 CONNECTION = "CONNECTION_ERROR"  # no answer: refused, reset, timed out
 GATEWAY = "GATEWAY_ERROR"  # an answer that names no error of the API, mostly of a proxy
+NOBODY_FOUND = "NOBODY_FOUND"  # no pixel of the photo's mask has confidence above .5
 UNREADABLE = "UNREADABLE"  # the photo's file cannot be read
 NOT_COMPOSED = "NOT_COMPOSED"  # a bug showed while the results were composed
 OUTPUT_NAME_TAKEN = "OUTPUT_NAME_TAKEN"  # a file that is not hbseg's has the result's name
 MASK_GONE = "MASK_GONE"  # recompose: the mask is missing or damaged
+NOT_DONE = "NOT_DONE"  # recompose: the list names a photo that is not done
 SOURCE_CHANGED = "SOURCE_CHANGED"  # recompose: the photo is not the one the mask was made from
 TOO_LARGE_FOR_FORMAT = "TOO_LARGE_FOR_FORMAT"  # recompose: more pixels than the format can hold
 

@@ -80,9 +80,10 @@ class OutputHeld(FatalError):
 class PhotoError(HbsegError):
     """One photo cannot be done.
 
-    ``code`` is the API's own error name where one fits. ``rejected`` tells a photo refused by
-    pre-validation (never sent) from one that was sent and refused. ``transient`` says that a later
-    run may succeed with the same photo; ``attempts`` counts the calls that were spent on it.
+    ``code`` is the API's own error name where one fits. ``rejected`` tells a photo that the run
+    does not take (by pre-validation, or because it shows nobody) from one that failed.
+    ``transient`` says that a later run may succeed with the same photo; ``attempts`` counts the
+    calls that were spent on it.
     """
 
     exit_code = 3

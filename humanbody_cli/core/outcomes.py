@@ -10,9 +10,27 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
+from humanbody_cli.core import api_spec
 from humanbody_cli.core.console import counted, shown, write_line
 from humanbody_cli.core.errors import StdoutError
 from humanbody_cli.core.stop import Stop
+
+NOBODY_MESSAGE = "no person was found in this photo"
+
+
+def is_nobody(coverage: float | None) -> bool:
+    """Whether a photo whose mask has this coverage shows nobody: no pixel has confidence above .5.
+
+    `Mask.coverage` is 0 for such masks alone. Earlier versions rounded up to .005 % of the pixels
+    down to 0; their rows count the same. ``None``, a coverage that is not known, is not 0.
+    """
+    return coverage == 0
+
+
+def code_of(code: str | None, coverage: float | None) -> str | None:
+    """The code of a record: its own, or `api_spec.NOBODY_FOUND` by its coverage. Rows of earlier
+    versions have none of their own for it."""
+    return api_spec.NOBODY_FOUND if code is None and is_nobody(coverage) else code
 
 
 class Status(str, Enum):
@@ -31,6 +49,7 @@ class Outcome:
     ``width`` and ``height`` are pixels of the upright photo; ``time_used`` is the engine's own
     figure and ``elapsed`` the whole time in hbseg, both in milliseconds; ``coverage`` is the
     part of the photo inside the mask (0 to 1) and ``doubt`` how unsure the mask is (0 sure to 1).
+    A record with coverage 0 and no other code gets the code `api_spec.NOBODY_FOUND`.
     ``cutout`` and ``mask`` are paths, ``None`` where none was made. ``repeated``: the run before
     ended the same way; it is for the summary and not part of the record.
     """
@@ -54,6 +73,16 @@ class Outcome:
     doubt: float | None = None
     transient: bool = False
     repeated: bool = False
+
+    def __post_init__(self) -> None:
+        if code_of(self.code, self.coverage) != self.code:
+            object.__setattr__(self, "code", api_spec.NOBODY_FOUND)
+            object.__setattr__(self, "message", NOBODY_MESSAGE)
+
+    @property
+    def is_nobody(self) -> bool:
+        """Whether the photo is done and nobody was found in it."""
+        return self.status is Status.DONE and is_nobody(self.coverage)
 
     @property
     def is_doubtful(self) -> bool:
@@ -81,6 +110,7 @@ PHOTOS_LEFT_OUT = 3
 class Tally:
     """Counts of a run. ``settled`` are photos that were settled before it.
 
+    ``nobody`` and ``nobody_before`` count the done photos in which nobody was found.
     ``repeated`` counts rejected and failed photos of this run that ended the same way in the run
     before. With ``ignore_known`` only new ones count for the exit code.
     """
@@ -88,6 +118,8 @@ class Tally:
     finished: Counter[Status] = field(default_factory=Counter)
     settled: Counter[str] = field(default_factory=Counter)
     doubtful: int = 0
+    nobody: int = 0
+    nobody_before: int = 0
     repeated: int = 0
     ignore_known: bool = False
 
@@ -97,6 +129,7 @@ class Tally:
         self.repeated += outcome.repeated
         if outcome.status is Status.DONE:
             self.doubtful += outcome.is_doubtful
+            self.nobody += outcome.is_nobody
 
     @property
     def done(self) -> int:
@@ -132,8 +165,10 @@ class Tally:
         return PHOTOS_LEFT_OUT if counted else 0
 
     def counts(self) -> str:
-        """``12 done, 1 rejected, 3 done before``; ``3 done before`` if none ended in this run."""
-        parts = [f"{self.done:,} done"] if self.total or not self.settled else []
+        """``12 done (nobody found in 2 photos), 1 rejected, 3 done before``; ``3 done before`` if
+        none ended in this run."""
+        done = f"{self.done:,} done{nobody_found(self.nobody)}"
+        parts = [done] if self.total or not self.settled else []
         parts += [
             f"{self.finished[status]:,} {status.value}"
             for status in (Status.REJECTED, Status.FAILED)
@@ -141,6 +176,7 @@ class Tally:
         ]
         parts += [
             f"{self.settled[status.value]:,} {status.value} before"
+            + nobody_found(self.nobody_before if status is Status.DONE else 0)
             for status in (Status.DONE, Status.REJECTED, Status.FAILED)
             if self.settled[status.value]
         ]
@@ -199,10 +235,18 @@ class Reporter:
         for note in quiet_notes:
             self.say(note)
 
-    def skip(self, status: str, keys: list[bytes], outcome: Callable[[bytes], Outcome]) -> None:
-        """Report photos that an earlier run settled with this status. ``outcome`` finds the record
-        of each, for its JSON line."""
+    def skip(
+        self,
+        status: str,
+        keys: list[bytes],
+        outcome: Callable[[bytes], Outcome],
+        *,
+        nobody: bool = False,
+    ) -> None:
+        """Report photos that an earlier run settled with this status; ``nobody`` was found in them.
+        ``outcome`` finds the record of each, for its JSON line."""
         self.tally.settled[status] += len(keys)
+        self.tally.nobody_before += len(keys) if nobody else 0
         if self._bar is not None:
             self._bar.update(len(keys))
         if self._json:
@@ -244,7 +288,13 @@ class Reporter:
 
 def _done_line(outcome: Outcome) -> str:
     doubt = f", doubt {outcome.doubt:.2f}" if outcome.doubt is not None else ""
-    return f"{outcome.source}: done in {outcome.elapsed} ms{doubt}"
+    told = f": {outcome.code}: {outcome.message}" if outcome.code is not None else ""
+    return f"{outcome.source}: done in {outcome.elapsed} ms{doubt}{told}"
+
+
+def nobody_found(photos: int) -> str:
+    """What is added to a count of done photos: `` (nobody found in 3 photos)``; empty for 0."""
+    return f" (nobody found in {counted(photos, 'photo')})" if photos else ""
 
 
 def passed_over(others: int) -> str:

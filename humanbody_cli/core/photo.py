@@ -9,7 +9,7 @@ from enum import Enum
 from itertools import islice
 from typing import NamedTuple
 
-from humanbody_cli.core.outcomes import Outcome
+from humanbody_cli.core.outcomes import Outcome, is_nobody
 from humanbody_cli.core.paths import mtime_of, to_bytes
 
 PROOFLESS = ";proofless"
@@ -87,6 +87,7 @@ class Known(NamedTuple):
     sha256: str | None
     checked: str | None
     run: int | None
+    coverage: float | None
 
     def size_of(self, kind: str) -> int | None:
         """The size of a published file, one of ``masks`` or of ``cutouts``; ``None`` for none."""
@@ -101,8 +102,14 @@ class Known(NamedTuple):
 
     @property
     def has_results(self) -> bool:
-        """Whether anything was published for these bytes."""
-        return self.sha256 is not None and (self.mask_size or self.cutout_size) is not None
+        """Whether anything was published for these bytes, or need not be to be made again."""
+        has_files = (self.mask_size or self.cutout_size) is not None
+        return self.sha256 is not None and (has_files or self.is_nobody)
+
+    @property
+    def is_nobody(self) -> bool:
+        """Whether nobody was found in these bytes: with that, the row alone is a result."""
+        return is_nobody(self.coverage)
 
 
 class Due(NamedTuple):

@@ -104,25 +104,50 @@ class LocalSettings:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is made of each photo."""
+    """What is made of each photo. ``require_person`` rejects those in which nobody is found."""
 
     mask: bool = True
     cutout: bool = True
     edges: Edges = Edges.HARD
     fit: bool = False
     metadata: Metadata = Metadata.STRIP
+    require_person: bool = False
+
+
+Box = tuple[int, int]
+"""Width and height in pixels."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How cutouts are composed beyond their edges, as the user says it; ``None``: not given.
+
+    ``margin`` is a part of the crop's longer side, ``background`` a colour or the path of a
+    picture, ``quality`` that of JPEG and WebP, 1 to 100.
+    """
+
+    crop: bool = False
+    margin: float | None = None
+    background: str | None = None
+    size: Box | None = None
+    canvas: Box | None = None
+    enlarge: bool = False
+    format: str | None = None
+    quality: int | None = None
 
 
 @dataclass(frozen=True)
 class OutputSettings:
     """Where results go and how they are kept. ``durable`` waits for the disk after each file;
-    ``None``: if the engine's results are paid for."""
+    ``None``: if the engine's results are paid for. ``given`` is OUT as the user wrote it, which
+    tells a file from a folder; ``None``: not given."""
 
     folder: Path
     durable: bool | None = None
     force: bool = False
     retry_failed: bool = False
     lock_wait: float = 0.0
+    given: str | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +192,7 @@ class RunSettings:
     verbosity: int = 0
     grace: float = GRACE
     ignore_known: bool = False
+    look: Look = Look()
 
     @property
     def uses_api(self) -> bool:

@@ -104,8 +104,8 @@ def is_pipe(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def opened(path: str) -> Iterator[Descriptor]:
-    """The list ``path``, opened; ``-`` is stdin, which stays open afterwards.
+def opened(path: str, option: str = "--from-file") -> Iterator[Descriptor]:
+    """The list ``path`` that an option names, opened; ``-`` is stdin, which stays open afterwards.
 
     Raises:
         UsageError: it cannot be opened.
@@ -116,16 +116,16 @@ def opened(path: str) -> Iterator[Descriptor]:
     try:
         number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error, option) from error
     try:
         yield Descriptor(number)
     finally:
         os.close(number)
 
 
-def _unreadable(path: str, error: OSError) -> UsageError:
+def _unreadable(path: str, error: OSError, option: str) -> UsageError:
     reason = error.strerror or str(error)
-    return UsageError(f"--from-file {path}: cannot be read: {reason}; check the path")
+    return UsageError(f"{option} {path}: cannot be read: {reason}; check the path")
 
 
 @dataclass
@@ -137,6 +137,7 @@ class NameList:
     path: str
     nul: bool
     patience: float | None = None
+    option: str = "--from-file"
 
     def entries(self) -> Iterator[Entry | None]:
         """Each name as it arrives; ``None`` whenever none arrives within ``patience``.
@@ -163,7 +164,8 @@ class NameList:
                 continue
             if not self.nul and b"\0" in block:
                 raise UsageError(
-                    "--from-file: the list has NUL bytes between its names; give -0 too"
+                    f"{self.option}: the list has NUL bytes between its names; "
+                    + ("give -0 too" if self.option == "--from-file" else "put one on each line")
                 )
             head, *others = block.split(separator)
             line += head
@@ -179,7 +181,7 @@ class NameList:
         try:
             return self.source.read(self.patience)
         except OSError as error:
-            raise _unreadable(self.path, error) from error
+            raise _unreadable(self.path, error, self.option) from error
 
     def _name(self, line: bytes, number: int) -> str:
         self._check_length(line, number)
@@ -191,7 +193,7 @@ class NameList:
         if len(line) > _LONGEST:
             one, way = ("name", "NUL-separated") if self.nul else ("line", "one per line")
             raise UsageError(
-                f"--from-file {self.path}: {one} {number:,} has more than {_LONGEST:,} bytes; "
+                f"{self.option} {self.path}: {one} {number:,} has more than {_LONGEST:,} bytes; "
                 f"check that this is a list of names, {way}"
             )
 

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from humanbody_cli.core.errors import OutputError
 from humanbody_cli.core.paths import absolute
-from humanbody_cli.storage.layout import RECOMPOSED_MARK, RESULTS, STATE
+from humanbody_cli.storage import ownership
+from humanbody_cli.storage.layout import BESIDE, RECOMPOSED_MARK, RESULTS, SINGLE_SEAL, STATE
 from humanbody_cli.storage.names import folder_aliases
 
 PICTURE_SUFFIXES = frozenset(
@@ -20,6 +22,8 @@ PICTURE_SUFFIXES = frozenset(
 
 _USUAL = (".jpg", ".JPG", ".jpeg", ".png")
 """The most common suffixes, tested first because a walk tests every file."""
+
+_BESIDE = BESIDE + "."
 
 
 @dataclass
@@ -54,6 +58,8 @@ class Listing:
                 continue
             if is_folder:
                 self.folders.append(name)
+            elif _BESIDE in name and _is_cutout(entry):
+                self.others += 1
             elif name.endswith(_USUAL) or is_picture(name):
                 self.pictures.append(name)
             elif entry.is_symlink() and (reason := _dangling(entry)):
@@ -131,6 +137,19 @@ def is_picture(name: str) -> bool:
     """Whether a file name has the suffix of a picture."""
     stem, _, suffix = name.rpartition(".")
     return bool(stem) and suffix.lower() in PICTURE_SUFFIXES
+
+
+def _is_cutout(entry: os.DirEntry[str]) -> bool:
+    """Whether `hbseg segment me.jpg` wrote this file beside its photo, ``me.jpg``."""
+    from humanbody_cli.imaging import proof  # loads zlib; few walks meet such a name
+
+    try:
+        is_candidate = is_picture(entry.name) and entry.is_file(follow_symlinks=False)
+        if not is_candidate or not proof.may_be_sealed(entry.path, SINGLE_SEAL):
+            return False
+        return ownership.made_of(entry.path, SINGLE_SEAL) is not None
+    except (OSError, OutputError):  # reading it as a photo will say why
+        return False
 
 
 def _dangling(entry: os.DirEntry[str]) -> OSError | None:

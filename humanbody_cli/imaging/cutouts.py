@@ -5,15 +5,17 @@ Alpha is straight everywhere: colours are never multiplied by alpha, which would
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from PIL import Image, ImageChops, ImageOps
 
 from humanbody_cli.core.errors import no_soft_edges
-from humanbody_cli.core.settings import Edges
+from humanbody_cli.core.settings import Edges, Metadata
 from humanbody_cli.imaging import png_writer, proof
 from humanbody_cli.imaging.masks import binary
 from humanbody_cli.imaging.png_writer import Area
@@ -95,29 +97,62 @@ def _with_alpha(pixels: Image.Image, alpha: Image.Image) -> Image.Image:
     return cutout
 
 
-RECOMPOSED_SEAL = "recomposed"
-"""The kind of seal that recomposed cutouts bear."""
+QUALITY = 92
+"""The quality of JPEG and WebP, 1 to 100, unless the user chooses another."""
 
-
-_QUALITY = 92
+Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How cutouts are composed. ``margin`` is a part of the crop's longer side; ``size`` a box in
-    pixels that the result fits into; ``background`` a colour or a picture that covers."""
+    """How a cutout is composed, in this order.
 
-    edges: Edges = Edges.SOFT
+    ``crop`` cuts it to the person, with a ``margin`` that is a part of the crop's longer side. Then
+    it is fitted into ``size``, a box in pixels, and into ``canvas``, which it is centred on: that
+    is the exact size of the result. Only with ``enlarge`` does it grow. ``background`` is a colour,
+    or a picture that covers.
+    """
+
+    edges: Edges = Edges.HARD
+    metadata: Metadata = Metadata.STRIP
     crop: bool = False
     margin: float = 0.05
-    background: tuple[int, int, int] | Image.Image | None = field(default=None, repr=False)
     size: tuple[int, int] | None = None
+    canvas: tuple[int, int] | None = None
+    enlarge: bool = False
+    background: Colour | Image.Image | None = field(default=None, repr=False)
     format: str = "png"
+    quality: int = QUALITY
 
     def __post_init__(self) -> None:
         if self.format == "jpg" and self.background is None:
             # JPEG has no transparency; white is what shops and print expect.
             object.__setattr__(self, "background", (255, 255, 255))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the result is the cutout as ``hbseg segment`` publishes it."""
+        return self == Recipe(self.edges, self.metadata)
+
+    @cached_property
+    def made(self) -> str:
+        """The recipe as text: results of one text are made in the same way."""
+        return ";".join(
+            (
+                f"edges={self.edges.value};metadata={self.metadata.value}",
+                f"crop={self.margin if self.crop else None}",
+                f"size={self.size};canvas={self.canvas};enlarge={self.enlarge}",
+                f"background={_named(self.background)}",
+                self.format if self.format == "png" else f"{self.format} {self.quality}",
+            )
+        )
+
+
+def _named(background: Colour | Image.Image | None) -> str:
+    """A background's colour, or the size and digest of its pixels."""
+    if not isinstance(background, Image.Image):
+        return str(background)
+    return f"{background.size} {hashlib.sha256(background.tobytes()).hexdigest()}"
 
 
 def compose_one(pixels: Image.Image, mask: Image.Image, recipe: Recipe) -> Image.Image:
@@ -125,8 +160,9 @@ def compose_one(pixels: Image.Image, mask: Image.Image, recipe: Recipe) -> Image
     cutout = cut_out(pixels, mask, recipe.edges).image()
     if recipe.crop:
         cutout = cutout.crop(crop_box(mask, recipe.margin))
-    if recipe.size is not None:
-        cutout = _shrunk(cutout, recipe.size)
+    cutout = _fitted(cutout, recipe)
+    if recipe.canvas is not None:
+        cutout = _centred(cutout, recipe.canvas)
     if recipe.background is None:
         return cutout
     if isinstance(recipe.background, tuple):
@@ -152,26 +188,61 @@ def crop_box(mask: Image.Image, margin: float) -> tuple[int, int, int, int]:
     )
 
 
-def _shrunk(cutout: Image.Image, box: tuple[int, int]) -> Image.Image:
-    scale = min(box[0] / cutout.width, box[1] / cutout.height)
+def _fitted(cutout: Image.Image, recipe: Recipe) -> Image.Image:
+    boxes = [box for box in (recipe.size, recipe.canvas) if box is not None]
+    scales = [side / own for box in boxes for side, own in zip(box, cutout.size, strict=True)]
+    scale = min(scales, default=1.0)
+    if scale == 1 or (scale > 1 and not recipe.enlarge):
+        return cutout
     size = (max(1, round(cutout.width * scale)), max(1, round(cutout.height * scale)))
     # Pillow resizes RGBA with premultiplied weights: no colour creeps in from under alpha 0.
     return cutout.resize(size, Image.Resampling.LANCZOS)
 
 
-def encoded(image: Image.Image, recipe: Recipe, profile: bytes | None) -> bytes:
+def _centred(cutout: Image.Image, canvas: tuple[int, int]) -> Image.Image:
+    whole = Image.new("RGBA", canvas)
+    whole.paste(cutout, ((canvas[0] - cutout.width) // 2, (canvas[1] - cutout.height) // 2))
+    return whole
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a composed file carries beside its pixels: the photo's colour profile and Exif, the kind
+    of its seal, and the `proof.digest_of` what it was made of."""
+
+    seal: str
+    made: str = ""
+    profile: bytes | None = None
+    exif: bytes | None = None
+
+
+def encoded(image: Image.Image, recipe: Recipe, labels: Labels) -> bytes:
     """The cutout as a file of the recipe's format, sealed as our own."""
+    seal = (labels.seal, labels.made)
+    options: dict[str, Any] = {"icc_profile": labels.profile} if labels.profile else {}
+    if labels.exif:
+        options["exif"] = b"Exif\0\0" + labels.exif
     buffer = io.BytesIO()
-    options: dict[str, Any] = {"icc_profile": profile} if profile else {}
-    seal = RECOMPOSED_SEAL
     if recipe.format == "jpg":
-        image.save(buffer, "JPEG", quality=_QUALITY, comment=proof.blank(seal), **options)
+        options["comment"] = proof.blank(*seal)
+        image.save(buffer, "JPEG", quality=recipe.quality, **options)
     elif recipe.format == "webp":
-        image.save(buffer, "WEBP", quality=_QUALITY, method=4, xmp=proof.in_xmp(seal), **options)
-    elif image.mode == "RGBA":
-        data = png_writer.with_metadata(png_writer.encode(image), profile=profile)
-        buffer.write(proof.in_png(data, seal))
+        options["xmp"] = proof.in_xmp(*seal)
+        image.save(buffer, "WEBP", quality=recipe.quality, method=4, **options)
     else:
-        image.save(buffer, "PNG", compress_level=3, **options)
-        buffer = io.BytesIO(proof.in_png(buffer.getvalue(), seal))
-    return proof.sealed(buffer.getvalue(), seal)
+        return sealed_png(_png(image), labels)
+    return proof.sealed(buffer.getvalue(), labels.seal)
+
+
+def _png(image: Image.Image) -> bytes:
+    if image.mode == "RGBA":
+        return png_writer.encode(image)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def sealed_png(data: bytes, labels: Labels) -> bytes:
+    """A PNG with these labels; every other chunk stays as it is."""
+    data = png_writer.with_metadata(data, profile=labels.profile, exif=labels.exif)
+    return proof.sealed(proof.in_png(data, labels.seal, labels.made), labels.seal)

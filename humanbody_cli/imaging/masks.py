@@ -16,6 +16,9 @@ THRESHOLD = 127
 
 _BINARY = [255 if value > THRESHOLD else 0 for value in range(256)]
 
+_LEAST = 0.0001
+"""The coverage of a mask with few pixels inside."""
+
 SURE, POSSIBLE = 0.6, 0.25
 """The confidences above which a pixel surely, or possibly, is a person; see `doubt_of`."""
 
@@ -69,15 +72,23 @@ class Mask:
         except Exception as error:
             raise ValueError(f"the cutout is damaged: {short(error)}") from error
 
+    @classmethod
+    def empty(cls, size: tuple[int, int]) -> Mask:
+        """The mask of a photo of this ``size`` (width, height) that shows nobody."""
+        return cls(Image.new("L", size))
+
     @cached_property
     def png(self) -> bytes:
         """The mask as an 8-bit gray PNG."""
         return self._data if self._data is not None else png_writer.encode(self.image)
 
     def coverage(self) -> float:
-        """The part of the photo inside the mask, 0 to 1."""
-        counts = self._counts
-        return round(sum(counts[THRESHOLD + 1 :]) / max(1, sum(counts)), 4)
+        """The part of the photo inside the mask, 0 to 1 in steps of `_LEAST`.
+
+        0 means that not one pixel is inside: a smaller part than `_LEAST` is not rounded to 0.
+        """
+        inside, whole = sum(self._counts[THRESHOLD + 1 :]), sum(self._counts)
+        return max(_LEAST, round(inside / whole, 4)) if inside else 0.0
 
     def doubt(self) -> float:
         """How unsure the mask is, 0 (sure) to 1; see `doubt_of`."""
@@ -122,4 +133,4 @@ def _decoded(data: bytes, size: tuple[int, int]) -> Image.Image:
 def _as_gray(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return image.convert("F").point(lambda value: value * (1 / 257) + 0.5).convert("L")
-    return image.convert("L")
+    return image if image.mode == "L" else image.convert("L")  # which would copy it

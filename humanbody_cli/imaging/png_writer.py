@@ -15,7 +15,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from humanbody_cli.imaging.png_check import CHANNELS, GRAY, HEADER_END, RGBA, SIGNATURE, chunks
+from humanbody_cli.imaging.png_check import (
+    CHANNELS,
+    GRAY,
+    HEADER_END,
+    RGBA,
+    SIGNATURE,
+    chunks,
+    crc32,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,7 +51,7 @@ Part = Callable[[Area], "Image.Image"]
 def chunk(kind: bytes, payload: bytes) -> bytes:
     """A chunk of this type: length, type, payload, checksum."""
     body = kind + payload
-    return struct.pack(">I", len(payload)) + body + struct.pack(">I", zlib.crc32(body))
+    return struct.pack(">I", len(payload)) + body + struct.pack(">I", crc32(body))
 
 
 def with_chunks(data: bytes, *extra: bytes) -> bytes:

@@ -10,7 +10,7 @@ that does not know it drops it when it changes the picture. If a tool keeps it a
 checksum no longer matches. This guards against mix-ups, not against forgery.
 
 A seal marks a file of any format (a report, a recomposed cutout) as written by hbseg: a digest of
-the file in a place inside it.
+the file in a place inside it. A seal can also name, as a digest, what the file was made of.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ import json
 import math
 import re
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from humanbody_cli.imaging import png_check
-from humanbody_cli.imaging.png_check import FRAME, HEADER_END, SIGNATURE
+from humanbody_cli.imaging.png_check import FRAME, HEADER_END, SIGNATURE, crc32
 from humanbody_cli.imaging.png_writer import chunk, with_chunks
 
 CHUNK = b"hbSG"
@@ -67,9 +66,9 @@ def attach(data: bytes, proof: Proof) -> bytes:
     """
     png_check.header(data)
     head, *rest = _without_proofs(data)
-    crc = zlib.crc32(head)
+    crc = crc32(head)
     for part in rest:
-        crc = zlib.crc32(part, crc)
+        crc = crc32(part, crc)
     return b"".join((head, chunk(CHUNK, _text(proof, crc)), *rest))
 
 
@@ -80,7 +79,7 @@ def read(data: bytes) -> Proof | None:
         return None
     proof, crc, length = found
     view = memoryview(data)
-    actual = zlib.crc32(view[HEADER_END + FRAME + length :], zlib.crc32(view[:HEADER_END]))
+    actual = crc32(view[HEADER_END + FRAME + length :], crc32(view[:HEADER_END]))
     return proof if crc == actual else None
 
 
@@ -148,7 +147,7 @@ def _found(data: bytes) -> tuple[Proof, int, int] | None:
     if not body.startswith(CHUNK) or not _has_header(data):
         return None
     if data[HEADER_END + 8 + length : HEADER_END + FRAME + length] != struct.pack(
-        ">I", zlib.crc32(body)
+        ">I", crc32(body)
     ):
         return None
     parsed = _parsed(body[len(CHUNK) :])
@@ -186,25 +185,35 @@ _SEAL_CHUNK = b"hbSL"
 specification, 5.4)."""
 
 _BLANK = b"0" * 64
+_MADE = "hbseg-made:"
+
+_NEAR = 64 * 1024
+"""Bytes in which `may_be_sealed` looks for a seal, behind a JPEG's Exif or an ordinary profile."""
 
 
-def blank(kind: str) -> str:
-    """The text to put into a file that is to be sealed. ``kind`` names what wrote it."""
-    return _prefix(kind) + _BLANK.decode()
+def digest_of(*parts: str) -> str:
+    """What a sealed file was made of, as a digest: 64 hexadecimal digits."""
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def in_png(data: bytes, kind: str) -> bytes:
+def blank(kind: str, made: str = "") -> str:
+    """The text to put into a file that is to be sealed. ``kind`` names what wrote it, ``made`` is
+    the `digest_of` what it was made of, if that is to be known later."""
+    return (f"{_MADE}{made} " if made else "") + _prefix(kind) + _BLANK.decode()
+
+
+def in_png(data: bytes, kind: str, made: str = "") -> bytes:
     """A PNG with the text in a chunk of its own, ready to be sealed."""
-    return with_chunks(data, chunk(_SEAL_CHUNK, blank(kind).encode()))
+    return with_chunks(data, chunk(_SEAL_CHUNK, blank(kind, made).encode()))
 
 
-def in_xmp(kind: str) -> bytes:
+def in_xmp(kind: str, made: str = "") -> bytes:
     """The text as an XMP packet, for formats that carry one."""
     return (
         '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
         '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
         '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/">'
-        f"<xmp:Label>{blank(kind)}</xmp:Label>"
+        f"<xmp:Label>{blank(kind, made)}</xmp:Label>"
         "</rdf:Description></rdf:RDF></x:xmpmeta>"
     ).encode()
 
@@ -220,6 +229,30 @@ def is_sealed(data: bytes, kind: str) -> bool:
     """Whether these bytes are exactly what was sealed as this kind."""
     at = _digits_at(data, kind)
     return at is not None and sealed(_with_digits(data, at, _BLANK), kind) == data
+
+
+def may_be_sealed(path: str, kind: str) -> bool:
+    """Whether a file mentions such a seal near its beginning or its end, where pictures have it: a
+    cheap check for many files; `is_sealed` decides. ``False`` also if it cannot be read."""
+    prefix = _prefix(kind).encode()
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        if prefix in file.read(_NEAR):
+            return True
+        file.seek(max(0, file.seek(0, 2) - _NEAR))
+        return prefix in file.read(_NEAR)
+    return False
+
+
+def made_of(data: bytes, kind: str) -> str | None:
+    """What these bytes were made of, as `digest_of` gave it; ``None`` unless they are exactly what
+    was sealed as this kind, together with that."""
+    at = _digits_at(data, kind) if is_sealed(data, kind) else None
+    if at is None:
+        return None
+    end = at - len(_prefix(kind)) - 1
+    start = end - len(_BLANK)
+    made = data[max(0, start - len(_MADE)) : max(0, end)]
+    return made[len(_MADE) :].decode("ascii") if made.startswith(_MADE.encode()) else None
 
 
 def _prefix(kind: str) -> str:
@@ -239,5 +272,5 @@ def _with_digits(data: bytes, at: int, digits: bytes) -> bytes:
         return data[:at] + digits + data[end:]
     # The chunk's own checksum changes with its contents.
     start = data.rfind(_SEAL_CHUNK, 0, at)
-    checksum = struct.pack(">I", zlib.crc32(data[max(start, 0) : at] + digits))
+    checksum = struct.pack(">I", crc32(data[max(start, 0) : at] + digits))
     return data[:at] + digits + checksum + data[end + len(checksum) :]

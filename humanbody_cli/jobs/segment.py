@@ -20,14 +20,15 @@ from humanbody_cli.core.errors import (
     output_error,
 )
 from humanbody_cli.core.outcomes import Reporter, passed_over
-from humanbody_cli.core.photo import LOOKUP_SIZE, Due, chunked
-from humanbody_cli.core.settings import RunSettings
+from humanbody_cli.core.paths import Digests
+from humanbody_cli.core.photo import LOOKUP_SIZE, Due, Photo, chunked
+from humanbody_cli.core.settings import Look, RunSettings
 from humanbody_cli.core.stop import interruptible
 from humanbody_cli.discovery.find import check_inputs, find, waits_for_stdin, walk_order
 from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
-from humanbody_cli.pipeline.decision import Decider
+from humanbody_cli.pipeline.decision import Decider, Settled
 from humanbody_cli.pipeline.earlier import unclaimed
 from humanbody_cli.pipeline.engine import check_installed, engine_line
 from humanbody_cli.pipeline.fingerprint import Fingerprint, fingerprint_of
@@ -40,6 +41,7 @@ from humanbody_cli.storage.publishing import Publisher
 
 if TYPE_CHECKING:
     from humanbody_cli.api.gate import Gate
+    from humanbody_cli.jobs.recompose.after_run import Composer
 
 
 def segment(settings: RunSettings, disk: Disk | None = None) -> int:
@@ -50,14 +52,30 @@ def segment(settings: RunSettings, disk: Disk | None = None) -> int:
     """
     root = str(settings.output.folder)
     check_inputs(settings.inputs)
+    composer = composer_for(settings)
     with interruptible():
         prepare_folder(root)
         with OutputLock(os.path.join(root, STATE, LOCK), wait=settings.output.lock_wait):
             journal = Journal(root)
             try:
-                return _Run(settings, journal, disk).run()
+                run = _Run(settings, journal, disk, composer.met if composer else None)
+                code = run.run()
             finally:
                 journal.close()
+    return code if composer is None else composer.compose(settings, code, run.stop.reason)
+
+
+def composer_for(settings: RunSettings) -> Composer | None:
+    """What composes pictures after the run; ``None`` where no option asks for them.
+
+    Raises:
+        UsageError: they cannot be made as the options say.
+    """
+    if settings.look in (Look(), Look(format="png")):  # as the cutouts are anyway
+        return None
+    from humanbody_cli.jobs.recompose.after_run import Composer  # loads Pillow
+
+    return Composer.of(settings)
 
 
 def prepare_folder(root: str) -> None:
@@ -79,6 +97,7 @@ class _Run:
     settings: RunSettings
     journal: Journal
     disk: Disk | None = None
+    met: Digests | None = None  # the keys of all photos, for what comes after the run
 
     def __post_init__(self) -> None:
         settings, output = self.settings, self.settings.output
@@ -139,6 +158,8 @@ class _Run:
 
     def _due(self) -> Iterator[Due]:
         photos = find(self.settings.inputs, self.walk)
+        if self.met is not None:
+            photos = _noted(photos, self.met)
         piped = waits_for_stdin(self.settings.inputs)
         return incremental.due(
             chunked(photos, 1 if piped else LOOKUP_SIZE),
@@ -149,8 +170,9 @@ class _Run:
             at_once=piped,
         )
 
-    def _skip(self, status: str, keys: list[bytes]) -> None:
-        self.reporter.skip(status, keys, self.journal.outcome)
+    def _skip(self, settled: Settled, keys: list[bytes]) -> None:
+        find = self.journal.outcome
+        self.reporter.skip(settled.status, keys, find, nobody=settled.nobody)
 
     def _work(self, photos: Iterator[Due]) -> None:
         check_installed(self.settings)
@@ -215,6 +237,12 @@ class _Run:
                 f"hbseg status {self.root} --failed",
                 level=-1,
             )
+
+
+def _noted(photos: Iterator[Photo], keys: Digests) -> Iterator[Photo]:
+    for photo in photos:
+        keys.add(photo.key)
+        yield photo
 
 
 def decider_for(

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from humanbody_cli.core.api_spec import NOBODY_FOUND
 from humanbody_cli.core.errors import PhotoError
+from humanbody_cli.core.outcomes import NOBODY_MESSAGE, is_nobody
 from humanbody_cli.core.paths import NO_TIME, to_bytes
 from humanbody_cli.core.photo import PROOFLESS, Due, Kind, Known, Photo
+from humanbody_cli.core.settings import Wanted
+from humanbody_cli.pipeline.earlier.stat_check import StatChecker
 from humanbody_cli.pipeline.fingerprint import Fingerprint
-from humanbody_cli.pipeline.stat_check import StatChecker
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
 from humanbody_cli.storage.names import marked
@@ -25,15 +28,19 @@ from humanbody_cli.storage.publishing import Publisher
 if TYPE_CHECKING:
     from humanbody_cli.imaging.pictures import Picture
     from humanbody_cli.pipeline.earlier.reuse import EarlierResults, Reuse
+    from humanbody_cli.pipeline.photo_steps import Results
 
 _FILE = Kind.FILE
 
 
 @dataclass(frozen=True)
 class Settled:
-    """The photo's row suffices: it is ``done``, ``rejected`` or ``failed``, and stays so."""
+    """The photo's row suffices: it is ``done``, ``rejected`` or ``failed``, and stays so.
+
+    ``nobody``: it is done, and nobody was found in it."""
 
     status: str
+    nobody: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,8 +51,25 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class NoPerson:
+    """Earlier results say that nobody is in the photo, and the run requires a person."""
+
+    results: Results
+
+
+@dataclass(frozen=True)
 class NeedsCall:
     """The engine has to be called."""
+
+
+def lacks_person(wanted: Wanted, coverage: float | None) -> bool:
+    """Whether a photo is rejected because its mask, of this coverage, shows nobody."""
+    return wanted.require_person and is_nobody(coverage)
+
+
+def no_person() -> PhotoError:
+    """What such a photo is rejected with."""
+    return PhotoError(NOBODY_FOUND, NOBODY_MESSAGE, rejected=True)
 
 
 @dataclass(frozen=True)
@@ -69,20 +93,27 @@ class Decider:
             return None
         if known.size != photo.size or known.mtime != photo.mtime or known.transient:
             return None
-        if known.status == "rejected":
+        if known.status == "rejected" and known.code == NOBODY_FOUND:
+            holds = self._lacks_person(known.coverage) and known.shape in self.fingerprint.accepted
+        elif known.status == "rejected":
             holds = (known.checked or "").removesuffix(PROOFLESS) == self.checked
         elif known.status == "failed":
             holds = not self.retry_failed and known.shape in self.fingerprint.same_call
         else:
             holds = known.status == "done" and self._is_done(photo, known)
-        return Settled(known.status) if holds else None
+        nobody = known.status == "done" and known.is_nobody
+        return Settled(known.status, nobody=nobody) if holds else None
 
     def _is_done(self, photo: Photo, known: Known) -> bool:
         return (
             known.shape in self.fingerprint.accepted
+            and not self._lacks_person(known.coverage)
             and self.is_its_row(photo, known.name, known.mtime)
             and self.stats.has_outputs(known.name, known.mask_size, known.cutout_size)
         )
+
+    def _lacks_person(self, coverage: float | None) -> bool:
+        return lacks_person(self.fingerprint.wanted, coverage)
 
     def is_its_row(self, photo: Photo, name: bytes, mtime: int) -> bool:
         """Whether a done photo's row with this output name and time (ns) still is this photo's.
@@ -103,10 +134,14 @@ class Decider:
         wanted = self.fingerprint.wanted
         return StatChecker(masks if wanted.mask else None, cutouts if wanted.cutout else None)
 
-    def by_bytes(self, due: Due, picture: Picture, sha256: str) -> Reuse | Failed | NeedsCall:
+    def by_bytes(
+        self, due: Due, picture: Picture, sha256: str
+    ) -> Reuse | NoPerson | Failed | NeedsCall:
         """The decision for a photo that its row does not settle, by the ``sha256`` of its bytes."""
         try:
             reuse = self._earlier.find(due.photo, picture, sha256)
+            if reuse is not None and self._lacks_person(reuse.results.coverage):
+                return NoPerson(reuse.results)
             # A taken output name is found before money is spent on the photo.
             for kind in (MASKS, CUTOUTS):
                 is_there = reuse is not None and kind in reuse.results.in_place

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 
 from humanbody_cli.core.paths import to_bytes
 from humanbody_cli.core.photo import DoneRow, Due, Known, Photo, key_of
-from humanbody_cli.pipeline.decision import Decider
-from humanbody_cli.pipeline.stat_check import ForkedStatChecker, StatCheck
+from humanbody_cli.pipeline.decision import Decider, Settled
+from humanbody_cli.pipeline.earlier.stat_check import ForkedStatChecker, StatCheck
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.naming import OutputNames
 
 _MANY = 10
 """Photos in a chunk from which the extra query for done photos saves more than it costs."""
 
-OnSkipped = Callable[[str, list[bytes]], None]
-"""Called with photos that are skipped: their settled status and their keys."""
+OnSkipped = Callable[[Settled, list[bytes]], None]
+"""Called with photos that are skipped: how they are settled, and their keys."""
 
 
 def due(
@@ -70,7 +70,7 @@ def _not_done(
     """The quick check: skips a hundred thousand done photos in half a second.
 
     Questions about the files run some chunks ahead of their answers. The remaining photos have been
-    `Photo.seen`.
+    `Photo.seen`. Those in which nobody was found are left to the full check.
     """
     asked: deque[tuple[list[Photo], list[DoneRow | None]]] = deque()
     for chunk in chunks:
@@ -101,12 +101,13 @@ def _rest(
 ) -> list[Photo]:
     """The photos of a chunk that are not done, or whose files are not whole."""
     if len(answer) == len(chunk) and all(answer):  # as nearly every chunk of a second run
-        on_skipped("done", [row[0] for row in rows if row])
+        on_skipped(Settled("done"), [row[0] for row in rows if row])
         return []
     verdicts = iter(answer)
     whole = [row is not None and next(verdicts) == 1 for row in rows]
     if any(whole):
-        on_skipped("done", [row[0] for row, good in zip(rows, whole, strict=True) if good and row])
+        keys = [row[0] for row, good in zip(rows, whole, strict=True) if good and row]
+        on_skipped(Settled("done"), keys)
     return [photo.seen() for photo, good in zip(chunk, whole, strict=True) if not good]
 
 
@@ -124,5 +125,5 @@ def _not_settled(
         if settled is None:
             todo.append(Due(photo, rows.get(key)))
         else:
-            on_skipped(settled.status, [key])
+            on_skipped(settled, [key])
     return todo

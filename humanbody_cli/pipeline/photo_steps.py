@@ -84,11 +84,6 @@ class Hop(Protocol):
         """The step's result."""
 
 
-async def at_once(step: Callable[[], T]) -> T:
-    """Run a step in the calling thread: the `Hop` of one photo alone."""
-    return step()
-
-
 async def run_steps(steps: Steps[R], data: bytes, size: int, engine: Engine, hop: Hop) -> R:
     """Take one photo of ``size`` bytes through all its steps.
 
@@ -173,7 +168,7 @@ class ClientSteps:
             cutout: bytes | None = _with_metadata(segmentation.cutout, picture, wanted)
         else:
             cutout = cutout_of(wanted, picture, mask) if wanted.cutout and mask else None
-        coverage, doubt = _figures(mask, segmentation.cutout, upload.size)
+        coverage, doubt = figures(mask, segmentation.cutout, upload.size)
         return Results(
             mask=mask.png if wanted.mask and mask else None,
             cutout=cutout,
@@ -236,10 +231,11 @@ def _with_metadata(cutout: bytes, picture: Picture, wanted: Wanted) -> bytes:
     return png_writer.with_metadata(cutout, profile=pictures.rgb_profile(picture), exif=exif)
 
 
-def _figures(
+def figures(
     mask: Mask | None, cutout: bytes | None, size: tuple[int, int]
 ) -> tuple[float | None, float | None]:
-    """Coverage and doubt; ``None`` for a cutout of sound structure that Pillow rejects."""
+    """Coverage and doubt by the mask, or coverage by the transparency of the cutout, both of this
+    ``size`` (width, height); ``None`` for a cutout of sound structure that Pillow rejects."""
     if mask is not None:
         return mask.coverage(), mask.doubt()
     if cutout is None:

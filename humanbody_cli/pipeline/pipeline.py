@@ -10,22 +10,23 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from humanbody_cli.core.api_spec import NOBODY_FOUND
 from humanbody_cli.core.errors import FatalError, HbsegError, PhotoError, Stopped
 from humanbody_cli.core.outcomes import Outcome, Status
-from humanbody_cli.core.photo import PROOFLESS, Due, Finished, Kind, Known, Photo
+from humanbody_cli.core.photo import Due, Finished
 from humanbody_cli.core.settings import API_ENGINE
 from humanbody_cli.core.stop import in_thread, started_pool
 from humanbody_cli.discovery import sources
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.imaging.proof import Proof, attach, is_present, peek
-from humanbody_cli.pipeline.decision import Decider, Failed
-from humanbody_cli.pipeline.earlier.reuse import Reuse
+from humanbody_cli.pipeline.decision import Decider, Failed, NoPerson, lacks_person
+from humanbody_cli.pipeline.earlier.reuse import Reuse, kept_size
 from humanbody_cli.pipeline.engine import Engine, name_of
 from humanbody_cli.pipeline.fingerprint import Fingerprint
+from humanbody_cli.pipeline.photo_state import PhotoState
 from humanbody_cli.pipeline.photo_steps import ClientSteps, Prepared, Results
 from humanbody_cli.pipeline.scheduler import Turns
-from humanbody_cli.storage.answer_spool import AnswerSpool, SpooledAnswer, room_for
-from humanbody_cli.storage.disk import Reservation
+from humanbody_cli.storage.answer_spool import AnswerSpool, room_for
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
 from humanbody_cli.storage.ownership import recorded
@@ -65,7 +66,7 @@ class Pipeline:
             FatalError: no photo can be done; this one stays pending.
             Stopped: the run ended before this photo's call; it stays pending.
         """
-        state = _PhotoState(due, time.monotonic())
+        state = PhotoState(due, time.monotonic())
         try:
             return await self._done(state)
         except (FatalError, Stopped) as error:
@@ -76,7 +77,7 @@ class Pipeline:
         finally:
             state.release()
 
-    async def _done(self, state: _PhotoState) -> Outcome:
+    async def _done(self, state: PhotoState) -> Outcome:
         try:
             picture = await in_thread(self._work, self._read, state)
         except PhotoError as error:
@@ -89,7 +90,7 @@ class Pipeline:
             except PhotoError as error:
                 return await in_thread(self._disk, self._give_up, state, error)
 
-    def _read(self, state: _PhotoState) -> Picture:
+    def _read(self, state: PhotoState) -> Picture:
         """Read and check the photo. Results of earlier bytes are taken away first: however this
         photo ends, they are not its results."""
         # Only the whole file's bytes tell whether the results that are there belong to them.
@@ -103,13 +104,13 @@ class Pipeline:
         state.picture = self.steps.examine(data, size)
         return state.picture
 
-    def _retire_all(self, state: _PhotoState) -> None:
+    def _retire_all(self, state: PhotoState) -> None:
         with self.publisher.aside_guard:
             for kind in (MASKS, CUTOUTS):
                 self._retire(state, kind)
         state.is_retired = True
 
-    def _retire(self, state: _PhotoState, kind: str) -> None:
+    def _retire(self, state: PhotoState, kind: str) -> None:
         """Take away a published file that is not this photo's result.
 
         Paid results and other photos' are set aside: theirs may have been renamed.
@@ -124,7 +125,7 @@ class Pipeline:
         else:
             self.publisher.withdraw(kind, name, may_replace=ours)
 
-    async def _make(self, state: _PhotoState, picture: Picture) -> Outcome:
+    async def _make(self, state: PhotoState, picture: Picture) -> Outcome:
         """Earlier results, or new ones by a call."""
         prepared = await in_thread(self._work, self._prepare, state, picture)
         if isinstance(prepared, Results):
@@ -146,13 +147,15 @@ class Pipeline:
             error.attempts, error.rejected = segmentation.attempts, False
             raise
 
-    def _prepare(self, state: _PhotoState, picture: Picture) -> Results | Prepared[Results]:
+    def _prepare(self, state: PhotoState, picture: Picture) -> Results | Prepared[Results]:
         """Results that need no call, or the photo prepared for one."""
         if self.spool is not None:
             state.spooled = self.spool.of(self.fingerprint.answer_name(state.digest))
         decision = self.decider.by_bytes(state.due, picture, state.digest)
         if isinstance(decision, Failed):
             raise decision.error
+        if isinstance(decision, NoPerson):
+            return decision.results
         if isinstance(decision, Reuse):
             return decision.made(self.fingerprint.wanted, picture)
         for kind in (MASKS, CUTOUTS):
@@ -166,7 +169,7 @@ class Pipeline:
         self._take_room(state, prepared)
         return prepared
 
-    def _take_room(self, state: _PhotoState, prepared: Prepared[Results]) -> None:
+    def _take_room(self, state: PhotoState, prepared: Prepared[Results]) -> None:
         """Reserve disk space for the answer and the results, unless other photos hold it."""
         spooled, room = state.spooled, room_for(prepared.upload.size)
         waits = spooled is not None and not spooled.is_there
@@ -174,8 +177,16 @@ class Pipeline:
         if state.room is not None and spooled is not None:
             spooled.reserve(room)
 
-    def _publish(self, state: _PhotoState, made: Results) -> Outcome:
-        """Mask, then cutout, then the row: the row is the mark that both are there."""
+    def _publish(self, state: PhotoState, made: Results) -> Outcome:
+        """Mask, then cutout, then the row: the row is the mark that both are there.
+
+        A photo without the person that the run requires is rejected: only its row is written, which
+        tells later runs all that its answer did.
+        """
+        status = Status.DONE
+        if lacks_person(self.fingerprint.wanted, made.coverage):
+            self._retire_all(state)
+            status, made = Status.REJECTED, replace(made, mask=None, cutout=None)
         for kind, data in ((MASKS, made.mask), (CUTOUTS, made.cutout)):
             if data is not None and kind not in made.in_place:
                 ours = recorded(state.known, kind)
@@ -187,7 +198,7 @@ class Pipeline:
             size is not None if data is None else kind in made.in_place and not is_present(data)
             for kind, data, size in files
         )
-        outcome = self._done_outcome(state, made)
+        outcome = self._made_outcome(state, status, made)
         shape = self.fingerprint.text(made.engine)
         checked = state.checked(self.decider.checked, keeps_files=keeps_files)
         self.journal.finish(
@@ -198,11 +209,12 @@ class Pipeline:
         state.release()
         return outcome
 
-    def _put(self, state: _PhotoState, kind: str, data: bytes | None, made: Results) -> int | None:
+    def _put(self, state: PhotoState, kind: str, data: bytes | None, made: Results) -> int | None:
         """Publish one file; the size in bytes for the row, ``None`` if there is no file."""
         how = self.fingerprint.made(kind, made.engine)
         if data is None:
-            kept = self._kept(state, kind, how)
+            path = self.publisher.path(kind, state.photo.name)
+            kept = kept_size(path, kind, state.known, state.sha256, how)
             if kept is None:
                 self._retire(state, kind)
             return kept
@@ -212,22 +224,7 @@ class Pipeline:
             self.publisher.publish(kind, state.photo.name, data, may_replace=ours)
         return len(data)
 
-    def _kept(self, state: _PhotoState, kind: str, how: str) -> int | None:
-        """The size of an earlier file that still is this photo's: there, of the same bytes and made
-        in the same way."""
-        known = state.known
-        if known is None or known.sha256 != state.sha256:
-            return None
-        if self.fingerprint.made_in(kind, known) != how:
-            return None
-        size = known.size_of(kind)
-        path = self.publisher.path(kind, state.photo.name)
-        with contextlib.suppress(OSError):
-            if size is not None and os.stat(path).st_size == size:
-                return size
-        return None
-
-    def _give_up(self, state: _PhotoState, error: PhotoError) -> Outcome:
+    def _give_up(self, state: PhotoState, error: PhotoError) -> Outcome:
         """Record a photo that failed or was rejected.
 
         Its earlier results stay, unless they were made of other bytes, or another engine has now
@@ -249,10 +246,11 @@ class Pipeline:
         state.release()
         return outcome
 
-    def _done_outcome(self, state: _PhotoState, made: Results) -> Outcome:
+    def _made_outcome(self, state: PhotoState, status: Status, made: Results) -> Outcome:
         name = state.photo.name
         return replace(
-            state.outcome(Status.DONE),
+            state.outcome(status),
+            repeated=status is Status.REJECTED and state.has_ended(NOBODY_FOUND, status),
             cutout=self.publisher.path(CUTOUTS, name) if made.cutout is not None else None,
             mask=self.publisher.path(MASKS, name) if made.mask is not None else None,
             attempts=made.attempts,
@@ -264,13 +262,11 @@ class Pipeline:
             doubt=made.doubt,
         )
 
-    def _left_out_outcome(self, state: _PhotoState, error: PhotoError) -> Outcome:
+    def _left_out_outcome(self, state: PhotoState, error: PhotoError) -> Outcome:
         status = Status.REJECTED if error.rejected else Status.FAILED
-        known = state.known  # pending: that run was stopped, and the code is from the run before it
-        ends = ((error.code, status.value), (error.code, "pending"))
         return replace(
             state.outcome(status),
-            repeated=known is not None and (known.code, known.status) in ends,
+            repeated=state.has_ended(error.code, status),
             code=error.code,
             message=error.message,
             attempts=error.attempts,
@@ -286,65 +282,3 @@ class Pipeline:
         if self.spool is not None:
             with contextlib.suppress(HbsegError):
                 self.spool.close(self.journal.is_settled)
-
-
-@dataclass
-class _PhotoState:
-    """The progress of one photo. ``is_retired``: results of its earlier bytes were taken away."""
-
-    due: Due
-    started: float
-    picture: Picture | None = None
-    sha256: str | None = None
-    spooled: SpooledAnswer | None = None
-    room: Reservation | None = None
-    is_retired: bool = False
-
-    @property
-    def photo(self) -> Photo:
-        """The photo, under its final output name."""
-        return self.due.photo
-
-    @property
-    def known(self) -> Known | None:
-        """What the journal knew of it before."""
-        return self.due.known
-
-    @property
-    def digest(self) -> str:
-        """The sha256 of the photo's bytes, once they were read."""
-        assert self.sha256 is not None
-        return self.sha256
-
-    def release(self) -> None:
-        """Give back what was reserved for this photo: it has ended, or will not end in this run."""
-        if self.spooled is not None:
-            self.spooled.release()
-        if self.room is not None:
-            self.room.release()
-
-    def has_other_bytes(self, size: int) -> bool:
-        """Whether the photo, now of ``size`` bytes, differs from the one in the journal's row."""
-        known = self.known
-        if known is None or known.sha256 is None:
-            return False
-        if self.sha256 is None:  # too large to be read whole
-            return self.photo.kind is Kind.FILE and size != known.size
-        return self.sha256 != known.sha256
-
-    def checked(self, rules: str, *, keeps_files: bool) -> str:
-        """The rules for the row, marked if its files are still those of an earlier version."""
-        is_proofless = keeps_files and self.known is not None and self.known.is_proofless
-        return rules + PROOFLESS if is_proofless else rules
-
-    def outcome(self, status: Status) -> Outcome:
-        """The part of the record that does not depend on how the photo ended."""
-        width, height = self.picture.size if self.picture else (None, None)
-        return Outcome(
-            source=self.photo.source,
-            status=status,
-            width=width,
-            height=height,
-            elapsed=round((time.monotonic() - self.started) * 1000),
-            sha256=self.sha256,
-        )

@@ -36,6 +36,11 @@ class Stream(Generic[T]):
         self._ready: list[T] = []
         self._ended = False
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether `next` need not wait."""
+        return bool(self._ready)
+
     async def next(self) -> T | None:
         """The next photo, ``None`` after the last."""
         if not self._ready and not self._ended:
@@ -226,6 +231,8 @@ class _Turn:
 
 async def _unless_stopped(stream: Stream[T], stopping: asyncio.Future[None]) -> T | None:
     """The next photo, or ``None`` once the run is to end: the source of photos may never answer."""
+    if stream.is_ready:  # no task and no waiting for each photo
+        return await stream.next()
     coming = asyncio.ensure_future(stream.next())
     both: set[asyncio.Future[Any]] = {coming, stopping}
     try:

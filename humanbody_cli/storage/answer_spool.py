@@ -111,7 +111,7 @@ class SpooledAnswer:
         if slot is None or slot.file is None:
             self._empty()
             slot = self._slot = self._spool.take(self._room)
-        self._spool.fill(slot, b"".join((self._name.encode(), b"\n", body)))
+        self._spool.fill(slot, self._name.encode() + b"\n", body)
 
     def discard(self) -> None:
         """Drop an answer that proved unusable, and reserve its room for the next one.
@@ -239,8 +239,9 @@ class AnswerSpool:
             self._disk.mkdir(self._folder)
             return self._disk.create(path)
 
-    def fill(self, slot: _Slot, content: bytes) -> None:
-        """Write an answer into a file that was taken, and close it.
+    def fill(self, slot: _Slot, *parts: bytes) -> None:
+        """Write an answer, in parts that are not joined (it has megabytes), into a file that was
+        taken, and close it.
 
         Raises:
             OutputError: it cannot be written; a part of it may be there.
@@ -248,7 +249,8 @@ class AnswerSpool:
         file, slot.file = slot.file, None
         assert file is not None
         try:
-            write_all(self._disk, file, content)
+            for part in parts:
+                write_all(self._disk, file, part)
         except OSError as error:
             raise output_error(slot.path, error) from error
         finally:

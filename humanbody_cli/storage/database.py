@@ -70,7 +70,7 @@ _COLUMNS = [
     *("mask_size", "cutout_size", "finished", "run", "checked", "folded"),
     *_SAME_NAMES,
 ]
-_KEPT = ("sha256", "shape", "engine", "mask_size", "cutout_size")
+_KEPT = ("sha256", "shape", "engine", "mask_size", "cutout_size", "coverage", "doubt")
 """Columns that are kept for a photo that is rejected but keeps its earlier results."""
 
 

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from humanbody_cli.core.outcomes import Outcome, Status
+from humanbody_cli.core.outcomes import Outcome, Status, code_of
 from humanbody_cli.core.paths import to_bytes, to_text
 from humanbody_cli.core.photo import LOOKUP_SIZE, Copy, DoneRow, Finished, Known, Photo, key_of
 from humanbody_cli.storage import database
@@ -38,7 +38,8 @@ _RECORD = (
 )
 _BY_KEY = f"SELECT {_KNOWN} FROM photos WHERE key IN "
 _DONE_BETWEEN = (
-    "SELECT key, name, size, mtime, mask_size, cutout_size FROM photos WHERE key BETWEEN ? AND ? "
+    "SELECT key, name, size, mtime, mask_size, cutout_size FROM photos "
+    "WHERE key BETWEEN ? AND ? AND coverage IS NOT 0 "
 )
 _COPY = f"{_KNOWN}, {_RECORD} FROM photos WHERE sha256 = ? AND shape IN"
 _THAT_FAILED = (
@@ -46,7 +47,7 @@ _THAT_FAILED = (
     "ORDER BY run DESC LIMIT 1"
 )
 _WITH_RESULTS = (
-    f"AND run >= ? AND COALESCE(mask_size, cutout_size) IS NOT NULL LIMIT {_COPIES} OFFSET ?"
+    f"AND run >= ? AND COALESCE(mask_size, cutout_size, coverage = 0) LIMIT {_COPIES} OFFSET ?"
 )
 
 
@@ -102,9 +103,8 @@ class Journal:
         back."""
         with self._guard, database.translated(self.path):
             self._db.execute("UPDATE runs SET ended = started WHERE ended IS NULL")
-            cursor = self._db.execute(
-                "INSERT INTO runs (started, engine) VALUES (?, ?)", (time.time(), engine)
-            )
+            insert = "INSERT INTO runs (started, engine) VALUES (?, ?)"
+            cursor = self._db.execute(insert, (time.time(), engine))
             self.run = cursor.lastrowid or 0
 
     def next_run(self) -> int:
@@ -137,8 +137,8 @@ class Journal:
         return int(self.rows("PRAGMA page_count")[0][0]) >= _LARGE
 
     def done(self, keys: Sequence[bytes], shapes: Collection[str]) -> dict[bytes, DoneRow]:
-        """Those of these photos that are done in one of these shapes, by key; others may be among
-        them, and a few may be missing if the keys are far apart.
+        """Those of these photos that are done in one of these shapes and show a person, by key;
+        others may be among them, and a few may be missing if the keys are far apart.
 
         A second run asks this of every photo: it reads no more than decides, and a range of keys,
         which is what a folder is, costs half of as many single ones.
@@ -231,10 +231,11 @@ class Journal:
         query = "SELECT 1 FROM photos WHERE status = 'pending' OR transient LIMIT 1"
         return self.rebuilt_from is None and not self.rows(query)
 
-    def counts(self) -> dict[tuple[str, str | None], tuple[int, int]]:
-        """(status, code) -> photos and calls."""
-        query = "SELECT status, code, COUNT(*), SUM(calls) FROM photos GROUP BY status, code"
-        return {(row[0], row[1]): (row[2], row[3]) for row in self.rows(query)}
+    def counts(self) -> list[tuple[str, str | None, int, int]]:
+        """Photos and calls by status and code; a pair of both may be met more than once."""
+        fields = "status, code, MAX(coverage), COUNT(*), SUM(calls)"
+        rows = self.rows(f"SELECT {fields} FROM photos GROUP BY status, code, coverage = 0")
+        return [(row[0], code_of(row[1], row[2]), row[3], row[4]) for row in rows]
 
     def _outcome(self, row: Sequence[Any]) -> Outcome:
         with database.translated(self.path):
@@ -301,10 +302,9 @@ class Journal:
 
     def reprieve(self, photo: Photo, attempts: int) -> None:
         """Count the calls that were made for a photo that stays pending."""
+        update = "UPDATE photos SET calls = calls + ? WHERE key = ?"
         with self.exclusive():
-            self.change(
-                "UPDATE photos SET calls = calls + ? WHERE key = ?", (attempts, key_of(photo))
-            )
+            self.change(update, (attempts, key_of(photo)))
 
     # -- for `OutputNames` ------------------------------------------------------------------------
 

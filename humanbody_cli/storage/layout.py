@@ -30,6 +30,15 @@ RECOMPOSED_MARK = ".hbseg-recomposed"
 """An empty file in each folder of recomposed cutouts or of a report's thumbnails, wherever these
 are: its pictures are not photos."""
 
+RECOMPOSED_SEAL = "recomposed"
+"""The kind of seal that the cutouts of `hbseg recompose` bear."""
+
+SINGLE_SEAL = "single"
+"""The kind of seal that the file of one photo bears (`hbseg segment me.jpg -o me.png`)."""
+
+BESIDE = "-cutout"
+"""What such a file's name has behind the photo's, where the user gives it none."""
+
 LOCK = "lock"
 """The file, in the state folder, that a run locks: one run at a time per output folder."""
 

@@ -28,13 +28,14 @@ _GUARDED = (MASKS, CUTOUTS, STATE)
 _NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
-def results_folder_above(path: str, root: str) -> str | None:
-    """The folder at or above ``path`` that only `hbseg segment` writes to; ``None`` for none. These
-    are the masks, cutouts and state of any output folder; ``root`` is one that is known.
+def results_folder_above(path: str, root: str | None = None) -> str | None:
+    """The folder at or above ``path`` that only runs over an output folder write to; ``None`` for
+    none. These are the masks, cutouts and state of any output folder; ``root`` is one that is
+    known.
 
     Links, ``..`` and other letter cases lead to the same answer. ``path`` need not be there.
     """
-    known = [os.path.join(root, kind) for kind in _GUARDED]
+    known = [os.path.join(root, kind) for kind in _GUARDED if root is not None]
     folder = os.path.realpath(path)
     while (parent := os.path.dirname(folder)) != folder:
         beside = [os.path.join(parent, kind) for kind in _GUARDED]
@@ -94,15 +95,33 @@ def seen(path: str) -> os.stat_result | None:
         raise output_error(path, error) from error
 
 
+def made_of(path: str, kind: str) -> str | None:
+    """What the seal of a file says that it was made of (`proof.made_of`); ``None`` if no whole file
+    of this kind is there.
+
+    Raises:
+        OutputError: it cannot be examined.
+    """
+    from humanbody_cli.imaging import proof
+
+    status = seen(path)
+    return proof.made_of(_sealed_content(path, status), kind) if status is not None else None
+
+
 def _is_sealed(path: str, status: os.stat_result, kind: str) -> bool:
-    if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_SEALED:
-        return False
-    if status.st_size == 0:  # as a power cut leaves it; there is nothing to lose
-        return True
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
+        return True  # as a power cut leaves it; there is nothing to lose
     from humanbody_cli.imaging import proof  # loads zlib; most runs do not need it
 
+    return proof.is_sealed(_sealed_content(path, status), kind)
+
+
+def _sealed_content(path: str, status: os.stat_result) -> bytes:
+    """The bytes of a file that may have a seal; of anything else none."""
+    if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_SEALED:
+        return b""
     try:
-        return proof.is_sealed(content(path), kind)
+        return content(path)
     except OSError as error:
         raise output_error(path, error) from error
 

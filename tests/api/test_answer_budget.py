@@ -9,7 +9,7 @@ import pytest
 import virtual_loop
 
 from humanbody_cli.api.answer_budget import BUDGET, Budget
-from humanbody_cli.api.http import longest_answer
+from humanbody_cli.api.transport.http import longest_answer
 
 STEP = 10
 

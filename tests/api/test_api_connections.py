@@ -26,9 +26,9 @@ from making import png
 from PIL import Image
 
 from humanbody_cli.api.answer_budget import Budget
-from humanbody_cli.api.http import MAX_ERROR_PAGE, Http, Unsound, longest_answer
 from humanbody_cli.api.requests import Multipart
 from humanbody_cli.api.responses import Success, success_body
+from humanbody_cli.api.transport.http import MAX_ERROR_PAGE, Http, Unsound, longest_answer
 from humanbody_cli.core.errors import (
     FatalError,
     HbsegError,

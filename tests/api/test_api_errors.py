@@ -27,8 +27,8 @@ from making import jpeg, quarters
 from humanbody_cli.api.adaptive_rate import RateController
 from humanbody_cli.api.engine import ApiEngine
 from humanbody_cli.api.gate import Gate
-from humanbody_cli.api.http import Http
 from humanbody_cli.api.slots import OwnSlots
+from humanbody_cli.api.transport.http import Http
 from humanbody_cli.core.errors import (
     AccountError,
     CallLimitReached,

@@ -12,8 +12,8 @@ import virtual_loop
 from virtual_loop import clock
 
 from humanbody_cli.api.answer_budget import Budget
-from humanbody_cli.api.http import Http
 from humanbody_cli.api.requests import Multipart
+from humanbody_cli.api.transport.http import Http
 from humanbody_cli.core.settings import Timeouts
 from humanbody_cli.core.stop import within
 

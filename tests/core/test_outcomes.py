@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from humanbody_cli.core.outcomes import Outcome, Status, json_line
+from humanbody_cli.core.outcomes import NOBODY_MESSAGE, Outcome, Status, json_line
 
 CONTRACT = (
     "source status code message cutout mask width height attempts request_id image_id time_used "
@@ -42,6 +42,17 @@ def test_a_record_keeps_what_it_was_given() -> None:
     assert (record["width"], record["coverage"], record["doubt"]) == (3, 0.25, 0.0)
     assert record["attempts"] == 2
     assert record["code"] is None
+
+
+@pytest.mark.parametrize("status", [Status.DONE, Status.REJECTED])
+def test_a_record_without_coverage_says_that_nobody_was_found(status: Status) -> None:
+    """Whoever makes the record: the code follows from coverage 0. A coverage that is not known says
+    nothing, and another code stays."""
+    record = Outcome("a.jpg", status, coverage=0.0).record()
+    assert (record["code"], record["message"]) == ("NOBODY_FOUND", NOBODY_MESSAGE)
+    assert Outcome("a.jpg", status).code is None
+    assert Outcome("a.jpg", status, coverage=0.0001).code is None
+    assert Outcome("a.jpg", status, code="UNREADABLE", coverage=0.0).code == "UNREADABLE"
 
 
 @given(st.text(), st.binary(max_size=40))

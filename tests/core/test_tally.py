@@ -67,6 +67,26 @@ def test_the_summary_in_words(tally: Tally, text: str) -> None:
     assert tally.counts() == text
 
 
+@pytest.mark.parametrize(
+    ("now", "before", "text"),
+    [
+        (1, 0, "2 done (nobody found in 1 photo), 5 done before"),
+        (2, 5, "2 done (nobody found in 2 photos), 5 done before (nobody found in 5 photos)"),
+        (0, 1, "2 done, 5 done before (nobody found in 1 photo)"),
+    ],
+)
+def test_photos_without_a_person_are_counted(now: int, before: int, text: str) -> None:
+    """Those of this run and those of earlier ones, each beside the photos that they are part of; a
+    rejected one is among the rejected alone."""
+    tally = Tally()
+    for index in range(2):
+        tally.add(Outcome("a.jpg", Status.DONE, coverage=0.0 if index < now else 0.5))
+    tally.settled["done"], tally.nobody_before = 5, before
+    assert tally.counts() == text
+    tally.add(Outcome("b.jpg", Status.REJECTED, coverage=0.0))
+    assert tally.nobody == now
+
+
 def test_doubtful_masks_are_counted() -> None:
     """Masks beyond the threshold are worth a look; those without a figure are not counted."""
     tally = Tally()

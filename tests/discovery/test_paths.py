@@ -23,7 +23,7 @@ from humanbody_cli.core.paths import NO_TIME, mtime_of, to_bytes, to_text
 from humanbody_cli.core.photo import Kind
 from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.walk import Walk
-from humanbody_cli.pipeline.stat_check import StatChecker
+from humanbody_cli.pipeline.earlier.stat_check import StatChecker
 
 FIRST, LAST = -(2**63), 2**63 - 1
 

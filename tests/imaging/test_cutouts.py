@@ -302,6 +302,17 @@ def test_figures_are_between_0_and_1(data: bytes) -> None:
     assert mask.coverage() == round(opaque[255] / len(data), 4)
 
 
+def test_coverage_is_0_for_masks_of_nobody_alone() -> None:
+    """A single pixel of a person in a large photo is not rounded away; the mask of nobody that is
+    made without an engine has none."""
+    mask = Image.new("L", (1000, 1000), THRESHOLD)
+    assert Mask(mask).coverage() == 0
+    mask.putpixel((3, 4), THRESHOLD + 1)
+    assert Mask(mask).coverage() == 0.0001
+    assert Mask.empty((48, 60)).coverage() == 0
+    assert Mask.empty((48, 60)).image.size == (48, 60)
+
+
 def test_the_threshold_is_the_documents() -> None:
     """confidence > 0.5 of V = confidence * 255 is V > 127.5, so 127 is the last background."""
     assert int(0.5 * 255) == THRESHOLD

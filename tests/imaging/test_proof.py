@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from making import chunk, chunks_of, exif, noise, opened, other_profile, png, png_from
 from PIL import Image
 
+from humanbody_cli.imaging import cutouts, proof
 from humanbody_cli.imaging import png_check as png_module
-from humanbody_cli.imaging import proof
 from humanbody_cli.imaging.proof import Proof
 
 SHA = "0123456789abcdef" * 4
@@ -154,3 +154,27 @@ def test_a_doubt_keeps_four_digits(doubt: float) -> None:
     found = proof.read(proof.attach(GRAY, Proof(SHA, "", doubt)))
     assert found is not None
     assert found.doubt == (round(doubt, 4) if doubt == doubt else None)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp"])
+def test_a_seal_says_what_the_file_was_made_of(tmp_path: Path, kind: str) -> None:
+    """Also behind a profile and Exif; not once a byte has changed, and not to another kind."""
+    made = proof.digest_of("photo", "options")
+    labels = cutouts.Labels("single", made, b"profile" * 900, b"MM\0*" + bytes(2000))
+    image = Image.new("RGBA" if kind != "jpg" else "RGB", (300, 200))
+    data = cutouts.encoded(image, cutouts.Recipe(format=kind), labels)
+    assert proof.made_of(data, "single") == made
+    assert proof.made_of(data, "recomposed") is None
+    assert proof.made_of(data + b"!", "single") is None
+    path = tmp_path / "x"
+    path.write_bytes(data)
+    assert proof.may_be_sealed(str(path), "single")
+    assert not proof.may_be_sealed(str(path), "recomposed")
+    assert not proof.may_be_sealed(str(tmp_path / "gone"), "single")
+
+
+def test_a_seal_need_not_say_what_it_was_made_of() -> None:
+    """As the report's, and those of earlier versions."""
+    sealed = proof.sealed(f"<!-- {proof.blank('report')} -->".encode(), "report")
+    assert proof.is_sealed(sealed, "report")
+    assert proof.made_of(sealed, "report") is None

@@ -210,9 +210,10 @@ def test_recompose_explains_wrong_options(
 
 def test_recompose_tells_of_photos_that_changed(hbseg: Hbseg, tmp_path: Path) -> None:
     """A mask is never put on another photo: exit 3, and the photo is named."""
-    path = photo(tmp_path / "photos/a.jpg", seed=1)
+    path = photo(tmp_path / "photos/a.jpg")
+    path.write_bytes(GRACE.read_bytes())
     assert hbseg("segment", "photos", "-o", "out").code == 0
-    photo(path, seed=2)
+    photo(path)
     ended = hbseg("recompose", "out", "--edges", "hard", "--json")
     assert ended.code == 3
     assert json.loads(ended.out)["code"] == "SOURCE_CHANGED"

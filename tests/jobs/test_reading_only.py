@@ -211,7 +211,7 @@ def test_without_a_temporary_folder_the_journal_is_read(
     monkeypatch.setattr(database, "_is_own", lambda _: False)
     monkeypatch.setattr(tempfile, "tempdir", str(made.cwd / "nowhere"))
     journal = Journal(str(made.cwd / "out"), read_only=True)
-    assert sum(photos for photos, _ in journal.counts().values()) == 1
+    assert sum(photos for _, _, photos, _ in journal.counts()) == 1
     journal.close()
     killed(made.cwd)
     (made.cwd / "out/.hbseg/journal.sqlite3-shm").unlink()

@@ -20,7 +20,10 @@ from PIL import Image
 from humanbody_cli.imaging import cutouts, proof
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.imaging.png_check import SIGNATURE
-from humanbody_cli.jobs import recompose
+from humanbody_cli.jobs.recompose import batch
+from humanbody_cli.jobs.recompose.recipes import composed
+from humanbody_cli.jobs.recompose.selection import Selection
+from humanbody_cli.storage.layout import RECOMPOSED_SEAL
 
 WHITE = ("--format", "jpg", "--background", "white")
 FORMATS = {
@@ -179,17 +182,15 @@ def test_what_comes_while_it_works_is_not_replaced(
     """A file that is put at a photo's place after the first look is that photo's trouble only."""
     from humanbody_cli.storage.journal import Journal
 
-    composed = recompose._composed
-
     def slow(*arguments: Any) -> bytes:
         (made.cwd / "shop/b.png").write_text("of the user's")
         return composed(*arguments)
 
-    monkeypatch.setattr(recompose, "_composed", slow)
+    monkeypatch.setattr(batch, "composed", slow)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     monkeypatch.chdir(made.cwd)
     journal = Journal("out", read_only=True)
-    code = recompose.run(journal, cutouts.Recipe(), "shop", json=False, verbosity=0)
+    code = batch.run(journal, cutouts.Recipe(), Selection(), "shop", json=False, verbosity=0)
     journal.close()
     assert code == 3
     assert (made.cwd / "shop/b.png").read_text() == "of the user's"
@@ -228,13 +229,16 @@ def test_a_cutout_is_not_written_into_its_photo(made: Called, how: str) -> None:
 # Seals
 
 
+LABELS = cutouts.Labels(RECOMPOSED_SEAL, proof.digest_of("photo", "recipe"), b"profile")
+
+
 def sealed_files() -> dict[str, bytes]:
     """A sealed picture of each format."""
     configure_pillow()
     picture = quarters((20, 10))
     transparent = picture.convert("RGBA")
     return {
-        kind: cutouts.encoded(image, cutouts.Recipe(format=kind[:4].strip()), b"profile")
+        kind: cutouts.encoded(image, cutouts.Recipe(format=kind[:4].strip()), LABELS)
         for kind, image in (
             ("png", transparent),
             ("png RGB", picture),
@@ -251,7 +255,7 @@ SEALED = sealed_files()
 def test_a_sealed_picture_is_a_sound_picture(kind: str) -> None:
     """Pillow reads it with every checksum, and finds the profile; the seal is whole."""
     data = SEALED[kind]
-    assert proof.is_sealed(data, cutouts.RECOMPOSED_SEAL)
+    assert proof.is_sealed(data, RECOMPOSED_SEAL)
     with Image.open(io.BytesIO(data)) as image:
         image.load()
         assert image.size == (20, 10)
@@ -269,7 +273,7 @@ def test_any_change_breaks_a_seal(kind: str, draw: st.DataObject) -> None:
     byte = draw.draw(st.binary(min_size=1, max_size=1))
     how = draw.draw(st.sampled_from(["change", "add", "lose"]))
     changed = data[:at] + (b"" if how == "lose" else byte) + data[at + (how != "add") :]
-    assert proof.is_sealed(changed, cutouts.RECOMPOSED_SEAL) is (changed == data)
+    assert proof.is_sealed(changed, RECOMPOSED_SEAL) is (changed == data)
 
 
 @given(st.binary(max_size=300))

@@ -60,7 +60,7 @@ def test_the_most_urgent_photo_is_first(folder: Folder) -> None:
     for name, doubt in (("sure", 0.1), ("little", 0.2), ("most", 0.9), ("surest", 0.0)):
         folder.add(f"{name}.jpg", doubt=doubt)
     folder.add("old nobody.jpg", coverage=0.0, doubt=0.0)
-    folder.add("nobody.jpg", coverage=0.001, doubt=0.8, code="NOBODY_FOUND")
+    folder.add("nobody.jpg", coverage=0.0, doubt=0.8, code="NOBODY_FOUND")
     folder.leave_out("heic.heic", Status.REJECTED, "IMAGE_ERROR_UNSUPPORTED_FORMAT", "use --fit")
     folder.leave_out("refused.jpg", Status.FAILED, "INVALID_IMAGE_FACE", "try another")
     rows = rows_of(report(folder))

@@ -13,7 +13,7 @@ import pytest
 from conftest import Hbseg
 
 from humanbody_cli.core.photo import DoneRow
-from humanbody_cli.pipeline.stat_check import ForkedStatChecker, StatCheck, StatChecker
+from humanbody_cli.pipeline.earlier.stat_check import ForkedStatChecker, StatCheck, StatChecker
 
 
 @pytest.fixture

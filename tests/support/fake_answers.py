@@ -10,12 +10,14 @@ import base64
 import hashlib
 import io
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 _ORIENTATION = 0x0112  # the EXIF tag
 VARIANTS = 8  # differing answers per picture size: a client that mixes photos up is found out
+FAINT = 40
+"""A gray value that is no person's, and not black either."""
 BODY_FAULTS = ("wrongsize", "badbase64", "notimage", "missing", "brokenpng")
 
 
@@ -29,6 +31,8 @@ class Style:
     """``result`` as JPEG instead of PNG."""
     true_colours: bool = False
     """The cutout has the upload's own pixels: every upload is decoded, which costs time."""
+    nobody: tuple[tuple[int, int], ...] = ()
+    """Sizes of the pictures that show nobody: the highest confidence in their masks is `FAINT`."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ def draw_images(size: tuple[int, int], variant: int, style: Style) -> Images:
     ellipse = (width * left, height * 0.1, width * 0.8, height * bottom)
     ImageDraw.Draw(mask).ellipse(ellipse, fill=255)
     mask = mask.filter(ImageFilter.GaussianBlur(2))
+    if size in style.nobody:
+        mask = mask.point([round(value * FAINT / 255) for value in range(256)])
     person = mask.point([0] * 128 + [255] * 128)  # the document's hard edge at confidence 0.5
     colour = Image.new("RGB", size, (200, 30 * variant, 90))
     if style.answer_bytes:
@@ -57,7 +63,7 @@ def draw_images(size: tuple[int, int], variant: int, style: Style) -> Images:
 
 def cut_images(upload: Image.Image, variant: int, style: Style) -> Images:
     """As ``draw_images``, with the upload's own colours in the cutout."""
-    drawn = draw_images(upload.size, variant, Style(jpeg_mask=style.jpeg_mask))
+    drawn = draw_images(upload.size, variant, replace(style, answer_bytes=0))
     with Image.open(io.BytesIO(drawn.body_image)) as cutout:
         return Images(drawn.result, _cut_out(upload.convert("RGB"), cutout.getchannel("A")))
 

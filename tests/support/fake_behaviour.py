@@ -66,7 +66,8 @@ class Behaviour:
             return tuple(map(frozen, value)) if isinstance(value, list) else value
 
         fields = {name: frozen(value) for name, value in values.items()}
-        return cls(**{**fields, "style": Style(**fields.get("style", {}))})
+        style = {name: frozen(value) for name, value in fields.get("style", {}).items()}
+        return cls(**{**fields, "style": Style(**style)})
 
 
 @dataclass

@@ -1,98 +1,56 @@
-"""``hbseg recompose``: its options, as a ``Recipe``."""
+"""``hbseg recompose``: its options, as a ``Look`` and a selection."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from humanbody_cli.cli.options import FiniteRange, as_json, one_of, option, verbosity, whole_number
-from humanbody_cli.core.settings import Edges
-
-_LONGEST = 16384
-"""Most pixels on a side of a resized cutout."""
-
-
-class BoxType(click.ParamType):
-    """``N`` or ``WxH``, pixels."""
-
-    name = "N|WxH"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
-        """A box in pixels."""
-        if isinstance(value, tuple):
-            return value
-        first, cross, second = str(value).lower().partition("x")
-        width = whole_number(first)
-        height = whole_number(second) if cross else width
-        if width is None or height is None:
-            self.fail(f"{value!r} is not a size such as 800 or 800x600", param, ctx)
-        if not 1 <= min(width, height) <= max(width, height) <= _LONGEST:
-            self.fail(f"{value!r}: each side must have 1 to {_LONGEST} pixels", param, ctx)
-        return width, height
+from humanbody_cli.cli.look_options import look
+from humanbody_cli.cli.options import as_json, edges, metadata, option, verbosity
+from humanbody_cli.core.settings import Edges, Look, Metadata
 
 
 @click.command("recompose")
 @click.argument("out", metavar="OUT")
-@one_of(
-    "--edges",
-    Edges.SOFT,
-    help="soft: the confidence as alpha; hard: cut at 0.5.",
-)
-@option("--crop", is_flag=True, help="Crop to the person.")
+@edges
+@look
+@metadata
 @option(
-    "--margin",
-    type=FiniteRange(0, 10),
-    default=0.05,
-    show_default=True,
-    metavar="FRACTION",
-    help="Margin around the crop, as a fraction of its longer side.",
-)
-@option("--background", metavar="COLOR|IMAGE", help="Colour or picture to put behind the person.")
-@option("--size", type=BoxType(), metavar="N|WxH", help="Resize to fit into this many pixels.")
-@option(
-    "--format",
-    type=click.Choice(["png", "webp", "jpg"]),
-    default="png",
-    show_default=True,
-    help="jpg has no transparency; its background is white unless --background is given.",
+    "--only",
+    metavar="doubtful|LIST",
+    help="Only photos with doubtful masks, or those in LIST, one per line ('-' for stdin).",
 )
 @option(
     "--into",
     metavar="DIR",
     help="Output folder; only earlier cutouts are replaced.  [default: OUT/recomposed]",
 )
+@option("--include-empty", is_flag=True, help="Include photos in which nobody was found.")
 @as_json
 @verbosity
 def recompose_command(
     out: str,
     edges: str,
-    crop: bool,
-    margin: float,
-    background: str | None,
-    size: tuple[int, int] | None,
-    format: str,  # noqa: A002 - the option's name
+    look: Look,
+    metadata: str,
+    only: str | None,
     into: str | None,
+    include_empty: bool,
     json: bool,
     verbosity: int,
 ) -> int:
     """Make new cutouts from the masks in OUT, without calls.
 
-    The photos that the masks were made from are read again."""
-    from humanbody_cli.imaging.cutouts import Recipe
-    from humanbody_cli.jobs import recompose
+    The photos that the masks were made from are read again. A picture that is there already, made
+    from the same photo and mask with the same options, is not made anew."""
+    from humanbody_cli.jobs.recompose import batch
+    from humanbody_cli.jobs.recompose.recipes import recipe_of
+    from humanbody_cli.jobs.recompose.selection import selected
     from humanbody_cli.storage.journal import Journal
 
-    recipe = Recipe(
-        edges=Edges(edges),
-        crop=crop,
-        margin=margin,
-        background=recompose.background(background),
-        size=size,
-        format=format,
-    )
+    recipe = recipe_of(look, Edges(edges), Metadata(metadata))
     journal = Journal(out, read_only=True)
     try:
-        return recompose.run(journal, recipe, into, json=json, verbosity=verbosity)
+        selection = selected(journal, only, includes_empty=include_empty)
+        return batch.run(journal, recipe, selection, into, json=json, verbosity=verbosity)
     finally:
         journal.close()

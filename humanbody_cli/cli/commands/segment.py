@@ -1,9 +1,14 @@
-"""``hbseg segment``: its options, and whether it writes to a folder or to stdout."""
+"""``hbseg segment``: its options, and where its results go: to a folder, one file or stdout."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import click
 
+from humanbody_cli.cli.destination import Destination, destination, format_of
+from humanbody_cli.cli.look_options import look
 from humanbody_cli.cli.options import FiniteRange, as_json, option
 from humanbody_cli.cli.run_options import run
 from humanbody_cli.core.errors import UsageError
@@ -12,6 +17,13 @@ from humanbody_cli.core.settings import GRACE, RunSettings
 
 @click.command("segment")
 @run(
+    option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="Output folder; for one photo also a .png, .webp or .jpg file, or '-' for stdout.  "
+        "[default: for one photo NAME-cutout.png beside it]",
+    ),
     option(
         "--grace",
         type=FiniteRange(min=0),
@@ -25,6 +37,7 @@ from humanbody_cli.core.settings import GRACE, RunSettings
         is_flag=True,
         help="Exit 3 only for photos that no earlier run has reported as rejected or failed.",
     ),
+    look,
     as_json,
 )
 def segment_command(settings: RunSettings) -> int:
@@ -32,14 +45,29 @@ def segment_command(settings: RunSettings) -> int:
 
     INPUT is a folder (searched recursively), a file, an http(s) address, or '-' for one photo on
     stdin. Masks are written to OUT/masks and cutouts to OUT/cutouts, each under the photo's own
-    path.
+    path; with --crop, --background, --size, --canvas or --format, pictures composed in this way
+    to OUT/recomposed too.
+
+    With one photo, OUT may be a file: me.png, me.webp or me.jpg.
     """
-    if str(settings.output.folder) == "-":
-        from humanbody_cli.jobs import stdout
+    out = settings.output.given
+    where = destination(out, settings.inputs, os.path.isdir)
+    if where is Destination.FOLDER:
+        from humanbody_cli.jobs import segment
 
-        if settings.json:
-            raise UsageError("-o - writes the cutout to stdout; --json would mix with it")
-        return stdout.to_stdout(settings)
-    from humanbody_cli.jobs import segment
+        return segment.segment(settings)
+    from humanbody_cli.jobs.single import run as single
 
-    return segment.segment(settings)
+    if where is Destination.STDOUT:
+        return single.to_stdout(settings)
+    if where is Destination.FILE and out is not None:
+        return single.to_file(_in_format_of(out, settings), out)
+    return single.to_file(settings, None)
+
+
+def _in_format_of(out: str, settings: RunSettings) -> RunSettings:
+    """The settings with the format of OUT's suffix."""
+    by_suffix, given = format_of(out), settings.look.format
+    if given not in (None, by_suffix):
+        raise UsageError(f"-o {out} is not the name of a {given}; change it, or drop --format")
+    return replace(settings, look=replace(settings.look, format=by_suffix))

@@ -31,11 +31,18 @@ from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.jobs.assembly import steps_for
 from humanbody_cli.jobs.inspection.check import each
 from humanbody_cli.jobs.segment import decider_for
-from humanbody_cli.pipeline import incremental
-from humanbody_cli.pipeline.decision import Failed, NeedsCall
+from humanbody_cli.pipeline import incremental, photo_steps
+from humanbody_cli.pipeline.decision import (
+    Failed,
+    NeedsCall,
+    NoPerson,
+    Settled,
+    lacks_person,
+    no_person,
+)
 from humanbody_cli.pipeline.earlier import unclaimed
 from humanbody_cli.pipeline.earlier.reuse import Reuse
-from humanbody_cli.pipeline.engine import check_installed, name_of
+from humanbody_cli.pipeline.engine import Segmentation, check_installed, name_of
 from humanbody_cli.pipeline.fingerprint import fingerprint_of
 from humanbody_cli.storage import database
 from humanbody_cli.storage.answer_spool import KeptAnswers
@@ -156,8 +163,8 @@ class _Planner:
                 self._plan.bytes += max(0, due.photo.size)
                 yield _under_its_own_name(due)
 
-    def _skip(self, status: str, keys: list[bytes]) -> None:
-        self._plan.settled[status] += len(keys)
+    def _skip(self, settled: Settled, keys: list[bytes]) -> None:
+        self._plan.settled[settled.status] += len(keys)
 
     def _examined(self, due: Due) -> Outcome:
         """The outcome of one photo: pending (with one attempt if a call is needed), or an error."""
@@ -168,6 +175,8 @@ class _Planner:
             decision = self._decider.by_bytes(due, picture, sha256)
             if isinstance(decision, Failed):
                 raise decision.error
+            if isinstance(decision, NoPerson):
+                raise no_person()
             needs_call = self._needs_call(picture, sha256, decision)
         except PhotoError as error:
             status = Status.REJECTED if error.rejected else Status.FAILED
@@ -182,12 +191,23 @@ class _Planner:
         )
 
     def _needs_call(self, picture: Picture, sha256: str, decision: Reuse | NeedsCall) -> bool:
-        """Whether this photo is the first with its bytes and has neither results nor an answer."""
+        """Whether this photo is the first with its bytes and has neither results nor an answer.
+
+        Raises:
+            PhotoError: its answer shows nobody, and the run requires a person.
+        """
         if isinstance(decision, Reuse):
             self._is_first(sha256)
             return False
         upload = self._steps.prepare(picture)
-        return self._is_first(sha256) and not self._is_answered(picture, upload)
+        if not self._is_first(sha256):
+            return False
+        answer = self._kept_answer(picture, upload)
+        if answer is not None:
+            coverage, _ = photo_steps.figures(answer.mask, answer.cutout, upload.size)
+            if lacks_person(self._settings.wanted, coverage):
+                raise no_person()
+        return answer is None
 
     def _is_first(self, sha256: str) -> bool:
         """Whether these bytes are new to the plan. A kept answer is used for the first photo, its
@@ -198,11 +218,11 @@ class _Planner:
             self._seen.add(digest)
             return is_first
 
-    def _is_answered(self, picture: Picture, upload: uploads.Upload) -> bool:
-        """Whether a kept answer can replace the call."""
+    def _kept_answer(self, picture: Picture, upload: uploads.Upload) -> Segmentation | None:
+        """The segmentation in a kept answer that can replace the call."""
         body = self._kept.body(self._fingerprint.answer_name(sources.sha256_of(upload.picture)))
         ask = self._steps.ask(picture, upload)
-        return responses.kept(body, upload, ask) is not None
+        return responses.kept(body, upload, ask)
 
     def _count(self, outcome: Outcome) -> None:
         if outcome.status is not Status.PENDING:

@@ -7,21 +7,25 @@ from collections import Counter
 from typing import Any
 
 from humanbody_cli.core import console
+from humanbody_cli.core.api_spec import NOBODY_FOUND
 from humanbody_cli.core.console import shown
-from humanbody_cli.core.outcomes import Status, json_line
+from humanbody_cli.core.outcomes import Status, json_line, nobody_found
 from humanbody_cli.storage.journal import Journal
 
 
 def counts(journal: Journal) -> dict[str, Any]:
-    """Photos by status and by code, calls, photos per second of the last run, photos left."""
+    """Photos by status and by code, done ones in which nobody was found, calls, photos per second
+    of the last run, photos left."""
     statuses: Counter[str] = Counter({status.value: 0 for status in Status})
     codes: Counter[str] = Counter()
-    calls = 0
-    for (status, code), (photos, spent) in journal.counts().items():
+    calls = nobody = 0
+    for status, code, photos, spent in journal.counts():
         statuses[status] += photos
         calls += spent
         if code is not None and status != Status.PENDING.value:
             codes[code] += photos
+        if (status, code) == (Status.DONE.value, NOBODY_FOUND):
+            nobody += photos
     runs = journal.runs()
     last = next((run for run in reversed(runs) if run["done"]), None)
     pace = 0.0
@@ -30,6 +34,7 @@ def counts(journal: Journal) -> dict[str, Any]:
     return {
         "out": journal.root,
         **statuses,
+        "nobody_found": nobody,
         "codes": dict(codes.most_common()),
         "calls": calls,
         "photos_per_second": round(pace, 2),
@@ -64,7 +69,8 @@ def print_counts(journal: Journal) -> None:
     figures = counts(journal)
     out = sys.stdout
     for status in Status:
-        out.write(f"{status.value:<10}{figures[status.value]:>9,}\n")
+        note = nobody_found(figures["nobody_found"]) if status is Status.DONE else ""
+        out.write(f"{status.value:<10}{figures[status.value]:>9,}{note}\n")
     out.write(f"{'calls':<10}{figures['calls']:>9,}\n")
     if figures["photos_per_second"]:
         out.write(f"{'pace':<10}{figures['photos_per_second']:>9,} photos/s in the last run\n")

@@ -12,9 +12,6 @@ from humanbody_cli.discovery.inputs import is_url
 from humanbody_cli.jobs.report.thumbnails import Thumbnails
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
 
-NOBODY = "NOBODY_FOUND"
-"""The code of a photo that is done and shows nobody."""
-
 GROUPS = ("nobody", "doubtful", "failed", "rejected", "sure", "pending")
 """In the order in which a person wants to see them: pictures that may be wrong, what is left out,
 and at last what needs no look."""
@@ -107,10 +104,10 @@ class Rows:
 
 
 def group_of(outcome: Outcome) -> str:
-    """Which of `GROUPS` a photo belongs to. Earlier versions gave photos of nobody no code."""
+    """Which of `GROUPS` a photo belongs to."""
     if outcome.status is not Status.DONE:
         return str(outcome.status.value)
-    if outcome.code == NOBODY or outcome.coverage == 0:
+    if outcome.is_nobody:
         return "nobody"
     return "doubtful" if outcome.is_doubtful else "sure"
 

@@ -95,6 +95,8 @@ class EarlierResults:
         """The results of a photo with the same bytes, as they are or with a cutout to compose."""
         wanted, (known, record) = self.fingerprint.wanted, copy
         mask = self._recorded(MASKS, known, sha256)
+        if mask is None and known.is_nobody:  # then its file need not be there
+            mask = _Proved(Mask.empty(picture.size).png, None, in_place=False)
         cutout = None
         if known.shape in self.fingerprint.cutouts_from:
             cutout = self._recorded(CUTOUTS, known, sha256)
@@ -184,15 +186,18 @@ class EarlierResults:
         files = {kind: file for kind, file in proved.items() if file is not None}
         if not files:
             return None
-        mask = files.get(MASKS)
-        measured = Mask.read(mask.data, picture.size) if mask is not None else None
+        mask = files[MASKS].data if MASKS in files else None
+        cutout = files[CUTOUTS].data if CUTOUTS in files else None
         doubts = [file.doubt for file in files.values() if file.doubt is not None]
-        doubt = measured.doubt() if measured is not None else None
+        measured = Mask.read(mask, picture.size) if mask is not None else None
+        # A photo's own transparency is in its cutout too.
+        own = cutout if not picture.has_alpha else None
+        coverage, doubt = photo_steps.figures(measured, own, picture.size)
         return Reuse(
             Results(
-                mask=mask.data if mask is not None else None,
-                cutout=files[CUTOUTS].data if CUTOUTS in files else None,
-                coverage=measured.coverage() if measured is not None else None,
+                mask=mask,
+                cutout=cutout,
+                coverage=coverage,
                 doubt=doubts[0] if doubts else doubt,
                 engine=engine,
                 in_place=frozenset(kind for kind, file in files.items() if file.in_place),
@@ -239,6 +244,17 @@ def _whole(path: str | None, in_place: bool, sha256: str, made: str) -> _Proved 
     data = _read(path)
     inside = proof.read(data) if data is not None else None
     return _Proved(data, inside.doubt, in_place) if data is not None and inside else None
+
+
+def kept_size(
+    path: str, kind: str, known: Known | None, sha256: str | None, made: str
+) -> int | None:
+    """The size of the file that a row tells of, where it still is this photo's result: there, of
+    the same bytes and made in the same way; else ``None``."""
+    if known is None or known.sha256 != sha256 or Fingerprint.made_in(kind, known) != made:
+        return None
+    size = known.size_of(kind)
+    return size if size is not None and _size(path) == size else None
 
 
 def _size(path: str) -> int | None:

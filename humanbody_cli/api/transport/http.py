@@ -1,8 +1,9 @@
 """The HTTP client: one POST, bytes out, status and bytes back. The only user of httpx in `api`.
 
 httpcore goes through its whole connection pool for each request, so 100 connections in one client
-are slower than 30. Calls are therefore spread over several clients of 16 connections, the least
-loaded first: 1.2 ms of processor time per call against 8.8 (`benchmarks/bench_parts.py`).
+are slower than 30. Calls are therefore spread over small clients, the least loaded first: 0.7 ms of
+processor time per call against 8.1 over one client (`benchmarks/bench_parts.py`). Its sockets are
+ours (`streams.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import httpx
 from humanbody_cli.api import responses
 from humanbody_cli.api.answer_budget import Room
 from humanbody_cli.api.requests import Multipart
+from humanbody_cli.api.transport import streams
 from humanbody_cli.core.api_spec import SEGMENT_PATH
 from humanbody_cli.core.errors import FatalError, UsageError
 from humanbody_cli.core.network import (
@@ -33,9 +35,8 @@ from humanbody_cli.core.network import (
 from humanbody_cli.core.settings import Timeouts, without_password
 from humanbody_cli.core.stop import within
 
-_CONNECTIONS = 16
-"""Per client. At .6 s of latency and 100 in flight: one client does 29 photos per second, seven do
-102."""
+_CONNECTIONS = 4
+"""Per client. With 16 a call takes 0.2 ms more, with fewer than 4 no less."""
 
 MAX_ERROR_PAGE = 64 * 1024
 """Bytes read of an answer that is not a success: the API's own errors have a few hundred."""
@@ -174,7 +175,7 @@ class Http:
 
     def _configured(self) -> httpx.AsyncClient:
         times = self._timeouts
-        return httpx.AsyncClient(
+        client = httpx.AsyncClient(
             verify=self._tls if self._tls is not None else False,
             timeout=httpx.Timeout(
                 connect=times.connect, read=times.read, write=times.write, pool=None
@@ -185,6 +186,8 @@ class Http:
             # Base64 of PNG hardly compresses; inflating it would cost more than it saves.
             headers={"Accept-Encoding": "identity", "User-Agent": "hbseg"},
         )
+        streams.use(client)
+        return client
 
     async def aclose(self) -> None:
         """Close every connection."""

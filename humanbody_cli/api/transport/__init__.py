@@ -1,0 +1,1 @@
+"""The way to the API: HTTP, and the sockets below it."""

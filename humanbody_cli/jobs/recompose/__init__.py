@@ -1,0 +1,1 @@
+"""``hbseg recompose``, and composed pictures straight from ``hbseg segment``."""

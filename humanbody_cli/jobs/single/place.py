@@ -1,0 +1,142 @@
+"""Where one photo's cutout goes: its name, whether that may be written, the answer beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from humanbody_cli.core.errors import OutputError, OutputHeld, UsageError, output_error
+from humanbody_cli.core.paths import absolute
+from humanbody_cli.core.photo import Kind, Photo
+from humanbody_cli.discovery.tree import Folder
+from humanbody_cli.storage import ownership
+from humanbody_cli.storage.disk import RealDisk, temporary_path, write_all
+from humanbody_cli.storage.layout import BESIDE, SINGLE_SEAL
+from humanbody_cli.storage.names import MAX_NAME, SUFFIX, marked, namer, plain_name
+
+
+def check_stdout(photo: Photo) -> None:
+    """``hbseg segment a.jpg -o - >> a.jpg`` would write into the photo."""
+    with contextlib.suppress(OSError):
+        out = os.fstat(1)
+        if stat.S_ISREG(out.st_mode) and os.path.samestat(out, _status_of(photo)):
+            raise UsageError(f"{photo.source} is also stdout; redirect stdout to another file")
+
+
+def _status_of(photo: Photo) -> os.stat_result:
+    return os.fstat(0) if photo.kind is Kind.STDIN else os.stat(photo.source)
+
+
+def beside(source: str, format: str) -> str:  # noqa: A002 - the option's name
+    """The name of a cutout beside its photo: ``me-cutout.png`` for ``me.jpg``, or
+    ``me.jpg-cutout.png`` where a ``me.png`` is in the folder too."""
+    folder, base = os.path.split(source)
+    names = namer(_pictures_in(folder or os.curdir), ())
+    try:
+        name = names(base)
+    except KeyError:  # a walk would not find it, by its suffix
+        name = plain_name(base)
+    suffix = f".{format}"
+    cutout = name.removesuffix(SUFFIX) + BESIDE + suffix
+    if len(os.fsencode(cutout)) > MAX_NAME:
+        cutout = marked(cutout, cutout, suffix)
+    return os.path.join(folder, cutout)
+
+
+def _pictures_in(folder: str) -> list[str]:
+    try:
+        return Folder(folder, folder, "").listing().pictures
+    except OSError:
+        return []
+
+
+def check_file(path: str, photo: Photo) -> None:
+    """Check that a file may be written, before anything is paid for."""
+    with contextlib.suppress(OSError):
+        if os.path.samestat(os.stat(path), _status_of(photo)):
+            raise UsageError(f"-o {path} is the photo itself; give the cutout another name")
+    guarded = ownership.results_folder_above(os.path.dirname(absolute(path)))
+    if guarded is not None:
+        raise UsageError(
+            f"-o {path}: only runs over an output folder write to {guarded}; give another name"
+        )
+    if os.path.isdir(path):
+        raise OutputError(f"cannot write {path}: there is a folder of this name; give -o FILE")
+    ownership.check_replaceable(path, SINGLE_SEAL, "move it away, or give another -o FILE")
+
+
+@dataclass
+class KeptAnswer:
+    """The `AnswerSlot` of one photo, in an open and locked file. ``name`` is that of the upload
+    whose answer is wanted."""
+
+    path: str
+    file: int
+    name: str = ""
+    failure: OutputError | None = field(default=None, init=False)
+
+    @property
+    def is_there(self) -> bool:
+        """See `AnswerSlot`."""
+        return bool(self.body())
+
+    def body(self) -> bytes:
+        """See `AnswerSlot`."""
+        found, _, body = os.pread(self.file, os.fstat(self.file).st_size, 0).partition(b"\n")
+        return body if found == self.name.encode() else b""
+
+    def keep(self, body: bytes) -> None:
+        """See `AnswerSlot`."""
+        try:
+            self.discard()
+            write_all(RealDisk(), self.file, b"".join((self.name.encode(), b"\n", body)))
+        except OSError as error:
+            self.failure = output_error(self.path, error)
+
+    def discard(self) -> None:
+        """See `AnswerSlot`."""
+        os.ftruncate(self.file, 0)
+        os.lseek(self.file, 0, os.SEEK_SET)
+
+
+@contextlib.contextmanager
+def kept_answer(path: str) -> Iterator[KeptAnswer]:
+    """The place of the answer for a file at ``path``, which no other run may write meanwhile. It is
+    removed at the end unless there is an answer in it.
+
+    Raises:
+        OutputHeld: another run is at work on the same file.
+        OutputError: its folder cannot be written.
+    """
+    place = temporary_path(f"{path} answer")
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        file = os.open(place, flags, 0o666)
+    except OSError as error:
+        raise output_error(path, error) from error
+    try:
+        _lock(file, place, path)
+        try:
+            yield KeptAnswer(place, file)
+        finally:
+            if not os.fstat(file).st_size:
+                os.unlink(place)
+    finally:
+        os.close(file)
+
+
+def _lock(file: int, place: str, path: str) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A run that ended in between has removed the file that was opened here.
+        is_free = os.path.samestat(os.fstat(file), os.stat(place))
+    except (BlockingIOError, FileNotFoundError):
+        is_free = False
+    except OSError as error:
+        raise output_error(path, error) from error
+    if not is_free:
+        raise OutputHeld(f"{path}: another run is writing this file; wait until it has ended")

@@ -1,0 +1,153 @@
+"""One photo to one file, or to stdout. No output folder, no journal.
+
+What is written bears a seal that names the photo's bytes and all options that shape the result. It
+proves whose the file is, and that there is nothing left to do. The API's answer is kept in a hidden
+file beside the result until that is there, so that a kill costs no second call.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from functools import partial
+
+from humanbody_cli.core import console
+from humanbody_cli.core.api_spec import NOBODY_FOUND
+from humanbody_cli.core.console import Stopwatch, duration
+from humanbody_cli.core.errors import PhotoError, UsageError
+from humanbody_cli.core.outcomes import NOBODY_MESSAGE, Outcome, Status, is_nobody
+from humanbody_cli.core.paths import to_bytes
+from humanbody_cli.core.settings import RunSettings
+from humanbody_cli.discovery import sources
+from humanbody_cli.jobs.single.place import (
+    KeptAnswer,
+    beside,
+    check_file,
+    check_stdout,
+    kept_answer,
+)
+from humanbody_cli.jobs.single.work import Work
+from humanbody_cli.pipeline.engine import check_installed, engine_line, name_of
+from humanbody_cli.storage import ownership
+from humanbody_cli.storage.answer_spool import room_for
+from humanbody_cli.storage.layout import SINGLE_SEAL
+from humanbody_cli.storage.publishing import Publisher
+
+
+def to_stdout(settings: RunSettings) -> int:
+    """Segment exactly one photo and write its cutout (its mask with ``--no-cutout``) to stdout.
+
+    Raises:
+        UsageError: there is not exactly one input, or stdout is that input or a terminal.
+        FatalError: the engine refuses, or stdout cannot be written.
+    """
+    if settings.json:
+        raise UsageError("-o - writes the cutout to stdout; --json would mix with it")
+    if sys.stdout.isatty():
+        raise UsageError(
+            "-o - writes a picture, and stdout is a terminal; redirect it (> me.png), or give "
+            "-o me.png"
+        )
+    work = Work.of(settings)
+    check_stdout(work.photo)
+    check_installed(work.settings)
+    work.reporter.say(engine_line(settings))
+    try:
+        picture = work.examined()
+        made = work.segmented(picture)
+        data = work.data(picture, made)
+    except PhotoError as error:
+        line = f"hbseg: {work.photo.source}: {error.code}: {error.message}"
+        work.reporter.say(line, level=-1)
+        return error.exit_code
+    if is_nobody(made.coverage):
+        work.reporter.say(f"{work.photo.source}: {NOBODY_FOUND}: {NOBODY_MESSAGE}")
+    console.write_data(data)
+    return 0
+
+
+def to_file(settings: RunSettings, out: str | None) -> int:
+    """Segment exactly one photo and write its cutout (its mask with ``--no-cutout``) to the file
+    ``out``, or to one beside the photo (`beside`). A file that was made of the same bytes with the
+    same options is left as it is. The exit code.
+
+    Raises:
+        UsageError: there is not exactly one input, or the file is that input.
+        FatalError: the engine refuses, or the file cannot be written or is not hbseg's.
+    """
+    work = Work.of(settings)
+    path = out if out is not None else beside(work.photo.source, work.recipe.format)
+    check_file(path, work.photo)
+    durable = settings.output.durable is not False
+    publisher = Publisher(os.path.dirname(path) or os.curdir, durable=durable)
+    publisher.make_folder("", os.path.basename(path))
+    with kept_answer(path) as answer:
+        try:
+            outcome = _written(work, path, publisher, answer)
+        except PhotoError as error:
+            if not error.transient:
+                answer.discard()
+            outcome = _left_out(work, error)
+        if outcome is not None:
+            work.reporter.add(outcome)
+    if work.reporter.stop.reason is not None:
+        raise work.reporter.stop.reason
+    return work.reporter.exit_code()
+
+
+def _written(work: Work, path: str, publisher: Publisher, answer: KeptAnswer) -> Outcome | None:
+    """Write the file; the photo's outcome, ``None`` where the file was there already."""
+    watch = Stopwatch()
+    picture = work.examined()
+    sha256 = sources.sha256_of(picture)
+    if not work.settings.output.force and work.is_made(path, sha256):
+        _report_made(work, path, sha256)
+        return None
+    check_installed(work.settings)
+    publisher.reserve(picture.size, at_once=room_for(picture.size))
+    work.reporter.say(engine_line(work.settings))
+    made = work.segmented(picture, answer)
+    data = work.data(picture, made)
+    may_replace = partial(ownership.is_own, kind=SINGLE_SEAL)
+    publisher.publish("", os.path.basename(path), data, may_replace=may_replace)
+    answer.discard()
+    outcome = replace(
+        work.outcome(path, sha256),
+        width=picture.size[0],
+        height=picture.size[1],
+        attempts=made.attempts,
+        request_id=made.request_id,
+        image_id=made.image_id,
+        time_used=made.time_used,
+        elapsed=round(watch.seconds() * 1000),
+        engine=name_of(made.engine),
+        coverage=made.coverage,
+        doubt=made.doubt,
+    )
+    work.reporter.say(f"{path}: written in {duration(watch.seconds())}{_remark(outcome)}")
+    return outcome
+
+
+def _remark(outcome: Outcome) -> str:
+    if outcome.is_nobody:
+        return f"; {NOBODY_MESSAGE}"
+    return f"; its mask is doubtful ({outcome.doubt})" if outcome.is_doubtful else ""
+
+
+def _report_made(work: Work, path: str, sha256: str) -> None:
+    done = work.outcome(path, sha256)
+    work.reporter.skip(Status.DONE.value, [to_bytes(work.photo.key)], lambda key: done)
+    work.reporter.say(f"{path}: already done; --force makes it anew")
+
+
+def _left_out(work: Work, error: PhotoError) -> Outcome:
+    return Outcome(
+        work.photo.source,
+        Status.REJECTED if error.rejected else Status.FAILED,
+        code=error.code,
+        message=error.message,
+        attempts=error.attempts,
+        request_id=error.request_id,
+        transient=error.transient,
+    )

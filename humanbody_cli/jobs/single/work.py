@@ -1,0 +1,158 @@
+"""One photo and all that is done with it: its examination, the engine's call, the file's bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from humanbody_cli.core.errors import Interrupted, PhotoError, Stopped, UsageError
+from humanbody_cli.core.outcomes import Outcome, Reporter, Status
+from humanbody_cli.core.photo import Photo
+from humanbody_cli.core.settings import RunSettings
+from humanbody_cli.core.stop import caught_signals
+from humanbody_cli.discovery import sources
+from humanbody_cli.discovery.find import find
+from humanbody_cli.discovery.walk import Walk
+from humanbody_cli.imaging import proof
+from humanbody_cli.imaging.cutouts import Labels, Recipe, sealed_png
+from humanbody_cli.imaging.masks import Mask
+from humanbody_cli.imaging.pictures import Picture
+from humanbody_cli.jobs.assembly import engine_for, steps_for
+from humanbody_cli.jobs.recompose.recipes import composed, recipe_of
+from humanbody_cli.jobs.single.place import KeptAnswer
+from humanbody_cli.pipeline.decision import lacks_person, no_person
+from humanbody_cli.pipeline.fingerprint import Fingerprint, fingerprint_of
+from humanbody_cli.pipeline.photo_steps import ClientSteps, Prepared, Results
+from humanbody_cli.storage import ownership
+from humanbody_cli.storage.layout import CUTOUTS, MASKS, SINGLE_SEAL
+
+
+@dataclass(frozen=True)
+class Work:
+    """One photo and what is made of it: ``kind`` is the kind of result, a cutout or a mask.
+
+    ``settings`` ask the engine for what the recipe needs.
+    """
+
+    settings: RunSettings
+    kind: str
+    recipe: Recipe
+    fingerprint: Fingerprint
+    photo: Photo
+    reporter: Reporter
+
+    @classmethod
+    def of(cls, settings: RunSettings) -> Work:
+        """The one photo of these settings.
+
+        Raises:
+            UsageError: there is not exactly one, or options contradict each other.
+        """
+        wanted = settings.wanted
+        recipe = recipe_of(settings.look, wanted.edges, wanted.metadata)
+        kind = CUTOUTS if wanted.cutout else MASKS
+        if kind == MASKS and not recipe.is_plain:
+            raise UsageError(
+                "--no-cutout leaves the mask, which is a png of the photo's size; drop it, or drop "
+                "the options that are for cutouts"
+            )
+        fingerprint = fingerprint_of(settings)
+        if not recipe.is_plain:  # composed here, of the mask
+            settings = replace(settings, wanted=replace(wanted, mask=True, cutout=False))
+        photos = list(islice(find(settings.inputs, Walk()), 2))
+        if len(photos) != 1:
+            raise UsageError("-o - and -o FILE take exactly one photo; use -o FOLDER for several")
+        reporter = Reporter(verbosity=settings.verbosity, json=settings.json, terminal=False)
+        return cls(settings, kind, recipe, fingerprint, photos[0], reporter)
+
+    def examined(self) -> Picture:
+        """The photo, read and checked."""
+        steps = self._steps
+        return steps.examine(*sources.read(self.photo, steps.rules.most_bytes))
+
+    @property
+    def _steps(self) -> ClientSteps:
+        keeps = not self.settings.uses_api
+        return steps_for(self.settings, self.fingerprint.engine, keep_pixels=keeps)
+
+    def is_made(self, path: str, sha256: str) -> bool:
+        """Whether a file was made of these bytes, with these options, by an engine that serves."""
+        made = ownership.made_of(path, SINGLE_SEAL)
+        return made in {self._digest(sha256, engine) for engine in self.fingerprint.engines}
+
+    def _digest(self, sha256: str, engine: str) -> str:
+        return proof.digest_of(sha256, self.fingerprint.made(self.kind, engine), self.recipe.made)
+
+    def segmented(self, picture: Picture, answer: KeptAnswer | None = None) -> Results:
+        """The photo's results by the engine.
+
+        Raises:
+            PhotoError: the photo cannot be done, or nobody is in it and somebody is required.
+            FatalError: no photo can be done.
+            Interrupted: a signal came before the call, or a second one.
+        """
+        stop = self.reporter.stop
+        try:
+            made = asyncio.run(self._segment(picture, answer))
+        except (Stopped, asyncio.CancelledError) as error:
+            raise (stop.reason or error) from None
+        if lacks_person(self.settings.wanted, made.coverage):
+            rejected = no_person()
+            rejected.attempts = made.attempts
+            raise rejected
+        return made
+
+    async def _segment(self, picture: Picture, answer: KeptAnswer | None) -> Results:
+        self._take_signals()
+        engine, _ = engine_for(self.settings, self.reporter.stop, 1)
+        try:
+            prepared = Prepared.of(self._steps, picture)
+            if answer is not None:
+                sha256 = sources.sha256_of(prepared.upload.picture)
+                answer.name = self.fingerprint.answer_name(sha256)
+                if self.settings.output.force:
+                    answer.discard()
+            return prepared.make(await prepared.segment(engine, answer))
+        finally:
+            await engine.aclose()
+
+    def _take_signals(self) -> None:
+        """The first signal lets a call that is paid for finish; the second ends the command."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        loop, task, stop = asyncio.get_running_loop(), asyncio.current_task(), self.reporter.stop
+
+        def end(number: int) -> None:
+            waits = self.settings.uses_api and not stop.is_set
+            stop.set(Interrupted(number))
+            if not waits and task is not None:
+                task.cancel()
+
+        for number in caught_signals():
+            loop.add_signal_handler(number, end, number)
+
+    def data(self, picture: Picture, made: Results) -> bytes:
+        """The bytes of the file.
+
+        Raises:
+            PhotoError: it cannot be composed.
+        """
+        digest = self._digest(sources.sha256_of(picture), made.engine)
+        if self.recipe.is_plain:
+            result = made.cutout if self.kind == CUTOUTS else made.mask
+            assert result is not None
+            return sealed_png(result, Labels(SINGLE_SEAL, digest))
+        assert made.mask is not None
+        mask = Mask.read(made.mask, picture.size).image
+        try:
+            return composed(self.recipe, picture, mask, SINGLE_SEAL, digest)
+        except PhotoError as error:
+            error.attempts = made.attempts
+            raise
+
+    def outcome(self, path: str, sha256: str) -> Outcome:
+        """The record of a photo whose file is there."""
+        cutout, mask = (path if self.kind == kind else None for kind in (CUTOUTS, MASKS))
+        return Outcome(self.photo.source, Status.DONE, cutout=cutout, mask=mask, sha256=sha256)
