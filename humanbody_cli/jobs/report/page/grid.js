@@ -13,7 +13,11 @@ const VIEWS = {
   cutouts: { narrowest: 170, panes: ["cutout"], caption: 46 },
 };
 const GAP = 14;
+const REST = 80; // ms without scrolling, after which pictures are loaded: those flown past are not
 const BEYOND = 600; // pixels above and below the window that are ready before they are seen
+
+let loading = 0;
+let lastDraw = -REST;
 
 const grid = {
   shown: [], // indices into `photos`, filtered and sorted
@@ -61,6 +65,18 @@ function draw() {
   }
   for (let position = first; position < last; position++) {
     if (!grid.cards.has(position)) put(position);
+  }
+  clearTimeout(loading);
+  if (performance.now() - lastDraw > REST) loadPictures();
+  else loading = setTimeout(loadPictures, REST);
+  lastDraw = performance.now();
+}
+
+// The pictures of the cards that are there.
+function loadPictures() {
+  for (const image of byId("grid").querySelectorAll("img[data-src]")) {
+    image.src = image.dataset.src;
+    image.removeAttribute("data-src");
   }
 }
 
@@ -131,7 +147,7 @@ function pane(index, kind) {
     shown.classList.add("empty");
     image.replaceWith(element("span", {}, "no " + kind));
   });
-  image.src = link;
+  image.dataset.src = link;
   shown.append(image);
   return shown;
 }

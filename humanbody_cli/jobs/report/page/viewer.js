@@ -97,6 +97,7 @@ function panel(index, kind) {
   const made = pane(index, kind);
   const image = made.querySelector("img");
   const full = kind === "photo" ? photoLink(index) : resultLink(index, kind + "s");
+  image?.removeAttribute("data-src");
   if (image) sharpen(image, thumbnailLink(index, kind), full);
   return element("figure", {}, made, element("figcaption", {}, kind));
 }
