@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.paths import to_bytes, to_text
 from humanbody_cli.core.photo import Due, Known, Photo, key_of
-from humanbody_cli.storage.database import folded_name
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
 from humanbody_cli.storage.names import SUFFIX, marked
 from humanbody_cli.storage.ownership import recorded
 from humanbody_cli.storage.publishing import Publisher
+from humanbody_cli.storage.tables.schema import folded_name
 
 Order = Callable[[str], "tuple[object, ...] | None"]
 """The position of a key in this run's walk; ``None`` if the walk cannot meet it."""
