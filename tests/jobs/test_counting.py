@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Hbseg, Run, photo
@@ -69,12 +70,15 @@ def test_a_count_takes_nothing_from_stdin(hbseg: Hbseg, photos: Path) -> None:
     names = f"{photos}/a.jpg\n{photos}/b.jpg\n"
     (hbseg.cwd / "list").write_text(names)
     command = [sys.executable, "-c", script]
-    options = {"cwd": hbseg.cwd, "env": hbseg.environment(), "capture_output": True, "text": True}
+
+    def printed(**stdin: Any) -> list[str]:
+        options: dict[str, Any] = {"cwd": hbseg.cwd, "env": hbseg.environment(), **stdin}
+        ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, **options)
+        return str(ended.stdout).split()
+
     with (hbseg.cwd / "list").open() as file:
-        ended = subprocess.run(command, stdin=file, check=True, **options)
-    assert ended.stdout.split() == ["2", "1", str(len(names))]
-    ended = subprocess.run(command, input=names, check=True, **options)
-    assert ended.stdout.split() == ["None", "1", str(len(names))]
+        assert printed(stdin=file) == ["2", "1", str(len(names))]
+    assert printed(input=names) == ["None", "1", str(len(names))]
 
 
 def test_a_named_pipe_is_not_counted(tmp_path: Path) -> None:
@@ -102,7 +106,8 @@ def test_a_cancelled_count_ends_at_once() -> None:
         while True:
             yield [Photo("a", "/a", "a.png", -1, -1)]
 
-    counting = Counting(chunks(), sleep=lambda _: counting.cancel())
+    counting = Counting(chunks())
+    counting.cancel()
     counting.count()
     assert (counting.found, counting.has_ended) == (1, False)
 
