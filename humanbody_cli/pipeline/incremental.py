@@ -63,7 +63,7 @@ def unsettled(
 def foreseen(photos: list[Photo], journal: Journal, decider: Decider) -> int:
     """How many of these photos are most likely settled: by their rows alone, as no file is looked
     at. For an estimate of what is left."""
-    if decider.force or journal.is_new:
+    if decider.force or journal.was_lost:
         return 0
     keys = [key_of(photo) for photo in photos]
     done = journal.done(keys, decider.fingerprint.accepted)
