@@ -228,11 +228,8 @@ class Pipeline:
         return None
 
     def _give_up(self, state: _PhotoState, error: PhotoError) -> Outcome:
-        """Record a photo that failed or was rejected.
-
-        Its earlier results stay, unless they were made of other bytes, or another engine has now
-        refused the photo permanently.
-        """
+        """Record a photo that failed or was rejected. Its earlier results stay, unless they were
+        made of other bytes, or another engine has now refused the photo permanently."""
         known = state.known
         serves = known is not None and known.shape in self.fingerprint.accepted
         has_results = known is not None and known.has_results and not state.is_retired
