@@ -18,7 +18,7 @@ from humanbody_cli.cli.options import (
     one_of,
     option,
     output,
-    verbosity,
+    telling,
     wanted,
 )
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS, SEGMENT_PATH
@@ -33,6 +33,7 @@ from humanbody_cli.core.settings import (
     Look,
     OutputSettings,
     RunSettings,
+    Telling,
     Timeouts,
     Wanted,
     readable_by_others,
@@ -275,20 +276,18 @@ def _run(
     wanted: Wanted,
     local: LocalSettings,
     json: bool,
-    verbosity: int,
+    telling: Telling,
     grace: float = GRACE,
     ignore_known: bool = False,
     look: Look = _NO_LOOK,
 ) -> RunSettings:
     choice = engine_choice(engine, local)
     return RunSettings(
-        inputs, output, wanted, choice, api, local, json, verbosity, grace, ignore_known, look
+        inputs, output, wanted, choice, api, local, json, telling, grace, ignore_known, look
     )
 
 
 def run(where: Decorator, *own: Decorator) -> Decorator:
     """The options of a run and a command's ``own``, received as one argument ``settings``;
     ``where`` is the command's ``--output``."""
-    return group(
-        "settings", _run, inputs, output(where), engine, api, wanted, local, *own, verbosity
-    )
+    return group("settings", _run, inputs, output(where), engine, api, wanted, local, *own, telling)

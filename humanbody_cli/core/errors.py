@@ -29,9 +29,11 @@ from collections.abc import Iterator
 
 
 class HbsegError(Exception):
-    """Root of everything hbseg raises on purpose. ``attempts`` counts calls spent before it."""
+    """Root of everything hbseg raises on purpose. ``attempts`` counts calls spent before it;
+    ``ending`` is what the journal notes as the reason where it ends a run."""
 
     exit_code = 1
+    ending = "stopped"
     attempts = 0
 
 
@@ -39,6 +41,7 @@ class UsageError(HbsegError):
     """A wrong option, input or setting."""
 
     exit_code = 2
+    ending = "usage"
 
 
 class FatalError(HbsegError):
@@ -50,25 +53,33 @@ class FatalError(HbsegError):
 class AccountError(FatalError):
     """The API refused the key itself: every further call would be refused too."""
 
+    ending = "account"
+
 
 class OutputError(FatalError):
     """The output folder cannot take files: full, read-only, gone, or not permitted."""
 
+    ending = "output"
+
 
 class StdoutError(OutputError):
     """stdout cannot be written: its reader has gone, or it is a full disk."""
+
+    ending = "stdout"
 
 
 class JournalError(FatalError):
     """The journal cannot be trusted; going on could pay twice. ``damaged`` where its file is."""
 
     damaged = False
+    ending = "journal"
 
 
 class CallLimitReached(FatalError):
     """The call limit of this run is used up."""
 
     exit_code = 5
+    ending = "call-limit"
 
 
 class OutputHeld(FatalError):
@@ -83,7 +94,8 @@ class PhotoError(HbsegError):
     ``code`` is the API's own error name where one fits. ``rejected`` tells a photo that the run
     does not take (by pre-validation, or because it shows nobody) from one that failed.
     ``transient`` says that a later run may succeed with the same photo; ``attempts`` counts the
-    calls that were spent on it.
+    calls that were spent on it. ``reason`` is a word or two for counts, where the code says less:
+    ``damaged``, ``HEIC``.
     """
 
     exit_code = 3
@@ -97,9 +109,11 @@ class PhotoError(HbsegError):
         transient: bool = False,
         attempts: int = 0,
         request_id: str | None = None,
+        reason: str | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
+        self.reason = reason
         self.message = message
         self.rejected = rejected
         self.transient = transient
@@ -113,6 +127,8 @@ class Stopped(HbsegError):
 
 class Interrupted(HbsegError):
     """SIGINT or SIGTERM ended the run; exits with 128 + the signal's number."""
+
+    ending = "interrupted"
 
     def __init__(self, signal_number: int) -> None:
         super().__init__("interrupted; run the same command again to continue")

@@ -273,6 +273,7 @@ class Pipeline:
             request_id=error.request_id,
             engine=None if error.rejected else self.engine.name,
             transient=error.transient,
+            reason=error.reason,
         )
 
     def close(self) -> None:
