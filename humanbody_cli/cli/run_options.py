@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from humanbody_cli.cli import limits
 from humanbody_cli.cli.options import (
     Decorator,
     FiniteRange,
@@ -30,6 +31,7 @@ from humanbody_cli.core.settings import (
     EngineChoice,
     InputSettings,
     LocalSettings,
+    MaxCalls,
     OutputSettings,
     RunSettings,
     Timeouts,
@@ -47,7 +49,7 @@ def _api(
     concurrency: int | None,
     retries: int,
     timeout: float,
-    max_calls: int | None,
+    max_calls: MaxCalls | None,
 ) -> ApiSettings:
     return ApiSettings(
         credentials=key_pair(api_key, credentials),
@@ -171,12 +173,7 @@ api = group(
         metavar="S",
         help="Longest wait for an answer, in seconds.",
     ),
-    option(
-        "--max-calls",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="Make at most N calls, retries included; exit 5 if more are needed.",
-    ),
+    limits.max_calls,
 )
 
 local = group(
@@ -274,13 +271,26 @@ def _run(
     verbosity: int,
     grace: float = GRACE,
     ignore_known: bool = False,
+    max_duration: float | None = None,
 ) -> RunSettings:
     choice = engine_choice(engine, local)
     return RunSettings(
-        inputs, output, wanted, choice, api, local, json, verbosity, grace, ignore_known
+        *(inputs, output, wanted, choice, api, local, json, verbosity),
+        *(grace, ignore_known, max_duration),
     )
 
 
-def run(*own: Decorator) -> Decorator:
-    """The options of a run and a command's ``own``, received as one argument ``settings``."""
-    return group("settings", _run, inputs, output, engine, api, wanted, local, *own, verbosity)
+grace = option(
+    "--grace",
+    type=FiniteRange(min=0),
+    default=GRACE,
+    show_default=True,
+    metavar="S",
+    help="Seconds to wait for calls in flight after Ctrl-C or SIGTERM.",
+)
+
+
+def run(*own: Decorator, source: Decorator = inputs) -> Decorator:
+    """The options of a run and a command's ``own``, received as one argument ``settings``. Its
+    photos come from ``source``, received as ``inputs``."""
+    return group("settings", _run, source, output, engine, api, wanted, local, *own, verbosity)

@@ -17,10 +17,11 @@ from humanbody_cli.core.errors import (
     HbsegError,
     Interrupted,
     JournalError,
+    PhotoError,
     output_error,
 )
-from humanbody_cli.core.outcomes import Reporter, passed_over
-from humanbody_cli.core.photo import LOOKUP_SIZE, Due, chunked
+from humanbody_cli.core.outcomes import Outcome, Reporter, passed_over
+from humanbody_cli.core.photo import LOOKUP_SIZE, Due, Photo, admit_all, chunked
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import interruptible
 from humanbody_cli.discovery.find import check_inputs, find, is_piped, walk_order
@@ -47,14 +48,25 @@ def segment(settings: RunSettings, disk: Disk | None = None) -> int:
     Raises:
         HbsegError: the run could not begin.
     """
-    root = str(settings.output.folder)
     check_inputs(settings.inputs)
+    with held(settings) as journal:
+        return Run(settings, journal, disk).run()
+
+
+@contextlib.contextmanager
+def held(settings: RunSettings) -> Iterator[Journal]:
+    """The journal of the output folder, which is made if need be and locked for the block.
+
+    Raises:
+        HbsegError: the folder cannot be used, or another run uses it.
+    """
+    root = str(settings.output.folder)
     with interruptible():
         prepare_folder(root)
         with OutputLock(os.path.join(root, STATE, LOCK), wait=settings.output.lock_wait):
             journal = Journal(root)
             try:
-                return _Run(settings, journal, disk).run()
+                yield journal
             finally:
                 journal.close()
 
@@ -72,7 +84,7 @@ def prepare_folder(root: str) -> None:
 
 
 @dataclass
-class _Run:
+class Run:
     """The parts of a run while it lasts."""
 
     settings: RunSettings
@@ -93,6 +105,9 @@ class _Run:
         )
         self.stop, self.tally = self.reporter.stop, self.reporter.tally
         self.decider = decider_for(settings, self.fingerprint, self.journal, self.publisher)
+        self.names = OutputNames(self.journal, self.publisher, walk_order(settings.inputs))
+        # Names from a pipe are processed as they arrive, and may never end.
+        self.at_once = is_piped(settings.inputs)
         self.watch = Stopwatch()
         self.walk = Walk()
         self.gate: Gate | None = None
@@ -139,16 +154,18 @@ class _Run:
             self.publisher.discard_leftover(name)
 
     def _due(self) -> Iterator[Due]:
-        photos = find(self.settings.inputs, self.walk)
-        piped = is_piped(self.settings.inputs)
         return incremental.due(
-            chunked(photos, 1 if piped else LOOKUP_SIZE),
+            self._chunks(),
             self.journal,
             self.decider,
             self._skip,
-            OutputNames(self.journal, self.publisher, walk_order(self.settings.inputs)),
-            at_once=piped,
+            self.names,
+            at_once=self.at_once,
         )
+
+    def _chunks(self) -> Iterator[list[Photo]]:
+        photos = find(self.settings.inputs, self.walk)
+        return chunked(photos, 1 if self.at_once else LOOKUP_SIZE)
 
     def _skip(self, status: str, keys: list[bytes]) -> None:
         self.reporter.skip(status, keys, self.journal.outcome)
@@ -162,25 +179,41 @@ class _Run:
 
         self.journal.begin_run(self.fingerprint.engine)
         self.gate, pipeline = assemble(
-            self.settings, self.decider, self.journal, self.publisher, self.stop, self.disk
+            *(self.settings, self.decider, self.journal, self.publisher, self.stop),
+            admit=self._admit,
+            disk=self.disk,
         )
         self.reporter.say(engine_line(self.settings))
-        if self.gate is not None and self.gate.notice:
-            self.reporter.say(f"hbseg: {self.gate.notice}")
-        # Names from a pipe are processed as they arrive, and may never end.
-        piped = is_piped(self.settings.inputs)
+        if self.gate is not None:
+            self.gate.tell = self._tell
+            if self.gate.notice:
+                self._tell(self.gate.notice)
         event_loop.drive(
             photos,
             pipeline,
             self.stop,
-            self.reporter.add,
+            self._add,
             event_loop.Ending(
                 grace=self.settings.grace,
                 patience=self.settings.api.timeouts.whole_attempt + self.settings.grace,
-                note_pending=not piped,
-                ahead=1 if piped else scheduler.READ_AHEAD,
+                note_pending=not self.at_once,
+                ahead=1 if self.at_once else scheduler.READ_AHEAD,
+                seconds=self._seconds_left(),
             ),
         )
+
+    def _tell(self, line: str) -> None:
+        self.reporter.say(f"hbseg: {line}")
+
+    def _admit(self, due: Due, error: PhotoError | None) -> None:
+        admit_all(due, error)
+
+    def _add(self, outcome: Outcome) -> None:
+        self.reporter.add(outcome)
+
+    def _seconds_left(self) -> float | None:
+        most = self.settings.max_duration
+        return None if most is None else max(0.0, most - self.watch.seconds())
 
     def _summarise(self) -> None:
         self.reporter.notes(self.walk.notes, self.walk.quiet_notes)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from humanbody_cli.core.errors import FatalError, HbsegError, PhotoError, Stopped
 from humanbody_cli.core.outcomes import Outcome, Status
-from humanbody_cli.core.photo import PROOFLESS, Due, Finished, Kind, Known, Photo
+from humanbody_cli.core.photo import PROOFLESS, Admit, Due, Finished, Kind, Known, Photo, admit_all
 from humanbody_cli.core.settings import API_ENGINE
 from humanbody_cli.core.stop import in_thread, started_pool
 from humanbody_cli.discovery import sources
@@ -50,6 +50,7 @@ class Pipeline:
     steps: ClientSteps
     spool: AnswerSpool | None = None  # for an engine that is paid
     threads: int = os.cpu_count() or 1
+    admit: Admit = admit_all
     _work: ThreadPoolExecutor = field(init=False)
     _disk: ThreadPoolExecutor = field(init=False)
     _copies: Turns = field(default_factory=Turns, init=False)
@@ -80,6 +81,7 @@ class Pipeline:
         try:
             picture = await in_thread(self._work, self._read, state)
         except PhotoError as error:
+            await in_thread(self._work, self.admit, state.due, error)
             return await in_thread(self._disk, self._give_up, state, error)
         # Photos with the same bytes take turns: the second finds what the first paid for. A failure
         # is recorded within the turn too, so the next copy shares it.
@@ -96,6 +98,7 @@ class Pipeline:
         has_results = state.known is not None and state.known.has_results
         most = sources.MAX_FIT_BYTES if has_results else self.steps.rules.most_bytes
         data, size = sources.read(state.photo, most)
+        self.admit(state.due, None)
         if size == len(data):
             state.sha256 = hashlib.sha256(data).hexdigest()
         if state.has_other_bytes(size):
@@ -248,11 +251,10 @@ class Pipeline:
         return outcome
 
     def _done_outcome(self, state: _PhotoState, made: Results) -> Outcome:
-        name = state.photo.name
         return replace(
             state.outcome(Status.DONE),
-            cutout=self.publisher.path(CUTOUTS, name) if made.cutout is not None else None,
-            mask=self.publisher.path(MASKS, name) if made.mask is not None else None,
+            cutout=self.publisher.path(CUTOUTS, state.photo.name) if made.cutout else None,
+            mask=self.publisher.path(MASKS, state.photo.name) if made.mask else None,
             attempts=made.attempts,
             request_id=made.request_id,
             image_id=made.image_id,

@@ -20,9 +20,9 @@ from typing import Any
 from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.paths import to_bytes, to_text
 from humanbody_cli.core.photo import LOOKUP_SIZE, Copy, DoneRow, Finished, Known, Photo, key_of
-from humanbody_cli.storage import database
-from humanbody_cli.storage.database import folded_name, upsert
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
+from humanbody_cli.storage.tables import database
+from humanbody_cli.storage.tables.database import folded_name, upsert
 
 _LARGE = 700
 """Pages of a journal of about 5,000 photos."""
@@ -306,11 +306,11 @@ class Journal:
                 "UPDATE photos SET calls = calls + ? WHERE key = ?", (attempts, key_of(photo))
             )
 
-    # -- for `OutputNames` ------------------------------------------------------------------------
+    # -- for `OutputNames` and `CallCounts` -------------------------------------------------------
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the journal, for `first`, `change` and `transaction`."""
+        """Hold the journal, for the methods below."""
         with self._guard, database.translated(self.path):
             yield
 
@@ -323,6 +323,10 @@ class Journal:
     def change(self, statement: str, values: Sequence[object]) -> int:
         """Make one change; how many rows it changed."""
         return self._db.execute(statement, values).rowcount
+
+    def number(self, query: str, values: Sequence[object]) -> int:
+        """The whole number that a query finds."""
+        return int(self._db.execute(query, values).fetchone()[0])
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.paths import to_bytes, to_text
 from humanbody_cli.core.photo import Due, Known, Photo, key_of
-from humanbody_cli.storage.database import folded_name
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
 from humanbody_cli.storage.names import SUFFIX, marked
 from humanbody_cli.storage.ownership import recorded
 from humanbody_cli.storage.publishing import Publisher
+from humanbody_cli.storage.tables.database import folded_name
 
 Order = Callable[[str], "tuple[object, ...] | None"]
 """The position of a key in this run's walk; ``None`` if the walk cannot meet it."""
@@ -54,6 +54,17 @@ class OutputNames:
             with self.journal.transaction():
                 rows = {known.key: known for _, known in photos if known is not None}
                 return [self._settled(photo, rows) for photo, _ in photos]
+
+    def put_back(self, due: Due) -> None:
+        """Undo `settle` for a photo that is not to be done yet: its row is as before, or gone."""
+        key = key_of(due.photo)
+        with self.journal.exclusive():
+            self.journal.under_way.discard(key)
+            if due.known is None:
+                self.journal.change("DELETE FROM photos WHERE key = ?", (key,))
+            else:
+                change = "UPDATE photos SET status = ? WHERE key = ?"
+                self.journal.change(change, (due.known.status, key))
 
     def _settled(self, photo: Photo, rows: dict[bytes, Known]) -> Due:
         """``rows`` are what is known of the photos that are settled together: a name that changes

@@ -10,7 +10,7 @@ import pytest
 from conftest import photo, run_settings
 from fake_api import FakeApi
 
-from humanbody_cli.jobs.segment import _Run, prepare_folder
+from humanbody_cli.jobs.segment import Run, prepare_folder
 from humanbody_cli.storage.journal import Journal
 
 MOST_FOR_EACH = 4
@@ -22,7 +22,7 @@ def _statements(photos: Path, out: Path, url: str) -> list[str]:
     made: list[str] = []
     with contextlib.closing(Journal(str(out))) as journal:
         journal._db.set_trace_callback(made.append)
-        assert _Run(run_settings(photos, out, url), journal).run() == 0
+        assert Run(run_settings(photos, out, url), journal).run() == 0
     return made
 
 

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import click
 
-from humanbody_cli.cli.options import FiniteRange, as_json, option
-from humanbody_cli.cli.run_options import run
+from humanbody_cli.cli.limits import max_duration
+from humanbody_cli.cli.options import as_json, option
+from humanbody_cli.cli.run_options import grace, run
 from humanbody_cli.core.errors import UsageError
-from humanbody_cli.core.settings import GRACE, RunSettings
+from humanbody_cli.core.settings import RunSettings
 
 
 @click.command("segment")
 @run(
-    option(
-        "--grace",
-        type=FiniteRange(min=0),
-        default=GRACE,
-        show_default=True,
-        metavar="S",
-        help="Seconds to wait for calls in flight after Ctrl-C or SIGTERM.",
-    ),
+    grace,
+    max_duration,
     option(
         "--ignore-known",
+        "--changed-only",
+        "ignore_known",
         is_flag=True,
         help="Exit 3 only for photos that no earlier run has reported as rejected or failed.",
     ),

@@ -36,10 +36,10 @@ from humanbody_cli.pipeline.decision import Failed, NeedsCall
 from humanbody_cli.pipeline.engine import check_installed, name_of
 from humanbody_cli.pipeline.fingerprint import fingerprint_of
 from humanbody_cli.pipeline.reuse import Reuse
-from humanbody_cli.storage import database
 from humanbody_cli.storage.answer_spool import KeptAnswers
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.publishing import Publisher
+from humanbody_cli.storage.tables import database
 
 _ENGINE_SECONDS = 0.07
 """Processor seconds that the embedded engine takes for a photo of any size."""
