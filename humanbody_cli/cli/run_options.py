@@ -33,6 +33,7 @@ from humanbody_cli.core.settings import (
     LocalSettings,
     MaxCalls,
     OutputSettings,
+    Price,
     RunSettings,
     Timeouts,
     Wanted,
@@ -272,11 +273,12 @@ def _run(
     grace: float = GRACE,
     ignore_known: bool = False,
     max_duration: float | None = None,
+    price: Price | None = None,
 ) -> RunSettings:
     choice = engine_choice(engine, local)
     return RunSettings(
         *(inputs, output, wanted, choice, api, local, json, verbosity),
-        *(grace, ignore_known, max_duration),
+        *(grace, ignore_known, max_duration, price),
     )
 
 

@@ -98,13 +98,12 @@ class Price:
 
     def of(self, calls: int) -> str:
         """The cost of so many calls, for a person: ``12.30 CNY``."""
-        cost = self.amount * calls
         places = max(2, -int(self.amount.as_tuple().exponent))
-        return f"{cost:,.{places}f} {self.currency}".rstrip()
+        return f"{self.amount * calls:,.{places}f} {self.currency}".rstrip()
 
-    def record(self, calls: int) -> dict[str, float | str]:
-        """The same for a program."""
-        return {"cost": float(self.amount * calls), "currency": self.currency}
+    def cost(self, calls: int) -> float:
+        """The cost of so many calls, for a program."""
+        return float(self.amount * calls)
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,8 @@ GRACE = 30.0
 
 @dataclass(frozen=True)
 class RunSettings:
-    """All settings of one run. It ends after ``max_duration`` seconds, if that is given."""
+    """All settings of one run. It ends after ``max_duration`` seconds, if that is given; ``price``
+    is only for what is told about it."""
 
     inputs: InputSettings
     output: OutputSettings
@@ -207,6 +207,7 @@ class RunSettings:
     grace: float = GRACE
     ignore_known: bool = False
     max_duration: float | None = None
+    price: Price | None = None
 
     @property
     def uses_api(self) -> bool:

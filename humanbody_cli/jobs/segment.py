@@ -228,6 +228,8 @@ class Run:
         line = f"{self.tally.counts()} in {duration(seconds)}"
         if self.gate is not None:
             line += f", {counted(calls, 'call')}"
+            if self.settings.price is not None:
+                line += f" at {self.settings.price.of(calls)}"
             if self.gate.refused:
                 line += f" ({self.gate.refused:,} refused by the quota)"
         self.reporter.say(line + passed_over(self.walk.skipped))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from humanbody_cli.cli.limits import max_duration
+from humanbody_cli.cli.limits import max_duration, price
 from humanbody_cli.cli.options import as_json, option
 from humanbody_cli.cli.run_options import grace, run
 from humanbody_cli.core.errors import UsageError
@@ -15,6 +15,7 @@ from humanbody_cli.core.settings import RunSettings
 @run(
     grace,
     max_duration,
+    price,
     option(
         "--ignore-known",
         "--changed-only",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from humanbody_cli.cli.limits import max_duration
+from humanbody_cli.cli.limits import max_duration, price
 from humanbody_cli.cli.options import FiniteRange, as_json, group, option
 from humanbody_cli.cli.run_options import grace, run
 from humanbody_cli.core.settings import InputSettings, RunSettings
@@ -17,7 +17,7 @@ _inbox = group(
 
 
 @click.command("watch")
-@run(grace, max_duration, as_json, source=_inbox)
+@run(grace, max_duration, price, as_json, source=_inbox)
 @option(
     "--settle",
     type=FiniteRange(min=0.1, max=86400),

@@ -165,7 +165,7 @@ class Inbox:
             stirred, before = set(self._stirred), set(self._resting)
             if part is None:
                 self._rescan_at = started + self._rescan
-        found = [(photo, _stamp(photo)) for photo in self._worth_a_look(part, stirred)]
+        found = [(photo, _stamp(photo)) for photo in self._worth_a_look(part, stirred, before)]
         with self._news:
             ready = [photo for photo, stamp in found if self._is_ready(photo, stamp, started)]
             self._forget(before, {photo.key for photo, _ in found}, everything=part is None)
@@ -187,8 +187,11 @@ class Inbox:
         paths = {*self._stirred, *self._resting}
         return Part(frozenset(map(os.path.dirname, paths)), frozenset(self._stirred))
 
-    def _worth_a_look(self, part: Part | None, stirred: set[str]) -> Iterator[Photo]:
-        """Photos that may have changed: a report names them or a folder that contains them."""
+    def _worth_a_look(
+        self, part: Part | None, stirred: set[str], resting: set[str]
+    ) -> Iterator[Photo]:
+        """Photos that are resting, or may have changed: a report names them or a folder that
+        contains them."""
         folder, has_changed = "", False
         for photo in self._find(part):
             handed = self._handed.get(photo.key)
@@ -196,7 +199,7 @@ class Inbox:
                 above = os.path.dirname(photo.key)
                 if above != folder:
                     folder, has_changed = above, not stirred.isdisjoint(upwards(above))
-                if not has_changed and photo.key not in stirred:
+                if not (has_changed or photo.key in stirred or photo.key in resting):
                     continue
             yield photo
 

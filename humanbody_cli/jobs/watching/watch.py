@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 from humanbody_cli.core.console import Stopwatch, counted, duration
 from humanbody_cli.core.errors import HbsegError, PhotoError, UsageError, time_is_over
-from humanbody_cli.core.outcomes import Outcome, Tally
-from humanbody_cli.core.paths import absolute, to_text
+from humanbody_cli.core.outcomes import Outcome, Status, Tally
+from humanbody_cli.core.paths import NO_TIME, absolute, to_bytes, to_text
 from humanbody_cli.core.photo import Due, Photo, chunked
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.discovery.find import find
+from humanbody_cli.discovery.inputs import is_within
 from humanbody_cli.discovery.tree import OwnOutput, Part
 from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.decoding import is_installed
@@ -109,6 +110,20 @@ class WatchRun(Run):
         walk = Walk(part=part)
         walk.avoid(self.root)
         return find(self.settings.inputs, walk)
+
+    def _tidy(self) -> None:
+        """Photos that a killed watcher had before it and that have been moved away since are not
+        pending any more: nothing would ever find them again."""
+        super()._tidy()
+        pending = [one.source for one in self.journal.outcomes("pending", absolute=True)]
+        for key in pending:
+            if is_within(key, self.watched.folder) and not os.path.lexists(key):
+                (known,) = self.journal.known([to_bytes(key)]).values()
+                photo = Photo(key, key, to_text(known.name), -1, NO_TIME)
+                if known.sha256 is None:
+                    self.names.put_back(Due(photo, None))
+                elif known.code is None:  # it was done
+                    self.names.put_back(Due(photo, known._replace(status=Status.DONE.value)))
 
     def _chunks(self) -> Iterator[list[Photo]]:
         with contextlib.ExitStack() as stack:

@@ -110,7 +110,7 @@ def bounds(per: Period, when: float) -> tuple[float, float]:
     """Beginning and end of the local hour or day that contains ``when``, in seconds since 1970."""
     local = datetime.fromtimestamp(when)
     if per is Period.HOUR:
-        begin = when - (local.minute * 60 + local.second + local.microsecond / 1e6)
+        begin = local.replace(minute=0, second=0, microsecond=0).timestamp()
         return begin, begin + 3600
     midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
     # By the calendar: a day on which the clocks change has 23 or 25 hours.
