@@ -37,8 +37,10 @@ class Gate:
     """Lets attempts through at the quota's rate. One per run; clock and stop flag are injected.
 
     ``calls`` counts the calls sent, as many as ``limit`` allows; an attempt that never got a
-    connection (`unconnected`) cannot cost anything and is not counted. ``notice`` is a line for the
-    user about what limits the calls in flight, if anything does; ``tell`` receives further ones.
+    connection (`unconnected`) cannot cost anything and is not counted. ``latency`` is the sum, in
+    seconds, of the latencies of ``answered`` calls that the quota allowed. ``notice`` is a line for
+    the user about what limits the calls in flight, if anything does; ``tell`` receives further
+    ones.
     """
 
     def __init__(
@@ -57,6 +59,8 @@ class Gate:
         self._most_photos = most_photos
         self.calls = 0
         self.refused = 0
+        self.answered = 0
+        self.latency = 0.0
         self.in_flight = 0
         self.connected = False  # whether any connection was made in this run
         self._breaker = CircuitBreaker()
@@ -82,6 +86,10 @@ class Gate:
         cap = self.cap()
         photos = cap + self._resting + _LOOKAHEAD + cap // 4
         return photos if self._most_photos is None else min(photos, self._most_photos)
+
+    def quota(self) -> tuple[float, bool]:
+        """The quota in calls per second, and whether it is an estimate."""
+        return self.controller.quota()
 
     async def rest(self, seconds: float) -> None:
         """Wait before a retry, without occupying a slot.
@@ -109,6 +117,9 @@ class Gate:
             self.in_flight -= 1
             if call.fate is Fate.OPEN:
                 self.controller.lost(call)
+            elif call.fate is Fate.ACCEPTED:
+                self.answered += 1
+                self.latency += self._clock() - call.start
             if self._room is not None and not self._room.done():
                 self._room.set_result(None)
 

@@ -19,7 +19,7 @@ from humanbody_cli.cli.options import (
     one_of,
     option,
     output,
-    verbosity,
+    telling,
     wanted,
 )
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS, SEGMENT_PATH
@@ -35,6 +35,7 @@ from humanbody_cli.core.settings import (
     OutputSettings,
     Price,
     RunSettings,
+    Telling,
     Timeouts,
     Wanted,
     readable_by_others,
@@ -269,7 +270,7 @@ def _run(
     wanted: Wanted,
     local: LocalSettings,
     json: bool,
-    verbosity: int,
+    telling: Telling,
     grace: float = GRACE,
     ignore_known: bool = False,
     max_duration: float | None = None,
@@ -277,7 +278,7 @@ def _run(
 ) -> RunSettings:
     choice = engine_choice(engine, local)
     return RunSettings(
-        *(inputs, output, wanted, choice, api, local, json, verbosity),
+        *(inputs, output, wanted, choice, api, local, json, telling),
         *(grace, ignore_known, max_duration, price),
     )
 
@@ -295,4 +296,4 @@ grace = option(
 def run(*own: Decorator, source: Decorator = inputs) -> Decorator:
     """The options of a run and a command's ``own``, received as one argument ``settings``. Its
     photos come from ``source``, received as ``inputs``."""
-    return group("settings", _run, source, output, engine, api, wanted, local, *own, verbosity)
+    return group("settings", _run, source, output, engine, api, wanted, local, *own, telling)

@@ -31,9 +31,11 @@ from collections.abc import Iterator
 
 
 class HbsegError(Exception):
-    """Root of everything hbseg raises on purpose. ``attempts`` counts calls spent before it."""
+    """Root of everything hbseg raises on purpose. ``attempts`` counts calls spent before it;
+    ``ending`` is what the journal notes as the reason where it ends a run."""
 
     exit_code = 1
+    ending = "stopped"
     attempts = 0
 
 
@@ -41,6 +43,7 @@ class UsageError(HbsegError):
     """A wrong option, input or setting."""
 
     exit_code = 2
+    ending = "usage"
 
 
 class FatalError(HbsegError):
@@ -52,31 +55,40 @@ class FatalError(HbsegError):
 class AccountError(FatalError):
     """The API refused the key itself: every further call would be refused too."""
 
+    ending = "account"
+
 
 class OutputError(FatalError):
     """The output folder cannot take files: full, read-only, gone, or not permitted."""
 
+    ending = "output"
+
 
 class StdoutError(OutputError):
     """stdout cannot be written: its reader has gone, or it is a full disk."""
+
+    ending = "stdout"
 
 
 class JournalError(FatalError):
     """The journal cannot be trusted; going on could pay twice. ``damaged`` where its file is."""
 
     damaged = False
+    ending = "journal"
 
 
 class CallLimitReached(FatalError):
     """The call limit of this run, or of the hour or day, is used up."""
 
     exit_code = 5
+    ending = "call-limit"
 
 
 class TimeLimitReached(FatalError):
     """The run has lasted as long as it may."""
 
     exit_code = 5
+    ending = "time-limit"
 
 
 class OutputHeld(FatalError):
@@ -91,6 +103,7 @@ class PhotoError(HbsegError):
     ``code`` is the API's own error name where one fits. ``rejected`` tells a photo refused by
     pre-validation (never sent) from one that was sent and refused. ``transient`` says that a later
     run may succeed with the same photo; ``attempts`` counts the calls that were spent on it.
+    ``reason`` is a word or two for counts, where the code says less: ``damaged``, ``HEIC``.
     """
 
     exit_code = 3
@@ -104,9 +117,11 @@ class PhotoError(HbsegError):
         transient: bool = False,
         attempts: int = 0,
         request_id: str | None = None,
+        reason: str | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
+        self.reason = reason
         self.message = message
         self.rejected = rejected
         self.transient = transient
@@ -125,6 +140,8 @@ class NotReady(Stopped):
 
 class Interrupted(HbsegError):
     """SIGINT or SIGTERM ended the run; exits with 128 + the signal's number."""
+
+    ending = "interrupted"
 
     def __init__(self, signal_number: int) -> None:
         super().__init__("interrupted; run the same command again to continue")

@@ -187,6 +187,37 @@ class InputSettings:
     name: str | None = None
 
 
+class ProgressChoice(str, Enum):
+    """How progress is shown on stderr. ``auto``: a bar on a terminal, else plain lines."""
+
+    AUTO = "auto"
+    BAR = "bar"
+    PLAIN = "plain"
+    NONE = "none"
+
+
+class LogFormat(str, Enum):
+    """The format of the log file."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What a command tells while it works, and where.
+
+    ``verbosity``: -1 only what is new, 1 a line per photo. ``log_file`` gets every line that is
+    said, and one per photo. ``interval``: seconds between two lines of plain progress.
+    """
+
+    verbosity: int = 0
+    progress: ProgressChoice = ProgressChoice.AUTO
+    log_file: str | None = None
+    log_format: LogFormat = LogFormat.TEXT
+    interval: float = 60.0
+
+
 GRACE = 30.0
 """Seconds that calls in flight have to end after a signal, unless the user says otherwise."""
 
@@ -203,7 +234,7 @@ class RunSettings:
     api: ApiSettings
     local: LocalSettings
     json: bool = False
-    verbosity: int = 0
+    telling: Telling = Telling()
     grace: float = GRACE
     ignore_known: bool = False
     max_duration: float | None = None

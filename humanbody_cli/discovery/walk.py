@@ -33,11 +33,31 @@ class Walk:
     quiet_notes: list[str] = field(default_factory=list)
     part: Part | None = None
     _own: OwnOutput | None = field(default=None, repr=False)
+    _log: tuple[str, str] | None = field(default=None, repr=False)
 
     def avoid(self, folder: str) -> None:
         """Skip the run's own output folder wherever the walk finds it."""
         with contextlib.suppress(OSError):
             self._own = OwnOutput.of(folder)
+
+    def avoid_log(self, path: str | None) -> None:
+        """Take the command's own log file for nothing, wherever the walk finds it."""
+        if path is not None:
+            folder, name = os.path.split(os.path.realpath(path))
+            self._log = (folder, name)
+
+    def is_log(self, name: str) -> bool:
+        """Whether a path is that of the log file."""
+        return self._log is not None and os.path.realpath(name) == os.path.join(*self._log)
+
+    def _drop_log(self, listing: Listing, folder: Folder) -> None:
+        if self._log is None or os.path.realpath(folder.path) != self._log[0]:
+            return
+        name = self._log[1]
+        if name in listing.pictures:
+            listing.pictures.remove(name)
+        elif not name.startswith("."):  # hidden entries are not counted
+            listing.others -= 1
 
     def is_own(self, folder: str) -> bool:
         """Whether a folder holds results of this run, or its state."""
@@ -75,6 +95,8 @@ class Walk:
                 found += 1
                 yield from _new([_trouble_in(folder, error)], met)
                 continue
+            if self._log is not None:
+                self._drop_log(listing, folder)
             if not folder.above:
                 takes_recomposed = listing.is_recomposed
             if listing.is_recomposed and not takes_recomposed:
@@ -85,12 +107,16 @@ class Walk:
                 found += not folder.above  # the user named it, and a note says what it is
                 continue
             found += len(listing.pictures) + len(listing.broken)
-            if self.part is None or self.part.holds(folder.absolute):
-                self.skipped += listing.others
-                yield from _new(_photos(listing, folder), met)
+            yield from _new(self._photos(listing, folder), met)
             waiting += self._below(folder, listing)[::-1]
         if not found:
             self.note_empty(path, self.skipped - skipped)
+
+    def _photos(self, listing: Listing, folder: Folder) -> Iterator[Photo]:
+        if self.part is not None and not self.part.holds(folder.absolute):
+            return iter(())
+        self.skipped += listing.others
+        return _photos(listing, folder)
 
     def _below(self, folder: Folder, listing: Listing) -> list[Folder]:
         below, part = folder.below(listing), self.part

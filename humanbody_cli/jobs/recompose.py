@@ -17,8 +17,9 @@ from PIL import Image, ImageColor
 
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import OutputError, PhotoError, UsageError, output_error
-from humanbody_cli.core.outcomes import Outcome, Reporter, Status
+from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.photo import Kind
+from humanbody_cli.core.settings import Telling
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.single import single
 from humanbody_cli.discovery.tree import is_picture
@@ -26,6 +27,9 @@ from humanbody_cli.imaging import pictures, proof
 from humanbody_cli.imaging.cutouts import RECOMPOSED_SEAL, Recipe, compose_one, encoded
 from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.pictures import Picture
+from humanbody_cli.jobs.progress import log as logs
+from humanbody_cli.jobs.progress.figures import Exactly
+from humanbody_cli.jobs.progress.reporter import Reporter
 from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.storage import ownership
 from humanbody_cli.storage.journal import Journal
@@ -70,7 +74,7 @@ def _why(error: OSError | PhotoError) -> str:
     return str(error)
 
 
-def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbosity: int) -> int:
+def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, telling: Telling) -> int:
     """Compose every done photo of an output folder anew; the exit code.
 
     Raises:
@@ -79,11 +83,20 @@ def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbo
     """
     pictures.configure_pillow()
     target = _Target(journal, into or os.path.join(journal.root, RECOMPOSED), recipe.format)
-    reporter = Reporter(verbosity=verbosity, json=json)
+    with logs.opened(telling) as log:
+        return _run(journal, recipe, target, Reporter(telling, json=json, log=log))
+
+
+def _run(journal: Journal, recipe: Recipe, target: _Target, reporter: Reporter) -> int:
+    reporter.progress.ahead = Exactly(journal.count(Status.DONE.value), has_ended=True)
     workers = os.cpu_count() or 1
     try:
-        with ThreadPoolExecutor(workers, thread_name_prefix="compose") as pool:
+        with (
+            ThreadPoolExecutor(workers, thread_name_prefix="compose") as pool,
+            reporter.at_work(),
+        ):
             target.prepare(pool, 2 * workers)
+            reporter.progress.begin()
             work = partial(_recomposed, recipe, target)
             for outcome in _in_order(pool, work, target.photos(), 2 * workers):
                 reporter.add(outcome)
@@ -93,6 +106,8 @@ def run(journal: Journal, recipe: Recipe, into: str | None, *, json: bool, verbo
         reporter.close()
         if reporter.tally.total:
             reporter.say(f"{reporter.tally.counts()}, in {target.folder}")
+            if reasons := reporter.tally.by_reason(Status.FAILED):
+                reporter.say(reasons)
         for folder in target.mixed:
             reporter.say(
                 f"{folder}: also holds other pictures, so hbseg segment would take these cutouts "

@@ -10,7 +10,6 @@ from itertools import islice
 
 from humanbody_cli.core import console
 from humanbody_cli.core.errors import PhotoError, Stopped, UsageError
-from humanbody_cli.core.outcomes import Reporter
 from humanbody_cli.core.photo import Kind, Photo
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import Stop
@@ -19,6 +18,8 @@ from humanbody_cli.discovery.find import find
 from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.jobs.assembly import engine_for, steps_for
+from humanbody_cli.jobs.progress import log as logs
+from humanbody_cli.jobs.progress.reporter import Reporter
 from humanbody_cli.pipeline import photo_steps
 from humanbody_cli.pipeline.engine import check_installed, engine_line
 from humanbody_cli.pipeline.photo_steps import at_once
@@ -36,14 +37,18 @@ def to_stdout(settings: RunSettings) -> int:
         raise UsageError("-o - takes exactly one photo; use -o FOLDER for several")
     _check_stdout(photos[0])
     configure_pillow()
-    reporter = Reporter(verbosity=settings.verbosity, terminal=False)
+    with logs.opened(settings.telling) as log:
+        reporter = Reporter(settings.telling, log=log)
+        return _to_stdout(settings, photos[0], reporter)
+
+
+def _to_stdout(settings: RunSettings, photo: Photo, reporter: Reporter) -> int:
     check_installed(settings)
     reporter.say(engine_line(settings))
     try:
-        data = asyncio.run(_made(settings, photos[0], reporter.stop))
+        data = asyncio.run(_made(settings, photo, reporter.stop))
     except PhotoError as error:
-        line = f"hbseg: {photos[0].source}: {error.code}: {error.message}"
-        reporter.say(line, level=-1)
+        reporter.error(f"hbseg: {photo.source}: {error.code}: {error.message}")
         return error.exit_code
     except Stopped as error:
         raise (reporter.stop.reason or error) from None

@@ -60,6 +60,22 @@ def unsettled(
         stats.close()
 
 
+def foreseen(photos: list[Photo], journal: Journal, decider: Decider) -> int:
+    """How many of these photos are most likely settled: by their rows alone, as no file is looked
+    at. For an estimate of what is left."""
+    if decider.force or journal.is_new:
+        return 0
+    known = journal.known([key_of(photo) for photo in photos])
+    accepted, left_out = decider.fingerprint.accepted, {"rejected"}
+    if not decider.retry_failed:
+        left_out.add("failed")
+    return sum(
+        row.shape in accepted if row.status == "done" else row.status in left_out
+        for row in known.values()
+        if not row.transient
+    )
+
+
 def _not_done(
     chunks: Iterator[list[Photo]],
     journal: Journal,

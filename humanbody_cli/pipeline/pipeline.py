@@ -247,7 +247,6 @@ class Pipeline:
         shape = str(self.fingerprint)
         checked = state.checked(self.decider.checked, keeps_files=keeps)
         self.journal.finish(Finished(state.photo, outcome, shape, checked, keeps_results=keeps))
-        state.release()
         return outcome
 
     def _done_outcome(self, state: _PhotoState, made: Results) -> Outcome:
@@ -277,6 +276,7 @@ class Pipeline:
             request_id=error.request_id,
             engine=None if error.rejected else self.engine.name,
             transient=error.transient,
+            reason=error.reason,
         )
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from humanbody_cli.storage.layout import CUTOUTS, MASKS
 from humanbody_cli.storage.names import SUFFIX, marked
 from humanbody_cli.storage.ownership import recorded
 from humanbody_cli.storage.publishing import Publisher
-from humanbody_cli.storage.tables.database import folded_name
+from humanbody_cli.storage.tables.schema import folded_name
 
 Order = Callable[[str], "tuple[object, ...] | None"]
 """The position of a key in this run's walk; ``None`` if the walk cannot meet it."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from humanbody_cli.cli.options import FiniteRange, as_json, one_of, option, verbosity, whole_number
-from humanbody_cli.core.settings import Edges
+from humanbody_cli.cli.options import FiniteRange, as_json, one_of, option, telling, whole_number
+from humanbody_cli.core.settings import Edges, Telling
 
 _LONGEST = 16384
 """Most pixels on a side of a resized cutout."""
@@ -63,7 +63,7 @@ class BoxType(click.ParamType):
     help="Output folder; only earlier cutouts are replaced.  [default: OUT/recomposed]",
 )
 @as_json
-@verbosity
+@telling
 def recompose_command(
     out: str,
     edges: str,
@@ -74,7 +74,7 @@ def recompose_command(
     format: str,  # noqa: A002 - the option's name
     into: str | None,
     json: bool,
-    verbosity: int,
+    telling: Telling,
 ) -> int:
     """Make new cutouts from the masks in OUT, without calls.
 
@@ -93,6 +93,6 @@ def recompose_command(
     )
     journal = Journal(out, read_only=True)
     try:
-        return recompose.run(journal, recipe, into, json=json, verbosity=verbosity)
+        return recompose.run(journal, recipe, into, json=json, telling=telling)
     finally:
         journal.close()

@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from humanbody_cli.api import responses
@@ -19,7 +20,7 @@ from humanbody_cli.api.adaptive_rate import EDGE
 from humanbody_cli.core import console
 from humanbody_cli.core.console import counted, duration
 from humanbody_cli.core.errors import PhotoError
-from humanbody_cli.core.outcomes import PHOTOS_LEFT_OUT, Outcome, Reporter, Status, json_line
+from humanbody_cli.core.outcomes import PHOTOS_LEFT_OUT, Outcome, Status, json_line
 from humanbody_cli.core.paths import to_text
 from humanbody_cli.core.photo import Due, chunked
 from humanbody_cli.core.settings import Edges, RunSettings
@@ -30,6 +31,9 @@ from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.jobs.assembly import steps_for
 from humanbody_cli.jobs.inspection.check import each
+from humanbody_cli.jobs.progress import log as logs
+from humanbody_cli.jobs.progress.counting import Counting
+from humanbody_cli.jobs.progress.reporter import Reporter
 from humanbody_cli.jobs.segment import decider_for
 from humanbody_cli.pipeline import incremental
 from humanbody_cli.pipeline.decision import Failed, NeedsCall
@@ -99,7 +103,8 @@ def plan(settings: RunSettings) -> int:
     has_journal = os.path.exists(database.path_in(root))
     journal = Journal(root, read_only=has_journal, in_memory=not has_journal)
     try:
-        planned = _Planner(settings, journal).planned()
+        with logs.opened(settings.telling) as log:
+            planned = _Planner(settings, journal, log).planned()
     finally:
         journal.close()
     if settings.json:
@@ -123,7 +128,7 @@ def _under_its_own_name(due: Due) -> Due:
 class _Planner:
     """Examines every photo of a planned run."""
 
-    def __init__(self, settings: RunSettings, journal: Journal) -> None:
+    def __init__(self, settings: RunSettings, journal: Journal, log: logs.Log) -> None:
         self._settings = settings
         self._root = root = str(settings.output.folder)
         self._journal = journal
@@ -136,18 +141,32 @@ class _Planner:
         self._kept = KeptAnswers(root if keeps else None)
         self._seen: set[bytes] = set()
         self._guard = threading.Lock()
-        self._reporter = Reporter(verbosity=settings.verbosity, terminal=False)
+        self._reporter = Reporter(settings.telling, log=log)
         self._plan = Plan(name_of(fingerprint.engine), paid=settings.uses_api)
 
     def planned(self) -> Plan:
         """The plan, once every photo was examined."""
-        walk = Walk()
-        walk.avoid(self._root)
-        each(self._due(walk), self._examined, self._count, self._reporter.stop)
+        walk = self._new_walk()
+        due = self._reporter.progress.drawn(self._due(walk))
+        try:
+            with self._reporter.at_work(self._counting):
+                each(due, self._examined, self._count, self._reporter.stop)
+        finally:
+            self._reporter.close()
         self._reporter.notes(walk.notes, walk.quiet_notes)
         self._plan.skipped = walk.skipped
         self._plan.seconds = _seconds(self._plan, self._settings)
         return self._plan
+
+    def _new_walk(self) -> Walk:
+        walk = Walk()
+        walk.avoid(self._root)
+        walk.avoid_log(self._settings.telling.log_file)
+        return walk
+
+    def _counting(self) -> Counting | None:
+        settled = partial(incremental.foreseen, journal=self._journal, decider=self._decider)
+        return Counting.of(self._settings.inputs, self._new_walk(), settled)
 
     def _due(self, walk: Walk) -> Iterator[Due]:
         chunks = chunked(find(self._settings.inputs, walk))
@@ -162,6 +181,7 @@ class _Planner:
 
     def _skip(self, status: str, keys: list[bytes]) -> None:
         self._plan.settled[status] += len(keys)
+        self._reporter.skip(status, keys, self._journal.outcome)
 
     def _examined(self, due: Due) -> Outcome:
         """The outcome of one photo: pending (with one attempt if a call is needed), or an error."""
@@ -175,7 +195,9 @@ class _Planner:
             needs_call = self._needs_call(picture, sha256, decision)
         except PhotoError as error:
             status = Status.REJECTED if error.rejected else Status.FAILED
-            return Outcome(source, status, code=error.code, message=error.message)
+            return Outcome(
+                source, status, code=error.code, message=error.message, reason=error.reason
+            )
         return Outcome(
             source,
             Status.PENDING,
@@ -212,7 +234,9 @@ class _Planner:
         if outcome.status is not Status.PENDING:
             self._plan.rejected[str(outcome.code)] += 1
             self._reporter.say(f"{outcome.source}: {outcome.code}: {outcome.message}", level=1)
+            self._reporter.count(outcome)
             return
+        self._reporter.count(outcome)
         needs_call = bool(outcome.attempts)
         self._plan.calls += needs_call
         self._plan.copies += not needs_call

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -14,12 +13,13 @@ from humanbody_cli.core.errors import HbsegError, PhotoError, UsageError, time_i
 from humanbody_cli.core.outcomes import Outcome, Status, Tally
 from humanbody_cli.core.paths import NO_TIME, absolute, to_bytes, to_text
 from humanbody_cli.core.photo import Due, Photo, chunked
-from humanbody_cli.core.settings import RunSettings
+from humanbody_cli.core.settings import ProgressChoice, RunSettings
 from humanbody_cli.discovery.find import find
 from humanbody_cli.discovery.inputs import is_within
 from humanbody_cli.discovery.tree import OwnOutput, Part
-from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.decoding import is_installed
+from humanbody_cli.jobs.progress.counting import Counting
+from humanbody_cli.jobs.progress.log import local_time, stamp
 from humanbody_cli.jobs.segment import Run, held
 from humanbody_cli.jobs.watching.inbox import Inbox
 from humanbody_cli.jobs.watching.reports import reported
@@ -54,14 +54,17 @@ def watch(settings: RunSettings, watched: Watched, disk: Disk | None = None) -> 
     folder = absolute(watched.folder)
     _check(settings, watched)
     check_installed(settings)
-    most = settings.api.max_calls
+    most, telling = settings.api.max_calls, settings.telling
+    if telling.progress is ProgressChoice.AUTO:  # without a total there is little to show
+        telling = replace(telling, progress=ProgressChoice.NONE)
     settings = replace(
         settings,
+        telling=telling,
         inputs=replace(settings.inputs, inputs=(folder,)),
         api=replace(settings.api, max_calls=replace(most, waits=True) if most else None),
     )
-    with held(settings) as journal:
-        run = WatchRun(settings, journal, disk, watched=replace(watched, folder=folder))
+    with held(settings) as (journal, log):
+        run = WatchRun(settings, journal, disk, log, replace(watched, folder=folder))
         return run.run()
 
 
@@ -107,8 +110,8 @@ class WatchRun(Run):
         self._was_gone = is_gone
         if is_gone:
             return iter(())
-        walk = Walk(part=part)
-        walk.avoid(self.root)
+        walk = self._new_walk()
+        walk.part = part
         return find(self.settings.inputs, walk)
 
     def _tidy(self) -> None:
@@ -152,6 +155,10 @@ class WatchRun(Run):
         own = OwnOutput.of(self.root)
         self.inbox.changed(path for path in paths if not own.names(path))
 
+    def _counting(self) -> Counting | None:
+        """There is no total."""
+        return None
+
     def _skip(self, status: str, keys: list[bytes]) -> None:
         super()._skip(status, keys)
         self.batch.skip(status, len(keys))
@@ -160,8 +167,8 @@ class WatchRun(Run):
     def _admit(self, due: Due, error: PhotoError | None) -> None:
         self.inbox.admit(due, error)
 
-    def _add(self, outcome: Outcome) -> None:
-        super()._add(outcome)
+    def _deliver(self, outcome: Outcome) -> None:
+        super()._deliver(outcome)
         self.batch.add(outcome)
         if self.batch.seconds() > _LONG_BATCH:
             self._sum_up()
@@ -176,7 +183,7 @@ class WatchRun(Run):
 
     def _sum_up(self) -> None:
         line = self.batch.end(self._calls(), paid=self.settings.uses_api)
-        self.reporter.say(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
+        self.reporter.say(f"{stamp(local_time())} {line}")
 
     def _calls(self) -> int:
         return self.gate.calls if self.gate else 0
