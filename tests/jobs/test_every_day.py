@@ -54,6 +54,7 @@ def test_a_run_ends_after_its_time(paid: Hbseg, tmp_path: Path) -> None:
         assert command.returncode == 5, err
         assert b"the time limit (--max-duration) is reached" in err
         status = json.loads(paid("status", "out", "--json").out)
+        assert status["last_run"]["reason"] == "time-limit"
         assert status["done"] == len(api.stats.calls) < 30
         assert status["done"] + status["pending"] == 30
 
@@ -81,9 +82,10 @@ def test_status_tells_of_the_last_run(paid: Hbseg, api: FakeApi, photos: Path) -
     assert paid(*where, "--max-calls", 2).code == 5
     last = json.loads(paid("status", "out", "--json", env={"TZ": "Asia/Kolkata"}).out)["last_run"]
     assert (last["exit_code"], last["done"], last["calls"]) == (5, 2, 2)
+    assert last["reason"] == "call-limit"
     assert last["started"] <= last["ended"]
     assert last["ended"].endswith("+05:30")
-    assert "exit code 5" in paid("status", "out").out
+    assert "exit code 5: the call limit of 2 (--max-calls)" in paid("status", "out").out
 
 
 def test_only_changes_raise_an_alarm(paid: Hbseg, api: FakeApi, photos: Path) -> None:

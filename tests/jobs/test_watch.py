@@ -192,6 +192,46 @@ def test_a_missing_extra_is_named(paid: Hbseg, photos: Path, tmp_path: Path) -> 
     assert ended.returncode == 5, ended.stderr
 
 
+def test_a_system_that_cannot_report_changes(paid: Hbseg, photos: Path, tmp_path: Path) -> None:
+    """For example because of its limit on watched folders: exit 4, and the advice to poll."""
+    (tmp_path / "watchfiles.py").write_text(
+        "def watch(*folders, **options): raise OSError('OS file watch limit reached')"
+    )
+    paths = os.pathsep.join([paid.environment()["PYTHONPATH"], str(tmp_path)])
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder in (photos, empty):
+        command = ("watch", folder, "-o", "out", "--engine", "local")
+        ended = paid(*command, env={"PYTHONPATH": paths})
+        assert ended.code == 4, ended.err
+        assert "OS file watch limit reached" in ended.err
+        assert "or use --poll" in ended.err
+
+
+def test_an_idle_watcher_ends_at_once(paid: Hbseg, tmp_path: Path) -> None:
+    """SIGTERM before the first photo: exit 143, and the run is noted as interrupted."""
+    (tmp_path / "empty").mkdir()
+    with watching(paid, "empty", "-o", "out", "--engine", "local") as watcher:
+        assert until(lambda: "watching" in watcher.said)
+        assert watcher.end() == 143
+    last = json.loads(paid("status", "out", "--json").out)["last_run"]
+    assert (last["exit_code"], last["reason"]) == (143, "interrupted")
+
+
+def test_a_folder_that_is_away_for_a_while(paid: Hbseg, api: FakeApi, photos: Path) -> None:
+    """An unmounted disk ends nothing: it is waited for, and what is new on it is done."""
+    with watching(paid, photos, "-o", "out", "--endpoint", api.url, *QUICK, "--poll") as watcher:
+        assert watcher.has_done("a.jpg", "b.jpg", "c.png", "d.jpg")
+        photos.rename(photos.with_name("away"))
+        assert until(lambda: "is gone; waiting for it" in watcher.said)
+        photo(photos.with_name("away") / "e.jpg", seed=10)
+        photos.with_name("away").rename(photos)
+        assert watcher.has_done("e.jpg")
+        assert watcher.end() == 143
+    assert len(api.stats.calls) == 5
+    assert [one["status"] for one in watcher.records if not one.get("skipped")] == ["done"] * 5
+
+
 @pytest.mark.parametrize("polls", [False, True])
 def test_kills_while_files_arrive(tmp_path: Path, polls: bool) -> None:
     """Copied slowly, moved in, renamed and replaced while the watcher is killed: every final file

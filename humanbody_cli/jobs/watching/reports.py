@@ -37,7 +37,7 @@ def reported(
                 _report(folder, changed, look_through, ended)
             except FileNotFoundError:  # noqa: PERF203 - once per mount of the folder
                 ended.wait(_GONE)
-            except OSError as error:
+            except (OSError, RuntimeError) as error:  # those of watchfiles are RuntimeErrors
                 fail(_no_reports(folder, error))
                 return
 
@@ -57,7 +57,8 @@ def _report(
     """Report until the folder is another one: unmounted, mounted, replaced.
 
     Raises:
-        OSError: the folder is gone, or the system cannot report.
+        FileNotFoundError: the folder is gone.
+        OSError, RuntimeError: the system cannot report.
     """
     import watchfiles
 
@@ -87,7 +88,7 @@ def _identity(folder: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _no_reports(folder: str, error: OSError) -> FatalError:
+def _no_reports(folder: str, error: Exception) -> FatalError:
     return FatalError(
         f"{folder}: the system cannot report changes here: {error}; raise the limit "
         "fs.inotify.max_user_watches, or use --poll"

@@ -100,6 +100,7 @@ class WatchRun(Run):
             rescan=self.watched.settle if self.watched.polls else _RESCAN,
         )
         self.batch = _Batch()
+        self._own = OwnOutput.of(self.root)
         self._was_gone = False
 
     def _found(self, part: Part | None) -> Iterator[Photo]:
@@ -152,8 +153,7 @@ class WatchRun(Run):
 
     def _changed(self, paths: Iterable[str]) -> None:
         """Changes that the run itself makes are none, where its output is in the folder."""
-        own = OwnOutput.of(self.root)
-        self.inbox.changed(path for path in paths if not own.names(path))
+        self.inbox.changed(path for path in paths if not self._own.names(path))
 
     def _counting(self) -> Counting | None:
         """There is no total."""
@@ -178,8 +178,8 @@ class WatchRun(Run):
         """Nothing is under way: what was set aside for a photo of this batch is not needed."""
         if not self.batch.is_empty:
             self._sum_up()
-            wants = self.fingerprint.wants
-            self.publisher.clear_aside([kind for kind in (MASKS, CUTOUTS) if wants(kind)])
+        wants = self.fingerprint.wants
+        self.publisher.clear_aside([kind for kind in (MASKS, CUTOUTS) if wants(kind)])
 
     def _sum_up(self) -> None:
         line = self.batch.end(self._calls(), paid=self.settings.uses_api)
