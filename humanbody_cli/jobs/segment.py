@@ -25,7 +25,7 @@ from humanbody_cli.core.outcomes import Outcome
 from humanbody_cli.core.photo import LOOKUP_SIZE, Due, Photo, admit_all, chunked
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import interruptible
-from humanbody_cli.discovery.find import check_inputs, find, is_piped, walk_order
+from humanbody_cli.discovery.find import check_inputs, find, waits_for_stdin, walk_order
 from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.jobs.progress import log as logs
@@ -35,12 +35,13 @@ from humanbody_cli.jobs.progress.reporter import Reporter
 from humanbody_cli.jobs.progress.summary import Ended, summary
 from humanbody_cli.pipeline import incremental
 from humanbody_cli.pipeline.decision import Decider
+from humanbody_cli.pipeline.earlier import unclaimed
 from humanbody_cli.pipeline.engine import check_installed, engine_line
 from humanbody_cli.pipeline.fingerprint import Fingerprint, fingerprint_of
 from humanbody_cli.storage import answer_spool
 from humanbody_cli.storage.disk import Disk
 from humanbody_cli.storage.journal import Journal
-from humanbody_cli.storage.layout import CUTOUTS, LOCK, MASKS, STATE, OutputLock
+from humanbody_cli.storage.layout import LOCK, STATE, OutputLock
 from humanbody_cli.storage.naming import OutputNames
 from humanbody_cli.storage.publishing import Publisher
 from humanbody_cli.storage.tables.runs import BUG, FINISHED
@@ -115,8 +116,8 @@ class Run:
         self.stop, self.tally = self.reporter.stop, self.reporter.tally
         self.decider = decider_for(settings, self.fingerprint, self.journal, self.publisher)
         self.names = OutputNames(self.journal, self.publisher, walk_order(settings.inputs))
-        # Names from a pipe are processed as they arrive, and may never end.
-        self.at_once = is_piped(settings.inputs)
+        # What comes through a pipe is processed as it arrives, and may never end.
+        self.at_once = waits_for_stdin(settings.inputs)
         self.watch = Stopwatch()
         self.walk = self._new_walk()
         self.gate: Gate | None = None
@@ -146,10 +147,8 @@ class Run:
             else:
                 answer_spool.sweep(self.root, self.journal.is_settled)
             code, ending = self.reporter.exit_code(), FINISHED
-            if self.stop.reason is None and self.settings.inputs.shard.count == 1:
-                # What this run did not want, a later one may.
-                wants = self.fingerprint.wants
-                self.publisher.clear_aside([kind for kind in (MASKS, CUTOUTS) if wants(kind)])
+            if self.stop.reason is None:
+                unclaimed.tidy(self.journal, self.publisher, self.fingerprint)
         except (FatalError, Interrupted) as error:
             self.stop.set(error)
             code = error.exit_code
@@ -202,6 +201,8 @@ class Run:
         from humanbody_cli.jobs.assembly import assemble
         from humanbody_cli.pipeline import scheduler
 
+        if self.journal.was_lost:
+            unclaimed.index(self.journal, self.publisher)
         self.journal.begin_run(self.fingerprint.engine)
         self.gate, pipeline = assemble(
             *(self.settings, self.decider, self.journal, self.publisher, self.stop),

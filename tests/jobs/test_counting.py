@@ -106,7 +106,8 @@ def test_a_cancelled_count_ends_at_once() -> None:
         while True:
             yield [Photo("a", "/a", "a.png", -1, -1)]
 
-    counting = Counting(chunks(), sleep=lambda _: counting.cancel())
+    counting = Counting(chunks())
+    counting.cancel()
     counting.count()
     assert (counting.found, counting.has_ended) == (1, False)
 

@@ -1,14 +1,14 @@
 """Photos counted ahead of the run, on a thread of their own: names only.
 
 The run's own walk is lazy, and reading it ahead would keep every photo in memory. A second walk of
-100,000 photos takes half a second of one core; it gives way to the run after each chunk.
+100,000 photos takes about half a second of one core, so it begins when a total is about to be
+shown: a run that ends before does without. It gives way to the run after each chunk.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 from humanbody_cli.core.photo import Photo, chunked
@@ -38,15 +38,13 @@ class Counting:
         self,
         chunks: Chunks,
         settled: Callable[[list[Photo]], int] = none_settled,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.found = 0
         self.foreseen = 0
         self.has_ended = False
         self._chunks = chunks
         self._settled = settled
-        self._sleep = sleep
-        self._cancelled = False
+        self._cancelled = threading.Event()
 
     @classmethod
     def of(
@@ -60,25 +58,29 @@ class Counting:
         photos = find_to_count(inputs, walk)
         return None if photos is None else cls(chunked(photos), settled)
 
-    def start(self) -> None:
-        """Count in a thread that the interpreter does not wait for; where the system grants none,
-        nothing is counted ahead."""
+    def start(self, seconds: float) -> None:
+        """Count after so many seconds, in a thread that the interpreter does not wait for; where
+        the system grants none, nothing is counted ahead."""
+
+        def work() -> None:
+            if not self._cancelled.wait(seconds):
+                self.count()
+
         with contextlib.suppress(RuntimeError):
-            threading.Thread(target=self.count, name="count", daemon=True).start()
+            threading.Thread(target=work, name="count", daemon=True).start()
 
     def count(self) -> None:
         """Count to the end, or until it is cancelled."""
         try:
             for chunk in self._chunks:
-                if self._cancelled:
-                    return
                 self.foreseen += self._settled(chunk)
                 self.found += len(chunk)
-                self._sleep(_PAUSE)
+                if self._cancelled.wait(_PAUSE):
+                    return
             self.has_ended = True
         except Exception:  # noqa: BLE001 - a count must never end a run
-            self._cancelled = True
+            self.cancel()
 
     def cancel(self) -> None:
         """The run has ended."""
-        self._cancelled = True
+        self._cancelled.set()

@@ -169,7 +169,8 @@ class Reporter:
         counted = counting() if self.shows_progress else None
         if counted is not None:
             self.progress.ahead = counted
-            counted.start()
+            # Lines are rare: a run that ends before the first one needs no total.
+            counted.start(_FIRST_PAINT if self._bar is not None else self._telling.interval / 2)
         self.progress.begin()
         ticker = threading.Thread(target=self._keep_ticking, args=(ended, also), daemon=True)
         with contextlib.suppress(RuntimeError):  # no thread to be had: photos still move the bar

@@ -23,9 +23,9 @@ from humanbody_cli.jobs.progress.log import local_time, stamp
 from humanbody_cli.jobs.segment import Run, held
 from humanbody_cli.jobs.watching.inbox import Inbox
 from humanbody_cli.jobs.watching.reports import reported
+from humanbody_cli.pipeline.earlier import unclaimed
 from humanbody_cli.pipeline.engine import check_installed
 from humanbody_cli.storage.disk import Disk
-from humanbody_cli.storage.layout import CUTOUTS, MASKS
 
 _RESCAN = 60.0
 """Seconds after which the whole folder is looked through although the system reports changes."""
@@ -175,11 +175,10 @@ class WatchRun(Run):
         self.inbox.ended(outcome)
 
     def _end_batch(self) -> None:
-        """Nothing is under way: what was set aside for a photo of this batch is not needed."""
+        """Nothing is under way: what was set aside for photos of this batch may be tidied."""
         if not self.batch.is_empty:
             self._sum_up()
-        wants = self.fingerprint.wants
-        self.publisher.clear_aside([kind for kind in (MASKS, CUTOUTS) if wants(kind)])
+            unclaimed.tidy(self.journal, self.publisher, self.fingerprint)
 
     def _sum_up(self) -> None:
         line = self.batch.end(self._calls(), paid=self.settings.uses_api)

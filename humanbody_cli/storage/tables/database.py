@@ -15,7 +15,7 @@ from urllib.parse import quote
 from humanbody_cli.core.errors import OUTPUT_REASONS, JournalError, OutputError
 from humanbody_cli.core.outcomes import Outcome
 from humanbody_cli.storage.layout import STATE
-from humanbody_cli.storage.tables.schema import SCHEMA, VERSION, bring_up_to_date
+from humanbody_cli.storage.tables.schema import SCHEMA, UNCLAIMED, VERSION, bring_up_to_date
 
 FILE = "journal.sqlite3"
 
@@ -52,7 +52,7 @@ def path_in(root: str) -> str:
 def open_in_memory() -> sqlite3.Connection:
     """An empty journal in memory."""
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    db.executescript(SCHEMA)
+    db.executescript(SCHEMA + UNCLAIMED.format(temp=""))
     return db
 
 
@@ -98,6 +98,9 @@ def open_to_read(path: str) -> sqlite3.Connection:
             raise JournalError(
                 f"{path} is empty: the run that created it was stopped at once; run it again"
             )
+        if not (_has_tables(db, "'unclaimed'", 1) and db.execute("SELECT 1 FROM runs").fetchone()):
+            # Not there or not filled yet: one in memory takes its place.
+            db.executescript("PRAGMA temp_store=MEMORY;" + UNCLAIMED.format(temp="TEMP"))
     except BaseException:
         db.close()
         raise
@@ -198,6 +201,7 @@ def _checked(db: sqlite3.Connection, path: str, *, existed: bool) -> sqlite3.Con
             db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
         else:
             bring_up_to_date(db)
+        db.execute(UNCLAIMED.format(temp=""))
         db.execute("PRAGMA synchronous=NORMAL")
         if existed and _ended_badly(db, path):
             verdict = db.execute("PRAGMA quick_check(1)").fetchone()
@@ -218,9 +222,9 @@ def _check_version(db: sqlite3.Connection, path: str) -> None:
         )
 
 
-def _has_tables(db: sqlite3.Connection) -> bool:
-    query = "SELECT COUNT(*) FROM sqlite_master WHERE name IN ('photos', 'runs')"
-    return bool(db.execute(query).fetchone()[0] == 2)
+def _has_tables(db: sqlite3.Connection, names: str = "'photos', 'runs'", count: int = 2) -> bool:
+    query = f"SELECT COUNT(*) FROM sqlite_master WHERE name IN ({names})"
+    return bool(db.execute(query).fetchone()[0] == count)
 
 
 def _ended_badly(db: sqlite3.Connection, path: str) -> bool:

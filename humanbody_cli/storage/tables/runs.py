@@ -82,15 +82,16 @@ class Runs:
         self._db = db
         self._guard = threading.RLock()
 
-    def _rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        """All rows that a query finds."""
         with self._guard, database.translated(self.path):
             return self._db.execute(query, values).fetchall()
 
     def half_done(self) -> list[str]:
         """The output names that a killed run may have left half written."""
-        if not self._rows("SELECT 1 FROM runs WHERE ended IS NULL"):
+        if not self.rows("SELECT 1 FROM runs WHERE ended IS NULL"):
             return []
-        rows = self._rows("SELECT name FROM photos WHERE status = 'pending'")
+        rows = self.rows("SELECT name FROM photos WHERE status = 'pending'")
         return [to_text(row[0]) for row in rows]
 
     def begin_run(self, engine: str | None, *, seconds: float = 0.0) -> None:
@@ -105,7 +106,7 @@ class Runs:
 
     def next_run(self) -> int:
         """The number of the run that would begin now."""
-        return int(self._rows("SELECT MAX(run) FROM runs")[0][0] or 0) + 1
+        return int(self.rows("SELECT MAX(run) FROM runs")[0][0] or 0) + 1
 
     def note_run(self, counts: RunCounts, samples: Sequence[Sample]) -> None:
         """Keep what the run has come to so far: a killed run leaves this behind."""
@@ -114,7 +115,13 @@ class Runs:
             self._db.execute(f"UPDATE runs SET {_SET_COUNTS} WHERE run = ?", (*values, self.run))
 
     def end_run(self, counts: RunCounts, samples: Sequence[Sample], end: RunEnd) -> None:
-        """Note that the run ended by itself, whether or not it had anything to do."""
+        """Note that the run ended by itself, whether or not it had anything to do.
+
+        Nothing is noted where the very first run had nothing to do: a journal without a run may be
+        one that was lost.
+        """
+        if not self.run and self.next_run() == 1:
+            return
         if not self.run:
             self.begin_run(None, seconds=end.seconds)
         self.note_run(counts, samples)
@@ -130,14 +137,14 @@ class Runs:
         code, and the reason of its end in a word and in a sentence."""
         there = self._columns()
         taken = [name if name in there else f"NULL AS {name}" for name in _PUBLIC]
-        rows = self._rows(f"SELECT {', '.join(taken)} FROM runs ORDER BY run")
+        rows = self.rows(f"SELECT {', '.join(taken)} FROM runs ORDER BY run")
         return [dict(zip(_PUBLIC, row, strict=True)) for row in rows]
 
     def samples(self, run: int) -> list[Sample]:
         """The course of a run, oldest first; empty where nothing was recorded."""
         if "samples" not in self._columns():
             return []
-        rows = self._rows("SELECT samples FROM runs WHERE run = ?", (run,))
+        rows = self.rows("SELECT samples FROM runs WHERE run = ?", (run,))
         if not rows or rows[0][0] is None:
             return []
         with database.translated(self.path):
@@ -147,4 +154,4 @@ class Runs:
                 raise sqlite3.DatabaseError(f"malformed samples: {error}") from error
 
     def _columns(self) -> set[str]:
-        return {row[1] for row in self._rows("PRAGMA table_info(runs)")}
+        return {row[1] for row in self.rows("PRAGMA table_info(runs)")}

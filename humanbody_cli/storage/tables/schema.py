@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from humanbody_cli.core.paths import to_text
-from humanbody_cli.storage.names import folded
+from humanbody_cli.storage.names import folded_name
 
 VERSION = 1
 
@@ -30,6 +29,14 @@ CREATE TABLE runs (
     reason TEXT, message TEXT, seen REAL, samples TEXT
 );
 """
+
+UNCLAIMED = """
+CREATE {temp} TABLE IF NOT EXISTS unclaimed (
+    sha256 TEXT NOT NULL, kind TEXT NOT NULL, name BLOB NOT NULL,
+    PRIMARY KEY (sha256, kind, name)
+) WITHOUT ROWID;
+"""
+"""Published files that no row tells of, as a lost journal leaves them: what their proofs say."""
 
 _LATER_RUN_COLUMNS = {
     **dict.fromkeys(("refused", "rejected", "failed", "settled"), "INTEGER"),
@@ -57,8 +64,3 @@ def _fold_names(db: sqlite3.Connection) -> None:
     db.execute("UPDATE photos SET folded = fold(name)")
     db.execute("CREATE INDEX photos_by_folded ON photos (folded)")
     db.execute("COMMIT")
-
-
-def folded_name(name: bytes) -> bytes:
-    """An output name as a file system sees it that ignores case and Unicode form."""
-    return folded(to_text(name)).encode("utf-8", "surrogateescape")
