@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from humanbody_cli.cli import limits
 from humanbody_cli.cli.options import (
     Decorator,
     FiniteRange,
@@ -31,7 +32,9 @@ from humanbody_cli.core.settings import (
     InputSettings,
     LocalSettings,
     Look,
+    MaxCalls,
     OutputSettings,
+    Price,
     RunSettings,
     Telling,
     Timeouts,
@@ -49,7 +52,7 @@ def _api(
     concurrency: int | None,
     retries: int,
     timeout: float,
-    max_calls: int | None,
+    max_calls: MaxCalls | None,
 ) -> ApiSettings:
     return ApiSettings(
         credentials=key_pair(api_key, credentials),
@@ -173,12 +176,7 @@ api = group(
         metavar="S",
         help="Longest wait for an answer, in seconds.",
     ),
-    option(
-        "--max-calls",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="Make at most N calls, retries included; exit 5 if more are needed.",
-    ),
+    limits.max_calls,
 )
 
 local = group(
@@ -280,14 +278,28 @@ def _run(
     grace: float = GRACE,
     ignore_known: bool = False,
     look: Look = _NO_LOOK,
+    max_duration: float | None = None,
+    price: Price | None = None,
 ) -> RunSettings:
     choice = engine_choice(engine, local)
     return RunSettings(
-        inputs, output, wanted, choice, api, local, json, telling, grace, ignore_known, look
+        *(inputs, output, wanted, choice, api, local, json, telling),
+        *(grace, ignore_known, look, max_duration, price),
     )
 
 
-def run(where: Decorator, *own: Decorator) -> Decorator:
+grace = option(
+    "--grace",
+    type=FiniteRange(min=0),
+    default=GRACE,
+    show_default=True,
+    metavar="S",
+    help="Seconds to wait for calls in flight after Ctrl-C or SIGTERM.",
+)
+
+
+def run(where: Decorator, *own: Decorator, source: Decorator = inputs) -> Decorator:
     """The options of a run and a command's ``own``, received as one argument ``settings``;
-    ``where`` is the command's ``--output``."""
-    return group("settings", _run, inputs, output(where), engine, api, wanted, local, *own, telling)
+    ``where`` is the command's ``--output``. Its photos come from ``source``, received as
+    ``inputs``."""
+    return group("settings", _run, source, output(where), engine, api, wanted, local, *own, telling)

@@ -10,9 +10,11 @@
     │   │   └── StdoutError  the same of stdout
     │   ├── JournalError     the journal is damaged or not ours
     │   ├── CallLimitReached --max-calls is used up                            exit 5
+    │   ├── TimeLimitReached --max-duration is over                            exit 5
     │   └── OutputHeld       another run holds the output folder               exit 6
     ├── PhotoError           this photo only; becomes its outcome
     ├── Stopped              the run ended before this photo's turn; it stays pending
+    │   └── NotReady         this photo's file is being written; its turn comes later
     └── Interrupted          SIGINT or SIGTERM                                  exit 130, 143
 
 Each message is one sentence for the user: what is wrong with which file or option, and what to do.
@@ -76,10 +78,17 @@ class JournalError(FatalError):
 
 
 class CallLimitReached(FatalError):
-    """The call limit of this run is used up."""
+    """The call limit of this run, or of the hour or day, is used up."""
 
     exit_code = 5
     ending = "call-limit"
+
+
+class TimeLimitReached(FatalError):
+    """The run has lasted as long as it may."""
+
+    exit_code = 5
+    ending = "time-limit"
 
 
 class OutputHeld(FatalError):
@@ -125,6 +134,11 @@ class Stopped(HbsegError):
     """The run was stopped before this photo's call began; the photo stays pending."""
 
 
+class NotReady(Stopped):
+    """This photo's file is being written, or is gone. The run goes on, and takes the photo up again
+    when it is found at rest."""
+
+
 class Interrupted(HbsegError):
     """SIGINT or SIGTERM ended the run; exits with 128 + the signal's number."""
 
@@ -149,6 +163,13 @@ OUTPUT_REASONS: dict[int, str] = {
     errno.EMFILE: "too many files are open (ulimit -n); raise the limit and run again",
     errno.ENFILE: "too many files are open on this machine; close other programs and run again",
 }
+
+
+def time_is_over() -> TimeLimitReached:
+    """The reason to end a run that has lasted as long as it may."""
+    return TimeLimitReached(
+        "the time limit (--max-duration) is reached; run the same command again to continue"
+    )
 
 
 def output_error(path: object, error: OSError) -> OutputError:

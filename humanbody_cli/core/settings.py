@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 
@@ -68,12 +69,49 @@ def without_password(address: str) -> str:
     return scheme + slashes + place.rpartition("@")[2] + slash + path
 
 
+class Period(str, Enum):
+    """The time that a limit on calls is for."""
+
+    HOUR = "hour"
+    DAY = "day"
+
+
+@dataclass(frozen=True)
+class MaxCalls:
+    """At most ``count`` calls, retries included: of one run, or with ``per`` of all runs on an
+    output folder within each local hour or day. ``waits``: the run waits for the next one."""
+
+    count: int
+    per: Period | None = None
+    waits: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.count:,}" + (f" per {self.per.value}" if self.per else "")
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a call costs; ``currency`` may be empty."""
+
+    amount: Decimal
+    currency: str = ""
+
+    def of(self, calls: int) -> str:
+        """The cost of so many calls, for a person: ``12.30 CNY``."""
+        places = max(2, -int(self.amount.as_tuple().exponent))
+        return f"{self.amount * calls:,.{places}f} {self.currency}".rstrip()
+
+    def cost(self, calls: int) -> float:
+        """The cost of so many calls, for a program."""
+        return float(self.amount * calls)
+
+
 @dataclass(frozen=True)
 class ApiSettings:
     """How the API is called. ``qps`` ``None`` means: find the quota (``--qps auto``).
 
     ``concurrency`` caps the calls in flight; ``retries`` counts further attempts per photo;
-    ``max_calls`` counts every attempt of the run.
+    ``max_calls`` counts every attempt.
     """
 
     credentials: Credentials | None = None
@@ -82,7 +120,7 @@ class ApiSettings:
     concurrency: int | None = None
     retries: int = 5
     timeouts: Timeouts = Timeouts()
-    max_calls: int | None = None
+    max_calls: MaxCalls | None = None
 
     @property
     def shown_endpoint(self) -> str:
@@ -211,7 +249,8 @@ GRACE = 30.0
 
 @dataclass(frozen=True)
 class RunSettings:
-    """All settings of one run."""
+    """All settings of one run. It ends after ``max_duration`` seconds, if that is given; ``price``
+    is only for what is told about it."""
 
     inputs: InputSettings
     output: OutputSettings
@@ -224,6 +263,8 @@ class RunSettings:
     grace: float = GRACE
     ignore_known: bool = False
     look: Look = Look()
+    max_duration: float | None = None
+    price: Price | None = None
 
     @property
     def uses_api(self) -> bool:

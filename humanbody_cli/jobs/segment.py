@@ -18,11 +18,12 @@ from humanbody_cli.core.errors import (
     HbsegError,
     Interrupted,
     JournalError,
+    PhotoError,
     output_error,
 )
 from humanbody_cli.core.outcomes import Outcome
 from humanbody_cli.core.paths import Digests
-from humanbody_cli.core.photo import LOOKUP_SIZE, Due, Photo, chunked
+from humanbody_cli.core.photo import LOOKUP_SIZE, Due, Photo, admit_all, chunked
 from humanbody_cli.core.settings import Look, RunSettings
 from humanbody_cli.core.stop import interruptible
 from humanbody_cli.discovery.find import check_inputs, find, waits_for_stdin, walk_order
@@ -57,20 +58,31 @@ def segment(settings: RunSettings, disk: Disk | None = None) -> int:
     Raises:
         HbsegError: the run could not begin.
     """
-    root = str(settings.output.folder)
     check_inputs(settings.inputs)
     composer = composer_for(settings)
+    with held(settings) as (journal, log):
+        run = Run(settings, journal, disk, log, met=composer.met if composer else None)
+        code = run.run()
+    return code if composer is None else composer.compose(settings, code, run.stop.reason)
+
+
+@contextlib.contextmanager
+def held(settings: RunSettings) -> Iterator[tuple[Journal, logs.Log]]:
+    """The journal of the output folder, which is made if need be and locked for the block; the log.
+
+    Raises:
+        HbsegError: the folder cannot be used, or another run uses it.
+    """
+    root = str(settings.output.folder)
     with interruptible():
         prepare_folder(root)
         lock = OutputLock(os.path.join(root, STATE, LOCK), wait=settings.output.lock_wait)
         with logs.opened(settings.telling) as log, lock:
             journal = Journal(root)
             try:
-                run = _Run(settings, journal, disk, composer.met if composer else None, log)
-                code = run.run()
+                yield journal, log
             finally:
                 journal.close()
-    return code if composer is None else composer.compose(settings, code, run.stop.reason)
 
 
 def composer_for(settings: RunSettings) -> Composer | None:
@@ -99,14 +111,15 @@ def prepare_folder(root: str) -> None:
 
 
 @dataclass
-class _Run:
+class Run:
     """The parts of a run while it lasts."""
 
     settings: RunSettings
     journal: Journal
     disk: Disk | None = None
-    met: Digests | None = None  # the keys of all photos, for what comes after the run
     log: logs.Log = field(default_factory=logs.Log)
+    met: Digests | None = field(default=None, kw_only=True)
+    """Collects the keys of all photos, for what comes after the run."""
 
     def __post_init__(self) -> None:
         settings, output = self.settings, self.settings.output
@@ -122,6 +135,9 @@ class _Run:
         )
         self.stop, self.tally = self.reporter.stop, self.reporter.tally
         self.decider = decider_for(settings, self.fingerprint, self.journal, self.publisher)
+        self.names = OutputNames(self.journal, self.publisher, walk_order(settings.inputs))
+        # What comes through a pipe is processed as it arrives, and may never end.
+        self.at_once = waits_for_stdin(settings.inputs)
         self.watch = Stopwatch()
         self.walk = self._new_walk()
         self.gate: Gate | None = None
@@ -178,18 +194,20 @@ class _Run:
             self.publisher.discard_leftover(name)
 
     def _due(self) -> Iterator[Due]:
-        photos = find(self.settings.inputs, self.walk)
-        if self.met is not None:
-            photos = _noted(photos, self.met)
-        piped = waits_for_stdin(self.settings.inputs)
         return incremental.due(
-            chunked(photos, 1 if piped else LOOKUP_SIZE),
+            self._chunks(),
             self.journal,
             self.decider,
             self._skip,
-            OutputNames(self.journal, self.publisher, walk_order(self.settings.inputs)),
-            at_once=piped,
+            self.names,
+            at_once=self.at_once,
         )
+
+    def _chunks(self) -> Iterator[list[Photo]]:
+        photos = find(self.settings.inputs, self.walk)
+        if self.met is not None:
+            photos = _noted(photos, self.met)
+        return chunked(photos, 1 if self.at_once else LOOKUP_SIZE)
 
     def _counting(self) -> Counting | None:
         settled = partial(incremental.foreseen, journal=self.journal, decider=self.decider)
@@ -210,20 +228,22 @@ class _Run:
             unclaimed.index(self.journal, self.publisher)
         self.journal.begin_run(self.fingerprint.engine)
         self.gate, pipeline = assemble(
-            self.settings, self.decider, self.journal, self.publisher, self.stop, self.disk
+            *(self.settings, self.decider, self.journal, self.publisher, self.stop),
+            admit=self._admit,
+            disk=self.disk,
         )
         self.reporter.say(engine_line(self.settings))
-        if self.gate is not None and self.gate.notice:
-            self.reporter.say(f"hbseg: {self.gate.notice}")
         if self.gate is not None:
             self.reporter.progress.gate = self.recording.answers = self.gate
-        # What comes through a pipe is processed as it arrives, and may never end.
-        piped = waits_for_stdin(self.settings.inputs)
+            self.gate.tell = self._tell
+            if self.gate.notice:
+                self._tell(self.gate.notice)
         ending = event_loop.Ending(
             grace=self.settings.grace,
             patience=self.settings.api.timeouts.whole_attempt + self.settings.grace,
-            note_pending=not piped,
-            ahead=1 if piped else scheduler.READ_AHEAD,
+            note_pending=not self.at_once,
+            ahead=1 if self.at_once else scheduler.READ_AHEAD,
+            seconds=self._seconds_left(),
         )
         with self.reporter.at_work(self._counting, self.recording.tick):
             event_loop.drive(photos, pipeline, self.stop, self._deliver, ending)
@@ -233,6 +253,16 @@ class _Run:
             self.local.answered += 1
             self.local.latency += outcome.time_used / 1000
         self.reporter.add(outcome)
+
+    def _tell(self, line: str) -> None:
+        self.reporter.say(f"hbseg: {line}")
+
+    def _admit(self, due: Due, error: PhotoError | None) -> None:
+        admit_all(due, error)
+
+    def _seconds_left(self) -> float | None:
+        most = self.settings.max_duration
+        return None if most is None else max(0.0, most - self.watch.seconds())
 
     def _summarise(self) -> None:
         self.reporter.notes(self.walk.notes, self.walk.quiet_notes)
@@ -251,6 +281,7 @@ class _Run:
             seconds=self.watch.seconds(),
             skipped=self.walk.skipped,
             calls=gate.calls if gate else None,
+            price=self.settings.price,
             refused=gate.refused if gate else 0,
             found_quota=gate.controller.estimated_quota() if gate and was_searched else None,
             is_whole=self.stop.reason is None,

@@ -268,11 +268,11 @@ class Journal(Runs):
         with self.exclusive():
             self.change(update, (attempts, key_of(photo)))
 
-    # -- for `OutputNames` ------------------------------------------------------------------------
+    # -- for `OutputNames` and `CallCounts` -------------------------------------------------------
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the journal, for `first`, `change` and `transaction`."""
+        """Hold the journal, for the methods below."""
         with self._guard, database.translated(self.path):
             yield
 
@@ -285,6 +285,10 @@ class Journal(Runs):
     def change(self, statement: str, values: Sequence[object]) -> int:
         """Make one change; how many rows it changed."""
         return self._db.execute(statement, values).rowcount
+
+    def number(self, query: str, values: Sequence[object]) -> int:
+        """The whole number that a query finds."""
+        return int(self._db.execute(query, values).fetchone()[0])
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from humanbody_cli.cli.limits import price
 from humanbody_cli.cli.options import as_json, inputs, option, output_folder, telling
 from humanbody_cli.cli.run_options import run
 from humanbody_cli.core.settings import InputSettings, RunSettings, Telling
@@ -28,7 +29,9 @@ def check_command(inputs: InputSettings, fit: bool, json: bool, telling: Telling
 
 @click.command("plan")
 @run(
-    output_folder, option("--json", "json", is_flag=True, help="Print the plan as one JSON object.")
+    output_folder,
+    price,
+    option("--json", "json", is_flag=True, help="Print the plan as one JSON object."),
 )
 def plan_command(settings: RunSettings) -> int:
     """Show what a run would do: calls, rejected photos, bytes, time.

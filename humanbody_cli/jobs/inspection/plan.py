@@ -80,12 +80,17 @@ class Plan:
     skipped: int = 0
     seconds: float = 0.0
 
+    @property
+    def paid_calls(self) -> int:
+        """Calls of the API."""
+        return self.calls if self.paid else 0
+
     def record(self) -> dict[str, Any]:
         """Plain values for ``--json``."""
         return {
             "engine": self.engine,
             "photos": self.calls + self.copies,
-            "calls": self.calls if self.paid else 0,
+            "calls": self.paid_calls,
             "copies": self.copies,
             "bytes": self.bytes,
             "rejected": dict(self.rejected),
@@ -111,7 +116,9 @@ def plan(settings: RunSettings) -> int:
     finally:
         journal.close()
     if settings.json:
-        console.write_line(json_line(planned.record()))
+        price = settings.price
+        cost = {"cost": price.cost(planned.paid_calls), "currency": price.currency} if price else {}
+        console.write_line(json_line({**planned.record(), **cost}))
     else:
         _tell(planned, settings)
     rejects = planned.rejected or planned.settled["rejected"] or planned.settled["failed"]
@@ -281,6 +288,8 @@ def _tell(plan: Plan, settings: RunSettings) -> None:
     else:
         out.write(f"calls      none: {counted(plan.calls, 'photo')} for the embedded engine\n")
         out.write(f"time       about {duration(plan.seconds)}\n")
+    if settings.price is not None:
+        out.write(f"cost       {settings.price.of(plan.paid_calls)}, if no call is repeated\n")
     out.write(f"read       {plan.bytes / 1e6:,.1f} MB\n")
     if plan.copies:
         out.write(f"copies     {counted(plan.copies, 'photo')} without a call of their own\n")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from humanbody_cli.core.console import counted, duration
 from humanbody_cli.core.outcomes import Status, Tally, passed_over
+from humanbody_cli.core.settings import Price
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,8 @@ class Ended:
     """What the summary of a run needs beside its counts.
 
     ``out`` is the output folder, ``skipped`` are files that are not photos. ``calls`` is ``None``
-    with the embedded engine, ``found_quota`` (calls per second) where it was searched for.
+    with the embedded engine, ``price`` that of a call if the user named it, ``found_quota`` (calls
+    per second) where it was searched for.
     ``is_whole``: the run came to its end. ``fit`` and ``retry_failed`` are the options.
     """
 
@@ -22,6 +24,7 @@ class Ended:
     seconds: float
     skipped: int = 0
     calls: int | None = None
+    price: Price | None = None
     refused: int = 0
     found_quota: float | None = None
     is_whole: bool = True
@@ -38,6 +41,7 @@ def summary(tally: Tally, ended: Ended) -> list[Line]:
     line = f"{tally.counts()} in {duration(ended.seconds)}"
     if ended.calls is not None:
         line += f", {counted(ended.calls, 'call')}"
+        line += f" at {ended.price.of(ended.calls)}" if ended.price is not None else ""
         if ended.refused:
             line += f" ({ended.refused:,} refused by the quota)"
     lines = [(line + passed_over(ended.skipped), 0)]
