@@ -50,6 +50,7 @@ PRESETS = {
     )
 }
 
+
 def guess_preset(path: Path) -> Preset:
     """The preset whose name is part of the file's name; otherwise u2net, the most common kind."""
     name = path.name.lower().replace("-", "").replace("_", "")

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from humanbody_cli.core.settings import LocalSettings, People

@@ -6,11 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
-from numpy.typing import NDArray
-
 from humanbody_cli.embedded.components import find_components
 from humanbody_cli.embedded.crops import (
     ASPECT_FLOOR,
@@ -22,6 +17,10 @@ from humanbody_cli.embedded.crops import (
     strip,
     tiles,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=14))
 

@@ -101,9 +101,7 @@ def _decoded(outputs: Sequence[Floats]) -> tuple[NDArray[np.float64], Floats]:
     """Boxes [k, 4] in pixels of the input, and their scores [k], of cells with a person."""
     grids = {output.shape[1]: output[0] for output in outputs if output.shape[2] == CLASSES}
     distances = {output.shape[1]: output[0] for output in outputs if output.shape[2] == 4 * BINS}
-    found = [
-        _decoded_grid(grids[cells][:, PERSON], distances[cells]) for cells in sorted(grids)
-    ]
+    found = [_decoded_grid(grids[cells][:, PERSON], distances[cells]) for cells in sorted(grids)]
     boxes, scores = zip(*found, strict=True)
     return np.concatenate(boxes), np.concatenate(scores)
 

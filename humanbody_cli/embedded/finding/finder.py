@@ -24,7 +24,6 @@ from humanbody_cli.core.settings import People
 from humanbody_cli.embedded.finding import people as who_is_there
 from humanbody_cli.embedded.finding.crops import (
     Box,
-    Crop,
     Size,
     crops_around,
     grow,
@@ -88,11 +87,17 @@ class Sight:
     first: Map
 
     @classmethod
-    def of(cls, models: Models, picture: Picture, *, in_strips: bool = True) -> Sight:
+    def of(cls, models: Models, picture: Picture) -> Sight:
         """Run the detector, and the model on the whole picture."""
         looks = Looks(models.look, picture)
-        detections = find_boxes(models.detect, picture, in_strips=in_strips)
-        return cls(looks, detections, looks.whole())
+        return cls(looks, find_boxes(models.detect, picture), looks.whole())
+
+    @classmethod
+    def preview(cls, models: Models, picture: Picture) -> Sight:
+        """The same with less work: no strips and a single look, to compare turns by."""
+        looks = Looks(models.look, picture)
+        detections = find_boxes(models.detect, picture, in_strips=False)
+        return cls(looks, detections, looks.glance())
 
     @property
     def size(self) -> Size:
@@ -135,9 +140,7 @@ def _turned(
     `matte` is that of the upright photo, `None` if nobody was found there. `None` is returned if
     no turn is better.
     """
-    sights = [
-        Sight.of(models, picture.turned_preview(turn), in_strips=False) for turn, _ in _TURNS
-    ]
+    sights = [Sight.preview(models, picture.turned_preview(turn)) for turn, _ in _TURNS]
     best = int(np.argmax([sight.quality for sight in sights]))
     if sights[best].quality < max(TURNED, upright.quality + BETTER):
         return None
@@ -155,8 +158,9 @@ def _turned(
 def _solved(sight: Sight, chosen: Chosen) -> Matte:
     """The matte of the chosen people."""
     mean = _rescued(sight, chosen.people, _mean(sight, chosen))
-    confidence = cleaned(sharpened(mean))
-    return Matte(dismissed(confidence, chosen.evidence, sight.size), doubt_of(mean))
+    # Dismissed first: a speck is one beside the largest person, not beside the largest thing.
+    confidence = cleaned(dismissed(sharpened(mean), chosen.evidence, sight.size))
+    return Matte(confidence, doubt_of(mean))
 
 
 def _mean(sight: Sight, chosen: Chosen) -> Map:

@@ -81,7 +81,9 @@ def dismissed(confidence: Map, evidence: Sequence[Box], picture: Size) -> Map:
     return _lowered(confidence, parts, inside < EVIDENCE * parts.areas)
 
 
-def _lowered(confidence: Map, parts: Components, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Map:
+def _lowered(
+    confidence: Map, parts: Components, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> Map:
     lowered = confidence.copy()
     area = parts.mask_of(chosen)
     lowered[area] = np.minimum(lowered[area], OUTSIDE)
