@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from humanbody_cli.core.settings import LocalSettings, People
 from humanbody_cli.embedded.finding import finder
@@ -58,6 +58,8 @@ def segmenter(settings: LocalSettings) -> Segmenter:
     preset = choose_preset(path, settings.preset, side=settings.side, **figures)
     model = OnnxModel(path, preset)
     _ = model.session
+    if settings.crops:
+        return partial(_segment_crops, bundled_models(), settings.people, model)
     return partial(_segment_whole, model)
 
 
@@ -70,3 +72,17 @@ def _segment(
 
 def _segment_whole(model: OnnxModel, photo: Image.Image) -> tuple[Image.Image, float | None]:
     return model.mask(photo.convert("RGB")), None
+
+
+def _segment_crops(
+    models: finder.Models, who: People, model: OnnxModel, photo: Image.Image
+) -> tuple[Image.Image, float | None]:
+    """The model's masks of the crops around people; where crops overlap, the higher confidence."""
+    picture = photo.convert("RGB")
+    mask = Image.new("L", picture.size)
+    for box in finder.crops_of_groups(models, picture, who):
+        left, top, right, bottom = (round(edge) for edge in box)
+        edges = left, top, max(right, left + 1), max(bottom, top + 1)
+        found = model.mask(picture.crop(edges))
+        mask.paste(ImageChops.lighter(found, mask.crop(edges)), edges)
+    return mask, None

@@ -32,7 +32,8 @@ distances [1, n * n, 44], in any order."""
 SIDE = 416
 """Pixels per side of the model's input."""
 
-MEAN, DEVIATION = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
+MEAN = np.array((103.53, 116.28, 123.675), np.float32)
+DEVIATION = np.array((57.375, 57.12, 58.395), np.float32)
 """Of the channels B, G, R (config/legacy_v0.x_configs of RangiLyu/nanodet)."""
 
 CLASSES, PERSON = 80, 0
@@ -83,7 +84,7 @@ def _look(detect: Detect, picture: Picture, part: Box) -> list[Detection]:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     image = np.zeros((SIDE, SIDE, 3), np.float32)
     image[: size[1], : size[0]] = np.asarray(picture.cut(part, size))
-    normalised = (image[:, :, ::-1] - np.float32(MEAN)) / np.float32(DEVIATION)
+    normalised = (image[:, :, ::-1] - MEAN) / DEVIATION
     outputs = detect(np.ascontiguousarray(normalised.transpose(2, 0, 1)[np.newaxis]))
     boxes, scores = _decoded(outputs)
     boxes = np.clip(boxes / scale, 0, (width, height, width, height))

@@ -24,10 +24,12 @@ from humanbody_cli.core.settings import People
 from humanbody_cli.embedded.finding import people as who_is_there
 from humanbody_cli.embedded.finding.crops import (
     Box,
+    Crop,
     Size,
     crops_around,
     grow,
     halves,
+    joint,
     pair,
     pixels,
 )
@@ -123,6 +125,12 @@ def find_people(models: Models, photo: Image.Image, who: People = People.ALL) ->
     if sight.quality < UNSURE or matte.doubt > DOUBTED:
         return _turned(models, picture, sight, who, matte if chosen.groups else None) or matte
     return matte
+
+
+def crops_of_groups(models: Models, photo: Image.Image, who: People) -> list[Box]:
+    """The crop around each group of the people meant in an upright RGB photo; empty for nobody."""
+    sight = Sight.of(models, Picture(photo))
+    return [grow(joint(group), sight.size, 0.05) for group in sight.chosen(who).groups]
 
 
 def _nobody(sight: Sight) -> Matte:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Resampling
 
@@ -60,7 +61,7 @@ def doubt_of(mean: Map) -> float:
 
 def sharpened(mean: Map) -> Map:
     """The mean confidence with its contrast stretched around `MIDPOINT`, clipped to 0 and 1."""
-    return np.clip(0.5 + CONTRAST * (mean - MIDPOINT), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(0.5 + CONTRAST * (mean - MIDPOINT), 0, 1), np.float32)
 
 
 def cleaned(confidence: Map) -> Map:
@@ -81,9 +82,7 @@ def dismissed(confidence: Map, evidence: Sequence[Box], picture: Size) -> Map:
     return _lowered(confidence, parts, inside < EVIDENCE * parts.areas)
 
 
-def _lowered(
-    confidence: Map, parts: Components, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]
-) -> Map:
+def _lowered(confidence: Map, parts: Components, chosen: NDArray[np.bool_]) -> Map:
     lowered = confidence.copy()
     area = parts.mask_of(chosen)
     lowered[area] = np.minimum(lowered[area], OUTSIDE)

@@ -40,12 +40,8 @@ class Picture:
         source, area = self._small, scaled(box, *shrunk)
         if _enlarges(area, size):
             source, area = self._image, box
-        area = (
-            max(area[0], 0),
-            max(area[1], 0),
-            min(area[2], source.width),
-            min(area[3], source.height),
-        )
+        right, bottom = min(area[2], source.width), min(area[3], source.height)
+        area = max(area[0], 0), max(area[1], 0), right, bottom
         # Shrink by area, enlarge by cubic interpolation.
         filtering = Resampling.BICUBIC if _enlarges(area, size) else Resampling.BOX
         return source.resize(size, filtering, box=area)
