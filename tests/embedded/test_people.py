@@ -87,21 +87,13 @@ def test_a_box_is_grown_to_the_part_that_belongs_to_it() -> None:
 
 def test_main_is_the_largest_person_or_group() -> None:
     """Two who stand together outweigh one apart, whose box is then no evidence for the mask."""
-    left, right, apart = (
-        (0.0, 100.0, 40.0, 250.0),
-        (42.0, 100.0, 82.0, 250.0),
-        (
-            200.0,
-            80.0,
-            245.0,
-            250.0,
-        ),
-    )
+    left, right = (0.0, 100.0, 40.0, 250.0), (42.0, 100.0, 82.0, 250.0)
+    apart, size = (900.0, 80.0, 945.0, 250.0), (1024, 256)
     boxes = [Detection(box, 0.9) for box in (left, right, apart)]
-    chosen = choose(boxes, NOTHING, SIZE, People.MAIN)
+    chosen = choose(boxes, NOTHING, size, People.MAIN)
     assert sorted(chosen.people) == [left, right]
     assert apart not in chosen.evidence
-    assert len(choose(boxes, NOTHING, SIZE, People.ALL).people) == 3
+    assert len(choose(boxes, NOTHING, size, People.ALL).people) == 3
 
 
 def test_a_crowd_is_bounded() -> None:

@@ -43,4 +43,4 @@ def _spread(distance: float) -> NDArray[np.float64]:
     low = min(int(distance), BINS - 2)
     weights = np.full(BINS, 1e-9)
     weights[low], weights[low + 1] = 1 - (distance - low) + 1e-9, distance - low + 1e-9
-    return np.log(weights)
+    return np.asarray(np.log(weights), np.float64)
