@@ -68,6 +68,11 @@ TURNED, BETTER = 0.4, 0.1
 SURER = 0.05
 """The turn is taken if its doubt is less than that of the upright picture plus this."""
 
+CONVINCING = 0.5
+"""A mask is at least as doubtful as the best score of its people is below this: it raises the rank
+correlation of doubt with 1 - IoU from .22 and .50 to .59 and .59 on both halves of 100 everyday
+photographs (masks where nobody is count as IoU 0), and leaves it at .63 on the 97."""
+
 _TURNS = ((Transpose.ROTATE_90, -1), (Transpose.ROTATE_270, 1), (Transpose.ROTATE_180, 2))
 """Ways to turn a picture, each with the quarter turns that turn its map back."""
 
@@ -168,7 +173,7 @@ def _solved(sight: Sight, chosen: Chosen) -> Matte:
     mean = _rescued(sight, chosen.people, _mean(sight, chosen))
     # Dismissed first: a speck is one beside the largest person, not beside the largest thing.
     confidence = cleaned(dismissed(sharpened(mean), chosen.evidence, sight.size))
-    return Matte(confidence, doubt_of(mean))
+    return Matte(confidence, max(doubt_of(mean), CONVINCING - chosen.score))
 
 
 def _mean(sight: Sight, chosen: Chosen) -> Map:

@@ -65,11 +65,12 @@ class Chosen:
     """Who is meant: people by groups, the largest first, and where else a mask may be.
 
     ``evidence`` are all boxes that may hold one of them: what the mask has outside of these is no
-    person.
+    person. ``score`` is the detector's best for one of them, 0 for nobody.
     """
 
     groups: tuple[tuple[Box, ...], ...]
     evidence: tuple[Box, ...]
+    score: float
 
     @property
     def people(self) -> list[Box]:
@@ -83,8 +84,9 @@ def choose(
     """The people meant among the detections, given the first look (confidence [h, w])."""
     parts = _parts(first, size)
     accepted = _without_parts_of_others(_accepted(detections, first, size, parts))
-    people = [detection.box for detection in _of_some_size(accepted, who)]
-    people = [_with_its_part(person, people, parts) for person in people]
+    counted = _of_some_size(accepted, who)
+    people = [detection.box for detection in counted]
+    people = [_with_its_part(person, parts) for person in people]
     groups = group(sorted(people, key=lambda box: -area(box))[:MOST_PEOPLE], size)
     meant = groups[: 1 if who is People.MAIN else MOST_GROUPS]
     others = {box for group in groups[len(meant) :] for box in group}
@@ -93,7 +95,8 @@ def choose(
     if who is People.MAIN:
         evidence = [box for box in evidence if not _is_of(box, others)]
     boxes = tuple(box for group in meant for box in group)
-    return Chosen(tuple(map(tuple, meant)), (*boxes, *evidence))
+    score = max((detection.score for detection in counted), default=0.0)
+    return Chosen(tuple(map(tuple, meant)), (*boxes, *evidence), score)
 
 
 def seen(box: Box, first: NDArray[np.float32], size: Size) -> float:
@@ -194,7 +197,7 @@ def _of_some_size(people: list[Detection], who: People) -> list[Detection]:
     ]
 
 
-def _with_its_part(person: Box, people: list[Box], parts: list[Box]) -> Box:
+def _with_its_part(person: Box, parts: list[Box]) -> Box:
     """The person's box together with the one part of the first look that belongs to it.
 
     A box may cut off a hand or a hat that the first look shows.
