@@ -121,9 +121,7 @@ class Scores:
         flagged, free = doubt > DOUBTFUL, self.covered[~self.with_people]
         bad, good = overlap < 0.5, overlap >= 0.8
         rows = [
-            Row(
-                f"{name}: mean IoU of {len(overlap)} with people", _mean(overlap), least, most=False
-            ),
+            Row(f"{name}: mean IoU, {len(overlap)} photographs", _mean(overlap), least, most=False),
             Row(f"{name}: under IoU .3", int((overlap < 0.3).sum())),
             Row(f"{name}: under IoU .5", int(bad.sum())),
             Row(f"{name}: empty", int((self.covered[self.with_people] == 0).sum())),
@@ -150,7 +148,9 @@ def scores(segment: Doubting, pairs: list[Pair]) -> Scores:
         either = np.count_nonzero(found | truth)
         overlap = np.count_nonzero(found & truth) / either if either else 1.0
         lines.append((overlap, found.mean(), doubt or 0.0, truth.any(), taken))
-    overlaps, covered, doubts, with_people, cpu = (np.array(column) for column in zip(*lines))
+    overlaps, covered, doubts, with_people, cpu = (
+        np.array(column) for column in zip(*lines, strict=True)
+    )
     return Scores(overlaps, covered, doubts, with_people, cpu)
 
 
@@ -179,11 +179,8 @@ def cross_validated_rows(segment: Doubting, sets: dict[str, tuple[list[Pair], fl
             worth = []
             for value in values:
                 setattr(module, name, value)
-                worth.append(
-                    np.mean(
-                        [_mean(scores(segment, each).overlap) for each in halves[half].values()]
-                    )
-                )
+                chosen_on = halves[half].values()
+                worth.append(np.mean([_mean(scores(segment, each).overlap) for each in chosen_on]))
             setattr(module, name, values[int(np.argmax(worth))])
             rows.append(Row(f"half {half}: {name}", getattr(module, name)))
         for name, each in halves[1 - half].items():
@@ -310,10 +307,6 @@ def _timed(function: Callable[[Given], Made], argument: Given) -> tuple[Made, fl
     started = time.perf_counter()
     result = function(argument)
     return result, time.perf_counter() - started
-
-
-def _percentile(values: list[float]) -> float:
-    return float(np.percentile(values, 95))
 
 
 def _mean(values: np.ndarray[Any, Any]) -> float:

@@ -126,10 +126,12 @@ def find_people(models: Models, photo: Image.Image, who: People = People.ALL) ->
     picture = Picture(photo)
     sight = Sight.of(models, picture)
     chosen = sight.chosen(who)
-    matte = _solved(sight, chosen) if chosen.groups else _nobody(sight)
-    if sight.quality < UNSURE or matte.doubt > DOUBTED:
-        return _turned(models, picture, sight, who, matte if chosen.groups else None) or matte
-    return matte
+    matte = _solved(sight, chosen) if chosen.groups else None
+    if matte is None or matte.doubt > DOUBTED or sight.quality < UNSURE:
+        turned = _turned(models, picture, sight.quality, who, matte)
+        if turned is not None:
+            return turned
+    return _nobody(sight) if matte is None else _judged(matte, chosen)
 
 
 def crops_of_groups(models: Models, photo: Image.Image, who: People) -> list[Box]:
@@ -146,16 +148,16 @@ def _nobody(sight: Sight) -> Matte:
 
 
 def _turned(
-    models: Models, picture: Picture, upright: Sight, who: People, matte: Matte | None
+    models: Models, picture: Picture, quality: float, who: People, matte: Matte | None
 ) -> Matte | None:
     """The matte of the photo turned the way that shows people best, turned back.
 
-    `matte` is that of the upright photo, `None` if nobody was found there. `None` is returned if
+    `quality` and `matte` are those of the upright photo, `None` if nobody was found there. `None` is returned if
     no turn is better.
     """
     sights = [Sight.preview(models, picture.turned_preview(turn)) for turn, _ in _TURNS]
     best = int(np.argmax([sight.quality for sight in sights]))
-    if sights[best].quality < max(TURNED, upright.quality + BETTER):
+    if sights[best].quality < max(TURNED, quality + BETTER):
         return None
     turn, quarters = _TURNS[best]
     sight = Sight.of(models, picture.turned(turn))
@@ -165,7 +167,13 @@ def _turned(
     found = _solved(sight, chosen)
     if matte is not None and found.doubt >= matte.doubt + SURER:
         return None
-    return Matte(np.ascontiguousarray(np.rot90(found.confidence, quarters)), found.doubt)
+    upright = np.ascontiguousarray(np.rot90(found.confidence, quarters))
+    return _judged(Matte(upright, found.doubt), chosen)
+
+
+def _judged(matte: Matte, chosen: Chosen) -> Matte:
+    """The matte with the doubt of the detector, too."""
+    return Matte(matte.confidence, max(matte.doubt, CONVINCING - chosen.score))
 
 
 def _solved(sight: Sight, chosen: Chosen) -> Matte:
@@ -173,7 +181,7 @@ def _solved(sight: Sight, chosen: Chosen) -> Matte:
     mean = _rescued(sight, chosen.people, _mean(sight, chosen))
     # Dismissed first: a speck is one beside the largest person, not beside the largest thing.
     confidence = cleaned(dismissed(sharpened(mean), chosen.evidence, sight.size))
-    return Matte(confidence, max(doubt_of(mean), CONVINCING - chosen.score))
+    return Matte(confidence, doubt_of(mean))
 
 
 def _mean(sight: Sight, chosen: Chosen) -> Map:
