@@ -152,8 +152,8 @@ def _turned(
 ) -> Matte | None:
     """The matte of the photo turned the way that shows people best, turned back.
 
-    `quality` and `matte` are those of the upright photo, `None` if nobody was found there. `None` is returned if
-    no turn is better.
+    `quality` and `matte` are those of the upright photo, where `None` stands for nobody. `None` is
+    returned if no turn is better.
     """
     sights = [Sight.preview(models, picture.turned_preview(turn)) for turn, _ in _TURNS]
     best = int(np.argmax([sight.quality for sight in sights]))
