@@ -43,6 +43,11 @@ def folder(name: str) -> str:
     return name.split(".", maxsplit=1)[0] if name.split(".", maxsplit=1)[0] in FOLDERS else ""
 
 
+def folders_in(place: Path) -> list[Path]:
+    """The folders of modules in a folder; those of data (models, pages) hold no Python."""
+    return sorted(path.parent for path in place.rglob("*/__init__.py"))
+
+
 def imported(name: str) -> set[str]:
     """What a module imports of the package, wherever in its text, type checking included."""
     path = PACKAGE / Path(*name.split("."))
@@ -82,9 +87,10 @@ def test_no_import_goes_in_a_circle() -> None:
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_folder_is_taken_in_at_a_glance(name: str) -> None:
-    """No folder holds more than nine entries."""
-    entries = {path.name for path in (PACKAGE / name).iterdir()} - {"__init__.py", "__pycache__"}
-    assert len(entries) <= MOST_ENTRIES, sorted(entries)
+    """No folder, and no folder in it, holds more than nine entries."""
+    for inside in [PACKAGE / name, *folders_in(PACKAGE / name)]:
+        entries = {path.name for path in inside.iterdir()} - {"__init__.py", "__pycache__"}
+        assert len(entries) <= MOST_ENTRIES, (inside, sorted(entries))
 
 
 def test_the_package_holds_its_folders_alone() -> None:
@@ -94,13 +100,17 @@ def test_the_package_holds_its_folders_alone() -> None:
 
 
 def test_the_page_about_the_architecture_names_every_folder_in_order() -> None:
-    """ARCHITECTURE.md's table has the folders from the top down, each with its modules."""
+    """ARCHITECTURE.md's table has the folders from the top down, each with all its modules."""
     text = (PACKAGE.parent / "ARCHITECTURE.md").read_text()
     rows = re.findall(r"^\| `(\w+)/` \| (.*?) \|", text, re.MULTILINE)
     assert [row[0] for row in rows] == FOLDERS
     for name, listed in rows:
-        entries = {path.name for path in (PACKAGE / name).iterdir()} - {"__pycache__"}
-        expected = {entry.removesuffix(".py") for entry in entries if entry != "__init__.py"}
+        entries = {
+            path.name
+            for inside in [PACKAGE / name, *folders_in(PACKAGE / name)]
+            for path in inside.iterdir()
+        }
+        expected = {entry.removesuffix(".py") for entry in entries - {"__init__.py", "__pycache__"}}
         assert set(re.findall(r"`(\w+)/?`", listed)) == expected, name
 
 

@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         name = _MODULES.get(cmd_name, cmd_name)
-        module = importlib.import_module(f"humanbody_cli.cli.{name}")
+        module = importlib.import_module(f"humanbody_cli.cli.commands.{name}")
         command = getattr(module, f"{cmd_name}_command")
         assert isinstance(command, click.Command)
         return command

@@ -76,6 +76,12 @@ def is_piped(settings: InputSettings) -> bool:
     return settings.from_file is not None and lists.is_pipe(settings.from_file)
 
 
+def waits_for_stdin(settings: InputSettings) -> bool:
+    """Whether a name or a photo comes through stdin or a pipe, which may stay open for long: no
+    photo that is found before it waits for it."""
+    return STDIN in settings.inputs or is_piped(settings)
+
+
 def walk_order(settings: InputSettings) -> Callable[[str], tuple[object, ...] | None]:
     """A function from a photo's key to its position in the walk of the command line's folders.
 

@@ -16,7 +16,7 @@ from humanbody_cli.core.console import shown
 from humanbody_cli.core.errors import output_error
 from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.imaging import proof
-from humanbody_cli.jobs.status import counts
+from humanbody_cli.jobs.inspection.status import counts
 from humanbody_cli.storage import ownership
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.ownership import always

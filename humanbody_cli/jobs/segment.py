@@ -23,17 +23,18 @@ from humanbody_cli.core.outcomes import Reporter, passed_over
 from humanbody_cli.core.photo import LOOKUP_SIZE, Due, chunked
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import interruptible
-from humanbody_cli.discovery.find import check_inputs, find, is_piped, walk_order
+from humanbody_cli.discovery.find import check_inputs, find, waits_for_stdin, walk_order
 from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.pipeline import incremental
 from humanbody_cli.pipeline.decision import Decider
+from humanbody_cli.pipeline.earlier import unclaimed
 from humanbody_cli.pipeline.engine import check_installed, engine_line
 from humanbody_cli.pipeline.fingerprint import Fingerprint, fingerprint_of
 from humanbody_cli.storage import answer_spool
 from humanbody_cli.storage.disk import Disk
 from humanbody_cli.storage.journal import Journal
-from humanbody_cli.storage.layout import CUTOUTS, LOCK, MASKS, STATE, OutputLock
+from humanbody_cli.storage.layout import LOCK, STATE, OutputLock
 from humanbody_cli.storage.naming import OutputNames
 from humanbody_cli.storage.publishing import Publisher
 
@@ -114,10 +115,8 @@ class _Run:
             else:
                 answer_spool.sweep(self.root, self.journal.is_settled)
             code = self.reporter.exit_code()
-            if self.stop.reason is None and self.settings.inputs.shard.count == 1:
-                # What this run did not want, a later one may.
-                wants = self.fingerprint.wants
-                self.publisher.clear_aside([kind for kind in (MASKS, CUTOUTS) if wants(kind)])
+            if self.stop.reason is None:
+                unclaimed.tidy(self.journal, self.publisher, self.fingerprint)
         except (FatalError, Interrupted) as error:
             self.stop.set(error)
             code = error.exit_code
@@ -140,7 +139,7 @@ class _Run:
 
     def _due(self) -> Iterator[Due]:
         photos = find(self.settings.inputs, self.walk)
-        piped = is_piped(self.settings.inputs)
+        piped = waits_for_stdin(self.settings.inputs)
         return incremental.due(
             chunked(photos, 1 if piped else LOOKUP_SIZE),
             self.journal,
@@ -160,6 +159,8 @@ class _Run:
         from humanbody_cli.jobs.assembly import assemble
         from humanbody_cli.pipeline import scheduler
 
+        if self.journal.was_lost:
+            unclaimed.index(self.journal, self.publisher)
         self.journal.begin_run(self.fingerprint.engine)
         self.gate, pipeline = assemble(
             self.settings, self.decider, self.journal, self.publisher, self.stop, self.disk
@@ -167,8 +168,8 @@ class _Run:
         self.reporter.say(engine_line(self.settings))
         if self.gate is not None and self.gate.notice:
             self.reporter.say(f"hbseg: {self.gate.notice}")
-        # Names from a pipe are processed as they arrive, and may never end.
-        piped = is_piped(self.settings.inputs)
+        # What comes through a pipe is processed as it arrives, and may never end.
+        piped = waits_for_stdin(self.settings.inputs)
         event_loop.drive(
             photos,
             pipeline,

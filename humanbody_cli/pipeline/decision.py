@@ -24,7 +24,7 @@ from humanbody_cli.storage.publishing import Publisher
 
 if TYPE_CHECKING:
     from humanbody_cli.imaging.pictures import Picture
-    from humanbody_cli.pipeline.reuse import EarlierResults, Reuse
+    from humanbody_cli.pipeline.earlier.reuse import EarlierResults, Reuse
 
 _FILE = Kind.FILE
 
@@ -117,9 +117,9 @@ class Decider:
             return Failed(error)
         return reuse or NeedsCall()
 
-    @cached_property
+    @cached_property  # several threads may make one each, from Python 3.12 on: it has no state
     def _earlier(self) -> EarlierResults:
-        from humanbody_cli.pipeline.reuse import EarlierResults
+        from humanbody_cli.pipeline.earlier.reuse import EarlierResults
 
         return EarlierResults(
             self.journal,

@@ -17,12 +17,12 @@ from humanbody_cli.core.settings import API_ENGINE
 from humanbody_cli.core.stop import in_thread, started_pool
 from humanbody_cli.discovery import sources
 from humanbody_cli.imaging.pictures import Picture
-from humanbody_cli.imaging.proof import Proof, attach, is_present
+from humanbody_cli.imaging.proof import Proof, attach, is_present, peek
 from humanbody_cli.pipeline.decision import Decider, Failed
+from humanbody_cli.pipeline.earlier.reuse import Reuse
 from humanbody_cli.pipeline.engine import Engine, name_of
 from humanbody_cli.pipeline.fingerprint import Fingerprint
 from humanbody_cli.pipeline.photo_steps import ClientSteps, Prepared, Results
-from humanbody_cli.pipeline.reuse import Reuse
 from humanbody_cli.pipeline.scheduler import Turns
 from humanbody_cli.storage.answer_spool import AnswerSpool, SpooledAnswer, room_for
 from humanbody_cli.storage.disk import Reservation
@@ -112,11 +112,13 @@ class Pipeline:
     def _retire(self, state: _PhotoState, kind: str) -> None:
         """Take away a published file that is not this photo's result.
 
-        Paid results are kept until the run ends: they may belong to another photo whose file was
-        renamed.
+        Paid results and other photos' are set aside: theirs may have been renamed.
         """
         known, name, ours = state.known, state.photo.name, recorded(state.known, kind)
-        if known is not None and known.sha256 and known.engine == API_ENGINE:
+        inside = peek(self.publisher.path(kind, name))
+        if inside is not None and inside.sha256 not in (state.sha256, known and known.sha256):
+            self.publisher.set_aside(kind, name, inside.sha256, may_replace=ours)
+        elif known is not None and known.sha256 and known.engine == API_ENGINE:
             made = self.fingerprint.made_in(kind, known)
             self.publisher.set_aside(kind, name, known.sha256, may_replace=ours, made=made)
         else:

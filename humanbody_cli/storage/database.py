@@ -14,9 +14,8 @@ from urllib.parse import quote
 
 from humanbody_cli.core.errors import OUTPUT_REASONS, JournalError, OutputError
 from humanbody_cli.core.outcomes import Outcome
-from humanbody_cli.core.paths import to_text
 from humanbody_cli.storage.layout import STATE
-from humanbody_cli.storage.names import folded
+from humanbody_cli.storage.names import folded_name
 
 FILE = "journal.sqlite3"
 VERSION = 1
@@ -51,6 +50,14 @@ CREATE TABLE runs (
 );
 """
 
+_UNCLAIMED = """
+CREATE {temp} TABLE IF NOT EXISTS unclaimed (
+    sha256 TEXT NOT NULL, kind TEXT NOT NULL, name BLOB NOT NULL,
+    PRIMARY KEY (sha256, kind, name)
+) WITHOUT ROWID;
+"""
+"""Published files that no row tells of, as a lost journal leaves them: what their proofs say."""
+
 
 _SAME_NAMES = (
     "code message width height attempts request_id image_id time_used elapsed engine sha256 "
@@ -75,7 +82,7 @@ def path_in(root: str) -> str:
 def open_in_memory() -> sqlite3.Connection:
     """An empty journal in memory."""
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    db.executescript(_SCHEMA)
+    db.executescript(_SCHEMA + _UNCLAIMED.format(temp=""))
     return db
 
 
@@ -121,6 +128,9 @@ def open_to_read(path: str) -> sqlite3.Connection:
             raise JournalError(
                 f"{path} is empty: the run that created it was stopped at once; run it again"
             )
+        if not (_has_tables(db, "'unclaimed'", 1) and db.execute("SELECT 1 FROM runs").fetchone()):
+            # Not there or not filled yet: one in memory takes its place.
+            db.executescript("PRAGMA temp_store=MEMORY;" + _UNCLAIMED.format(temp="TEMP"))
     except BaseException:
         db.close()
         raise
@@ -221,6 +231,7 @@ def _checked(db: sqlite3.Connection, path: str, *, existed: bool) -> sqlite3.Con
             db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
         elif not _has_folded(db):
             _fold_names(db)
+        db.execute(_UNCLAIMED.format(temp=""))
         db.execute("PRAGMA synchronous=NORMAL")
         if existed and _ended_badly(db, path):
             verdict = db.execute("PRAGMA quick_check(1)").fetchone()
@@ -241,11 +252,6 @@ def _check_version(db: sqlite3.Connection, path: str) -> None:
         )
 
 
-def folded_name(name: bytes) -> bytes:
-    """An output name as a file system sees it that ignores case and Unicode form."""
-    return folded(to_text(name)).encode("utf-8", "surrogateescape")
-
-
 def _has_folded(db: sqlite3.Connection) -> bool:
     return any(row[1] == "folded" for row in db.execute("PRAGMA table_info(photos)"))
 
@@ -260,9 +266,9 @@ def _fold_names(db: sqlite3.Connection) -> None:
     db.execute("COMMIT")
 
 
-def _has_tables(db: sqlite3.Connection) -> bool:
-    query = "SELECT COUNT(*) FROM sqlite_master WHERE name IN ('photos', 'runs')"
-    return bool(db.execute(query).fetchone()[0] == 2)
+def _has_tables(db: sqlite3.Connection, names: str = "'photos', 'runs'", count: int = 2) -> bool:
+    query = f"SELECT COUNT(*) FROM sqlite_master WHERE name IN ({names})"
+    return bool(db.execute(query).fetchone()[0] == count)
 
 
 def _ended_badly(db: sqlite3.Connection, path: str) -> bool:

@@ -21,8 +21,9 @@ from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.paths import to_bytes, to_text
 from humanbody_cli.core.photo import LOOKUP_SIZE, Copy, DoneRow, Finished, Known, Photo, key_of
 from humanbody_cli.storage import database
-from humanbody_cli.storage.database import folded_name, upsert
+from humanbody_cli.storage.database import upsert
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
+from humanbody_cli.storage.names import folded_name
 
 _LARGE = 700
 """Pages of a journal of about 5,000 photos."""
@@ -54,13 +55,13 @@ class Journal:
 
     ``under_way`` are the keys of pending photos that this run has met. ``renames`` counts how often
     published files were about to be renamed: a reader that does not find the files of a row reads
-    the row again if the count has changed.
+    the row again if the count has changed. ``was_lost``: no run has begun in this file, so what an
+    earlier one may have known is gone. ``has_unclaimed``: files that no row tells of are recorded.
     """
 
     def __init__(self, root: str, *, read_only: bool = False, in_memory: bool = False) -> None:
         self.root = root
         self.path = database.path_in(root)
-        self.is_new = not os.path.exists(self.path)
         self.rebuilt_from: str | None = None
         self.run = 0
         self.renames = 0
@@ -74,11 +75,8 @@ class Journal:
                 self._db = database.open_to_read(self.path)
             else:
                 self._db, self.rebuilt_from = database.open_to_write(self.path)
-
-    @property
-    def was_lost(self) -> bool:
-        """Whether what an earlier journal may have known of this folder is gone."""
-        return self.is_new or self.rebuilt_from is not None
+        query = "SELECT NOT EXISTS (SELECT 1 FROM runs), EXISTS (SELECT 1 FROM unclaimed)"
+        self.was_lost, self.has_unclaimed = map(bool, self.rows(query)[0])
 
     def set_aside(self) -> None:
         """Keep the damaged file under another name; the next run begins a new one."""
@@ -94,9 +92,9 @@ class Journal:
 
     def half_done(self) -> list[str]:
         """The output names that a killed run may have left half written."""
-        if not self._rows("SELECT 1 FROM runs WHERE ended IS NULL"):
+        if not self.rows("SELECT 1 FROM runs WHERE ended IS NULL"):
             return []
-        rows = self._rows("SELECT name FROM photos WHERE status = 'pending'")
+        rows = self.rows("SELECT name FROM photos WHERE status = 'pending'")
         return [to_text(row[0]) for row in rows]
 
     def begin_run(self, engine: str) -> None:
@@ -111,7 +109,7 @@ class Journal:
 
     def next_run(self) -> int:
         """The number of the run that would begin now."""
-        return int(self._rows("SELECT MAX(run) FROM runs")[0][0] or 0) + 1
+        return int(self.rows("SELECT MAX(run) FROM runs")[0][0] or 0) + 1
 
     def end_run(self, *, calls: int, done: int, exit_code: int) -> None:
         """Note that the run ended by itself."""
@@ -124,19 +122,19 @@ class Journal:
     def runs(self) -> list[dict[str, Any]]:
         """Every run, oldest first: started and ended in seconds since 1970."""
         fields = ("started", "ended", "engine", "calls", "done", "exit_code")
-        rows = self._rows(f"SELECT {', '.join(fields)} FROM runs ORDER BY run")
+        rows = self.rows(f"SELECT {', '.join(fields)} FROM runs ORDER BY run")
         return [dict(zip(fields, row, strict=True)) for row in rows]
 
     # -- looking up ------------------------------------------------------------------------------
 
     def known(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
         """The rows of these photos, by key."""
-        rows = self._rows(_BY_KEY + _marks(len(keys)), keys)
+        rows = self.rows(_BY_KEY + _marks(len(keys)), keys)
         return {row[0]: Known._make(row) for row in rows}
 
     def is_large(self) -> bool:
         """Whether there are thousands of rows, without counting them."""
-        return int(self._rows("PRAGMA page_count")[0][0]) >= _LARGE
+        return int(self.rows("PRAGMA page_count")[0][0]) >= _LARGE
 
     def done(self, keys: Sequence[bytes], shapes: Collection[str]) -> dict[bytes, DoneRow]:
         """Those of these photos that are done in one of these shapes, by key; others may be among
@@ -146,12 +144,12 @@ class Journal:
         which is what a folder is, costs half of as many single ones.
         """
         where = f"AND status = 'done' AND shape IN {_marks(len(shapes))} LIMIT {2 * LOOKUP_SIZE}"
-        rows = self._rows(_DONE_BETWEEN + where, (min(keys), max(keys), *shapes))
+        rows = self.rows(_DONE_BETWEEN + where, (min(keys), max(keys), *shapes))
         return {row[0]: row for row in rows}
 
     def engines(self) -> list[str]:
         """Every engine that a run on this folder has used, as `Fingerprint.engine` names it."""
-        rows = self._rows("SELECT DISTINCT engine FROM runs WHERE engine IS NOT NULL")
+        rows = self.rows("SELECT DISTINCT engine FROM runs WHERE engine IS NOT NULL")
         return [str(row[0]) for row in rows]
 
     def copies(
@@ -175,7 +173,7 @@ class Journal:
         results = f"SELECT 0, {_COPY} {_marks(len(made))} {_WITH_RESULTS}"
         values = (sha256, *made, since_made)
         query = f"SELECT * FROM ({failures}) UNION ALL SELECT * FROM ({results})"
-        rows = self._rows(query, (sha256, *failed, since_failed, self.run, *values, 0))
+        rows = self.rows(query, (sha256, *failed, since_failed, self.run, *values, 0))
         failure = _known(rows.pop(0)) if rows and rows[0][0] else None
         before = self._failed_before_of(sha256, failed, since_failed)
         return failure or before, self._copies(rows, results, values)
@@ -183,16 +181,14 @@ class Journal:
     def _copies(self, rows: list[Any], query: str, values: tuple[object, ...]) -> Iterator[Copy]:
         """A few at a time: usually the first one is used."""
         for offset in itertools.count(_COPIES, _COPIES):
-            with database.translated(self.path):
-                page = [
-                    Copy(_known(row), self._outcome(row[len(Known._fields) + 1 :])) for row in rows
-                ]
-            yield from page
+            outcomes = [self._outcome(row[len(Known._fields) + 1 :]) for row in rows]
+            yield from map(Copy, map(_known, rows), outcomes)
             if len(rows) < _COPIES:
                 return
-            rows = self._rows(query, (*values, offset))
+            rows = self.rows(query, (*values, offset))
 
-    def _rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        """All rows that a query finds."""
         with self._guard, database.translated(self.path):
             return self._db.execute(query, values).fetchall()
 
@@ -203,11 +199,16 @@ class Journal:
                     return known
         return None
 
+    def unclaimed(self, sha256: str) -> list[tuple[str, str]]:
+        """Kind and name of the files made of these bytes that no row tells of."""
+        query = "SELECT kind, name FROM unclaimed WHERE sha256 = ?"
+        rows = self.rows(query, (sha256,)) if self.has_unclaimed else []
+        return [(kind, to_text(name)) for kind, name in rows]
+
     def outcome(self, key: bytes) -> Outcome:
         """The whole record of one photo."""
         query = f"SELECT {_RECORD} FROM photos WHERE key = ?"
-        with self._guard, database.translated(self.path):
-            return self._outcome(self._db.execute(query, (key,)).fetchone())
+        return self._outcome(self.rows(query, (key,))[0])
 
     def outcomes(self, status: str | None = None, *, absolute: bool = False) -> Iterator[Outcome]:
         """Every record, by output name, a chunk at a time.
@@ -219,10 +220,8 @@ class Journal:
         query = f"SELECT {fields} FROM photos {where} ORDER BY name LIMIT {LOOKUP_SIZE}"
         last = b""
         while True:
-            with self._guard, database.translated(self.path):
-                rows = self._db.execute(query, (last, status, status)).fetchall()
-                found = [self._outcome(row) for row in rows]
-            yield from found
+            rows = self.rows(query, (last, status, status))
+            yield from [self._outcome(row) for row in rows]
             if len(rows) < LOOKUP_SIZE:
                 return
             last = rows[-1][1]
@@ -230,18 +229,19 @@ class Journal:
     def is_settled(self) -> bool:
         """Whether no photo waits for results: none is pending, none has failed temporarily."""
         query = "SELECT 1 FROM photos WHERE status = 'pending' OR transient LIMIT 1"
-        return self.rebuilt_from is None and not self._rows(query)
+        return self.rebuilt_from is None and not self.rows(query)
 
     def counts(self) -> dict[tuple[str, str | None], tuple[int, int]]:
         """(status, code) -> photos and calls."""
         query = "SELECT status, code, COUNT(*), SUM(calls) FROM photos GROUP BY status, code"
-        return {(row[0], row[1]): (row[2], row[3]) for row in self._rows(query)}
+        return {(row[0], row[1]): (row[2], row[3]) for row in self.rows(query)}
 
     def _outcome(self, row: Sequence[Any]) -> Outcome:
-        try:
-            return self._as_outcome(row)
-        except (TypeError, ValueError) as error:
-            raise sqlite3.DatabaseError(f"malformed row: {error}") from error
+        with database.translated(self.path):
+            try:
+                return self._as_outcome(row)
+            except (TypeError, ValueError) as error:
+                raise sqlite3.DatabaseError(f"malformed row: {error}") from error
 
     def _as_outcome(self, row: Sequence[Any]) -> Outcome:
         fields = dict(zip(_RECORD.split(", "), row, strict=True))
@@ -276,7 +276,6 @@ class Journal:
     def finish(self, finished: Finished) -> None:
         """Write what became of a photo: the last step of its processing."""
         photo, outcome = finished.photo, finished.outcome
-        self.under_way.discard(key_of(photo))
         values = {
             "key": key_of(photo),
             "source": to_bytes(photo.source),
@@ -298,6 +297,7 @@ class Journal:
         with self._guard, database.translated(self.path):
             self._db.execute(upsert(keeps_results=finished.keeps_results), values)
             self._forget_failure(outcome.sha256, key_of(photo))
+            self.under_way.discard(key_of(photo))  # not before: its row is what keeps its name
 
     def reprieve(self, photo: Photo, attempts: int) -> None:
         """Count the calls that were made for a photo that stays pending."""

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import repeat
 
-from humanbody_cli.core.paths import Digests
+from humanbody_cli.core.paths import Digests, to_text
 
 MAX_NAME = 255
 """Bytes of one name on every common file system."""
@@ -143,6 +143,11 @@ def folded(name: str) -> str:
     if name.endswith((".", " ")) or "./" in name or " /" in name:
         name = "/".join(part.rstrip(". ") for part in name.split("/"))
     return name.lower() if name.isascii() else name
+
+
+def folded_name(name: bytes) -> bytes:
+    """`folded` for a name as the journal has it."""
+    return folded(to_text(name)).encode("utf-8", "surrogateescape")
 
 
 def _fits(name: str) -> bool:

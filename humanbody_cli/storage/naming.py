@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.paths import to_bytes, to_text
 from humanbody_cli.core.photo import Due, Known, Photo, key_of
-from humanbody_cli.storage.database import folded_name
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
-from humanbody_cli.storage.names import SUFFIX, marked
+from humanbody_cli.storage.names import SUFFIX, folded_name, marked
 from humanbody_cli.storage.ownership import recorded
 from humanbody_cli.storage.publishing import Publisher
 
@@ -35,6 +34,7 @@ _BEGIN = (
     "VALUES (?1, ?2, ?3, ?4, -1, -1, 'pending') ON CONFLICT (key) DO UPDATE SET "
     "status = 'pending', name = excluded.name, folded = excluded.folded, source = excluded.source"
 )
+_RENAME_UNCLAIMED = "UPDATE OR REPLACE unclaimed SET name = ? WHERE name = ?"
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,8 @@ class OutputNames:
         except PhotoError:
             move(MASKS, new, old, may_replace=recorded(known, MASKS))
             return old
+        if self.journal.has_unclaimed:
+            self.journal.change(_RENAME_UNCLAIMED, (to_bytes(new), to_bytes(old)))
         return new
 
     def _owner(self, name: str) -> Known | None:
@@ -141,11 +143,12 @@ class OutputNames:
         self.journal.renames += 1
         if key in rows:
             if owner.sha256 is not None:
-                for kind in (MASKS, CUTOUTS):
-                    self.publisher.set_aside(
-                        *(kind, to_text(owner.name), owner.sha256),
-                        may_replace=recorded(owner, kind),
-                    )
+                with self.publisher.aside_guard:
+                    for kind in (MASKS, CUTOUTS):
+                        self.publisher.set_aside(
+                            *(kind, to_text(owner.name), owner.sha256),
+                            may_replace=recorded(owner, kind),
+                        )
             self.journal.remember_failure(owner)
             self.journal.change("DELETE FROM photos WHERE key = ?", (owner.key,))
         else:

@@ -11,7 +11,8 @@ import os
 import stat
 from collections.abc import Callable
 
-from humanbody_cli.core.errors import OutputError, output_error
+from humanbody_cli.core import api_spec
+from humanbody_cli.core.errors import OutputError, PhotoError, output_error
 from humanbody_cli.core.photo import Known
 from humanbody_cli.storage.disk import content, is_file
 from humanbody_cli.storage.layout import CUTOUTS, MASKS, STATE
@@ -194,3 +195,18 @@ def is_blocked(folder: str) -> bool:
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder) or "."
     return not os.path.isdir(folder)
+
+
+def in_the_way(path: str) -> PhotoError:
+    """The error of a photo whose result's name a folder or a special file has."""
+    return _name_taken(f"{path} cannot be written: a file or folder of another kind is there")
+
+
+def taken(path: str) -> PhotoError:
+    """The error of a photo whose result's name a file of the user's has."""
+    return _name_taken(f"{path} already exists, and hbseg did not write it or it was changed since")
+
+
+def _name_taken(what: str) -> PhotoError:
+    message = f"{what}; move it away or choose another output folder, then run again"
+    return PhotoError(api_spec.OUTPUT_NAME_TAKEN, message, rejected=True, transient=True)

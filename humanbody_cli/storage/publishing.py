@@ -11,10 +11,9 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import OutputError, PhotoError, output_error
 from humanbody_cli.storage.disk import (
     Disk,
@@ -27,7 +26,14 @@ from humanbody_cli.storage.disk import (
     write_whole,
 )
 from humanbody_cli.storage.layout import ASIDE, CUTOUTS, MASKS, STATE
-from humanbody_cli.storage.ownership import MayReplace, is_blocked, is_own_result, is_sound
+from humanbody_cli.storage.ownership import (
+    MayReplace,
+    in_the_way,
+    is_blocked,
+    is_own_result,
+    is_sound,
+    taken,
+)
 
 if TYPE_CHECKING:
     from humanbody_cli.imaging import proof
@@ -159,8 +165,10 @@ class Publisher:
             self._make_folders(os.path.dirname(target))
             if not _is_same_file(source, target):  # as a name changed in case alone may be
                 self._check_place(target, None)
-                self._keep_for_another(kind, target, proof.peek(source))
-            self._disk.rename(source, target)
+            with self.aside_guard:
+                if not _is_same_file(source, target):
+                    self._keep_for_another(kind, target, proof.peek(source))
+                self._disk.rename(source, target)
             self._sync(target)
             if os.path.dirname(source) != os.path.dirname(target):
                 self._sync(source)
@@ -194,23 +202,25 @@ class Publisher:
         may_replace: MayReplace | None = None,
         made: str | None = None,
     ) -> bool:
-        """Keep a published file that other results will replace: the photo that it was made of, the
-        one with this sha256, may come later in the run. Whether there was one of ours.
+        """Keep a published file that other results will replace: the photo that it was made of may
+        come later. Whether there was one of ours.
 
-        A file of an earlier version gets the proof that it lacks, where ``made`` says how it was
-        made.
+        Its proof names that photo's bytes. A file of an earlier version has none: it is known by
+        this sha256, and gets a proof where ``made`` says how it was made.
 
         Raises:
             OutputError: it cannot be moved.
         """
         from humanbody_cli.imaging import proof
 
-        path, target = self.path(kind, name), self._aside(kind, sha256)
-        with self._translated(path):
+        path = self.path(kind, name)
+        with self._translated(path), self.aside_guard:
             if not is_own_result(path, may_replace):
                 return False
+            inside = proof.peek(path)
+            target = self.aside_path(kind, sha256 if inside is None else inside.sha256)
             self._make_folders(os.path.dirname(target))
-            if made is not None and proof.peek(path) is None and is_sound(content(path)):
+            if made is not None and inside is None and is_sound(content(path)):
                 self._replace(target, proof.attach(content(path), proof.Proof(sha256, made)))
                 self._disk.unlink(path)
             else:
@@ -221,20 +231,25 @@ class Publisher:
 
     def find_aside(self, kind: str, sha256: str) -> str | None:
         """The path of a file that was set aside; its proof says what it was made of."""
-        path = self._aside(kind, sha256)
+        path = self.aside_path(kind, sha256)
         return path if is_file(path) else None
 
-    def clear_aside(self, kinds: Collection[str] = (MASKS, CUTOUTS)) -> None:
-        """Remove what was set aside of these kinds, once every photo of a run has what it needs.
-        Never raises: what cannot be removed is removed after the next run."""
+    def clear_aside(self, is_needed: Callable[[str, str], bool]) -> None:
+        """Remove what was set aside, except what is needed by its kind and sha256. What cannot be
+        removed is removed after a later run."""
         folder = os.path.join(self.root, STATE, ASIDE)
         with contextlib.suppress(OSError):
             for name in os.listdir(folder):
-                if name.split(".")[1] in kinds:
+                sha256, kind, *_ = name.split(".")
+                if not is_needed(kind, sha256):
                     with contextlib.suppress(OSError):
                         self._disk.unlink(os.path.join(folder, name))
             os.rmdir(folder)
             self._folders.discard(folder)
+
+    def aside_path(self, kind: str, sha256: str) -> str:
+        """Where a file made of these bytes waits once it was set aside."""
+        return os.path.join(self.root, STATE, ASIDE, f"{sha256}.{kind}.png")
 
     def discard_leftover(self, name: str) -> None:
         """Remove the temporary files that a killed run may have left of this photo."""
@@ -250,17 +265,14 @@ class Publisher:
                     with contextlib.suppress(OSError):
                         self._disk.unlink(os.path.join(folder, name))
 
-    def _aside(self, kind: str, sha256: str) -> str:
-        return os.path.join(self.root, STATE, ASIDE, f"{sha256}.{kind}.png")
-
     def _keep_for_another(self, kind: str, path: str, new: proof.Proof | None) -> None:
         """Set aside what is about to be replaced, where it was made of another photo."""
         from humanbody_cli.imaging import proof
 
-        old = proof.peek(path) if new is not None else None
-        if old is None or new is None or old.sha256 == new.sha256:
+        old = proof.peek(path)
+        if old is None or (new is not None and old.sha256 == new.sha256):
             return
-        target = self._aside(kind, old.sha256)
+        target = self.aside_path(kind, old.sha256)
         self._make_folders(os.path.dirname(target))
         self._rename_anywhere(path, target)
 
@@ -283,10 +295,10 @@ class Publisher:
     def _check_place(self, path: str, may_replace: MayReplace | None) -> None:
         """Raises PhotoError where something is at a final name that must not be replaced."""
         if is_blocked(os.path.dirname(path)):
-            raise _in_the_way(path)
+            raise in_the_way(path)
         if not os.path.lexists(path) or is_own_result(path, may_replace):
             return
-        raise _taken(path) if is_file(path) else _in_the_way(path)
+        raise taken(path) if is_file(path) else in_the_way(path)
 
     def _make_folders(self, path: str) -> None:
         if path in self._folders:
@@ -318,7 +330,7 @@ class Publisher:
         self._folders.clear()
         root_is_there = os.path.isdir(self.root)
         if root_is_there and error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG):
-            return _in_the_way(path)
+            return in_the_way(path)
         return output_error(path, error)
 
 
@@ -335,16 +347,3 @@ def _is_same_file(one: str, other: str) -> bool:
         return os.path.samestat(os.lstat(one), os.lstat(other))
     except OSError:
         return False
-
-
-def _in_the_way(path: str) -> PhotoError:
-    return _name_taken(f"{path} cannot be written: a file or folder of another kind is there")
-
-
-def _taken(path: str) -> PhotoError:
-    return _name_taken(f"{path} already exists, and hbseg did not write it or it was changed since")
-
-
-def _name_taken(what: str) -> PhotoError:
-    message = f"{what}; move it away or choose another output folder, then run again"
-    return PhotoError(api_spec.OUTPUT_NAME_TAKEN, message, rejected=True, transient=True)

@@ -78,7 +78,7 @@ def test_a_library_that_cannot_be_loaded_is_not_missing(
 def test_a_bug_keeps_its_traceback(hbseg: Hbseg, photos: Path, tmp_path: Path) -> None:
     """Another RuntimeError is no limit: it is shown whole, exit 1."""
     broken = (
-        "import humanbody_cli.jobs.check as check\n"
+        "import humanbody_cli.jobs.inspection.check as check\n"
         "def bug(*_, **__): raise RuntimeError('a bug')\n"
         "check.check = bug\n"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from conftest import Hbseg, photo
 from fake_api import FakeApi
 from making import exif, jpeg, noise, saved
+from mutations import heic
 
 SIZE = (96, 80)
 
@@ -43,11 +45,20 @@ def _one_table() -> bytes:
     return bytes(data)
 
 
+def _huge_heic() -> bytes:
+    """A HEIC of ordinary size, cropped from a coded picture that is said to be larger than any."""
+    data = heic(noise((97, 81)))
+    assert b"clap" in data
+    width = data.index(b"ispe") + 8
+    return data[:width] + struct.pack(">I", 1 << 30) + data[width + 4 :]
+
+
 ODD = {
     "empty.avif": (_empty_avif, False, False),
     "avif-called.jpg": (_empty_avif, False, False),
     "empty-fit.avif": (_empty_avif, True, False),
     "broken.avif": (_broken_avif, True, False),
+    "huge.heic": (_huge_heic, True, False),
     "tiny.jpg": (lambda: jpeg(noise((7, 5))), True, True),
     "turned.jpg": (_one_table, False, True),
 }
@@ -61,6 +72,8 @@ def test_an_odd_file_is_passed_and_the_good_one_is_done(
     """Whatever its decoder raises, it is that file's rejection, or it is done; in a second run
     too."""
     made, fit, is_sound = ODD[name]
+    if name.endswith("heic"):
+        pytest.importorskip("pillow_heif")
     photo(tmp_path / "photos/z.jpg")
     (tmp_path / "photos" / name).write_bytes(made())
     arguments = ("photos", "-o", "out", "--endpoint", api.url, *(["--fit"] * fit))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from conftest import KEY, SECRET, Hbseg, photo
 from fake_api import FakeApi
 from PIL import Image
 from server_fixture import PORTRAIT, command, running
+from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFINED = [sys.executable, str(ROOT / "tests" / "support" / "no_network.py")]
@@ -97,6 +99,35 @@ def test_the_embedded_engine_leaves_nothing_and_calls_nobody(
     for arguments in (["report", "out"], ["status", "out"], ["check", photos, "--fit"]):
         assert run(hbseg, empty_home, *arguments).returncode == 0
     assert inside(empty_home) == []
+
+
+def test_a_run_that_lasts_calls_nobody(hbseg: Hbseg, photos: Path, empty_home: Path) -> None:
+    """The library that runs the model calls its vendor after some seconds. A run that began before
+    a program with the bare library is still at work when that one reaches for the network."""
+    there = {**environment(hbseg, empty_home), "ORT_DISABLE_TELEMETRY": "0"}
+    program = [*CONFINED, sys.executable]
+    arguments = ("-m", "humanbody_cli", "segment", "--from-file", "-", "-o", "out")
+    with subprocess.Popen(
+        [*program, *arguments], cwd=hbseg.cwd, env=there, stdin=subprocess.PIPE
+    ) as lasting:
+        assert lasting.stdin is not None
+        lasting.stdin.write(f"{photos / 'a.jpg'}\n".encode())
+        lasting.stdin.flush()
+        result = hbseg.cwd / "out" / "cutouts" / "a.png"
+        until(lambda: result.exists() or lasting.poll() is not None)
+        if lasting.poll() == no_network.NOT_POSSIBLE:
+            pytest.skip("needs seccomp on x86-64 or arm64")
+        bare = subprocess.run(
+            [*program, "-c", "import onnxruntime, time; time.sleep(30)"],
+            env={**there, "HOME": str(hbseg.cwd)},
+            check=False,
+        )
+        assert lasting.poll() is None
+        lasting.stdin.close()
+        assert lasting.wait(60) == 0
+    assert inside(empty_home) == []
+    if bare.returncode != -signal.SIGSYS:
+        pytest.skip("this version of onnxruntime calls nobody")
 
 
 def test_a_home_that_cannot_be_written_is_not_spoken_of(

@@ -12,7 +12,7 @@ from fake_api import FakeApi
 
 from humanbody_cli.core.photo import Due
 from humanbody_cli.jobs import segment
-from humanbody_cli.pipeline import reuse
+from humanbody_cli.pipeline.earlier import reuse
 from humanbody_cli.storage.names import marked
 from humanbody_cli.storage.naming import OutputNames
 

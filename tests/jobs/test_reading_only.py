@@ -277,7 +277,7 @@ def test_a_journal_that_cannot_be_used(
 def test_whatever_is_damaged_is_told_in_one_sentence(made: Hbseg) -> None:
     """Bytes changed anywhere in a journal: it is read, or an error of ours is raised."""
     from humanbody_cli.core.errors import HbsegError
-    from humanbody_cli.jobs import status
+    from humanbody_cli.jobs.inspection import status
 
     path = made.cwd / "out/.hbseg/journal.sqlite3"
     whole = path.read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from conftest import Hbseg, files, photo
 from fake_api import FakeApi
 from standard_input import stdin_of
+from waiting import until
 
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.photo import Kind, Photo
@@ -128,3 +130,23 @@ def test_names_through_find_keep_their_tree(paid: Hbseg, api: FakeApi, tmp_path:
     assert len(api.stats.calls) == 3
     cutouts = [name for name in files(tmp_path / "out") if name.startswith("cutouts")]
     assert cutouts == ["cutouts/a/x.png", "cutouts/b/c/x.png", "cutouts/b/x.png"]
+
+
+def test_photos_of_a_folder_do_not_wait_for_stdin(
+    paid: Hbseg, api: FakeApi, tmp_path: Path
+) -> None:
+    """``segment photos -`` publishes the folder's photos while stdin is still open, and then the
+    one that came through it."""
+    photo(tmp_path / "photos/a.jpg", seed=1)
+    last = photo(tmp_path / "b.jpg", seed=2).read_bytes()
+    arguments = ("segment", "photos", "-", "-o", "out", "--endpoint", api.url)
+    with paid.start(*arguments, stdin=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        first = tmp_path / "out/cutouts/a.png"
+        until(first.exists, seconds=20)
+        was_there = first.exists()
+        running.stdin.write(last)
+        running.stdin.close()
+        assert running.wait(60) == 0
+    assert was_there
+    assert (tmp_path / "out/cutouts/stdin.png").exists()

@@ -44,6 +44,12 @@ def file_at(publisher: Publisher, content: bytes | None = None, name: str = NAME
     return path
 
 
+def no_one(kind: str, sha256: str) -> bool:
+    """Needs what was set aside."""
+    del kind, sha256
+    return False
+
+
 def link_at(path: Path) -> None:
     target = path.parent / "elsewhere.png"
     target.write_bytes(OURS)
@@ -206,10 +212,10 @@ def test_results_wait_aside_for_their_photo(publisher: Publisher) -> None:
     assert proof.read(Path(found).read_bytes()) == Proof(SHA, "api hard")
     assert publisher.find_aside(MASKS, SHA) is None
     assert not publisher.set_aside(CUTOUTS, NAME, SHA)
-    publisher.clear_aside()
+    publisher.clear_aside(no_one)
     assert publisher.find_aside(CUTOUTS, SHA) is None
     assert os.listdir(Path(publisher.root) / ".hbseg") == []
-    publisher.clear_aside()
+    publisher.clear_aside(no_one)
     file_at(publisher, OURS)
     assert publisher.set_aside(CUTOUTS, NAME, SHA)
 
@@ -270,9 +276,9 @@ def test_clearing_never_raises(tmp_path: Path) -> None:
     publisher = Publisher(str(tmp_path), durable=True)
     file_at(publisher, OURS)
     publisher.set_aside(CUTOUTS, NAME, SHA)
-    Publisher(str(tmp_path), durable=True, disk=FailingDisk(1, errno.EIO)).clear_aside()
+    Publisher(str(tmp_path), durable=True, disk=FailingDisk(1, errno.EIO)).clear_aside(no_one)
     assert publisher.find_aside(CUTOUTS, SHA) is not None
-    publisher.clear_aside()
+    publisher.clear_aside(no_one)
     assert publisher.find_aside(CUTOUTS, SHA) is None
 
 

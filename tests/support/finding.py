@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,19 @@ def listed(path: str, *, nul: bool) -> Iterator[str]:
     with opened(path) as source:
         names = NameList(source, path, nul)
         yield from (entry.name for entry in names.entries() if entry is not None)
+
+
+def where(path: Path) -> str:
+    """An absolute path whose ``..`` are resolved where they lead, links otherwise left alone."""
+    text = os.path.join(os.path.abspath(path.parents[len(path.parents) - 1]), str(path))
+    head, dots, rest = text.rpartition("/..")
+    return os.path.realpath(head + dots) + rest if dots else os.path.abspath(text)
+
+
+def unclaimed_in(out: Path) -> int:
+    """How many published files of an output folder are recorded as told of by no row."""
+    with contextlib.closing(sqlite3.connect(out / ".hbseg/journal.sqlite3")) as db:
+        return int(db.execute("SELECT COUNT(*) FROM unclaimed").fetchone()[0])
 
 
 @dataclass

@@ -28,6 +28,7 @@ from dying_run import DIED
 from fake_answers import Style
 from fake_api import FakeApi
 from fake_behaviour import Behaviour
+from finding import unclaimed_in, where
 from identity_choices import CONTENTS, FOLDERS, INPUTS, NAMES, OPTIONS, Invocation, content_of
 from PIL import Image
 
@@ -189,7 +190,7 @@ class World:
 
     def check(self, invocation: Invocation) -> None:
         """Every result is of its own photo with the options asked for, and no photo is lost."""
-        records = {_where(self.folder / record["source"]): record for record in self._records()}
+        records = {where(self.folder / record["source"]): record for record in self._records()}
         owners: dict[str, str] = {}
         for source in self._covered(invocation):
             record = records.get(source)
@@ -217,7 +218,7 @@ class World:
         if "--from-file" in invocation.inputs:
             tops = [str(self.photos)]
         else:
-            tops = [_where(self.folder / name) for name in invocation.inputs]
+            tops = [where(self.folder / name) for name in invocation.inputs]
         found: set[str] = set()
         for top in tops:
             if os.path.isfile(top):
@@ -225,6 +226,12 @@ class World:
             for folder, _, names in os.walk(top, followlinks=True):
                 found |= {os.path.join(folder, name) for name in names}
         return sorted(found)
+
+    def _leaves_photos_out(self, invocation: Invocation) -> bool:
+        """Whether there may be photos that a command line does not lead to, with a row or without:
+        what was set aside may be theirs."""
+        known = {where(self.folder / record["source"]) for record in self._records()}
+        return bool(known.difference(self._covered(invocation))) or unclaimed_in(self.out) > 0
 
     def _is_picture(self, source: str) -> bool:
         try:
@@ -285,17 +292,11 @@ class World:
         litter = [str(path) for path in self.out.rglob("*.tmp")]
         if not any(one["status"] == "pending" or one["transient"] for one in self._records()):
             litter += [str(path) for path in (self.out / ".hbseg" / "answers").glob("*")]
-        replaced = (self.out / ".hbseg" / "replaced").glob("*")
-        litter += [str(path) for path in replaced if not invocation.is_unwanted(path.name)]
+        if not self._leaves_photos_out(invocation):
+            replaced = (self.out / ".hbseg" / "replaced").glob("*")
+            litter += [str(path) for path in replaced if not invocation.is_unwanted(path.name)]
         if litter:
             self._problem(f"left behind: {litter[:4]}")
-
-
-def _where(path: Path) -> str:
-    """An absolute path whose ``..`` are resolved where they lead, links otherwise left alone."""
-    text = os.path.join(os.path.abspath(path.parents[len(path.parents) - 1]), str(path))
-    head, dots, rest = text.rpartition("/..")
-    return os.path.realpath(head + dots) + rest if dots else os.path.abspath(text)
 
 
 def _calls(apis: list[FakeApi]) -> int:

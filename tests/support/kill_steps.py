@@ -18,9 +18,7 @@ from typing import Any
 from conftest import files, run_settings
 
 from humanbody_cli.api import engine  # noqa: F401 - its import must not fall into a forked step
-from humanbody_cli.jobs import (
-    segment,
-)
+from humanbody_cli.jobs import segment
 from humanbody_cli.storage.disk import RealDisk
 
 KILLED = 99

@@ -27,7 +27,7 @@ def status_command(out: str, json: bool, failed: bool, nul: bool) -> int:
     """
     if nul and (json or not failed):
         raise UsageError("-0 can be used only with --failed, and not with --json")
-    from humanbody_cli.jobs import status
+    from humanbody_cli.jobs.inspection import status
     from humanbody_cli.storage.journal import Journal
 
     journal = Journal(out, read_only=True)

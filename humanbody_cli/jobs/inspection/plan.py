@@ -29,13 +29,14 @@ from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.jobs.assembly import steps_for
-from humanbody_cli.jobs.check import each
+from humanbody_cli.jobs.inspection.check import each
 from humanbody_cli.jobs.segment import decider_for
 from humanbody_cli.pipeline import incremental
 from humanbody_cli.pipeline.decision import Failed, NeedsCall
+from humanbody_cli.pipeline.earlier import unclaimed
+from humanbody_cli.pipeline.earlier.reuse import Reuse
 from humanbody_cli.pipeline.engine import check_installed, name_of
 from humanbody_cli.pipeline.fingerprint import fingerprint_of
-from humanbody_cli.pipeline.reuse import Reuse
 from humanbody_cli.storage import database
 from humanbody_cli.storage.answer_spool import KeptAnswers
 from humanbody_cli.storage.journal import Journal
@@ -124,6 +125,8 @@ class _Planner:
         self._steps = steps_for(settings, fingerprint.engine, keep_pixels=False)
         journal.run = journal.next_run()
         publisher = Publisher(root, durable=False)
+        if journal.was_lost:
+            unclaimed.index(journal, publisher)
         self._decider = decider_for(settings, fingerprint, journal, publisher)
         keeps = settings.uses_api and not settings.output.force
         self._kept = KeptAnswers(root if keeps else None)

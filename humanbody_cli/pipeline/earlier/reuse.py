@@ -8,10 +8,7 @@ proved to be made of these very bytes: by its row and its size, and by the proof
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.paths import to_text
@@ -56,9 +53,7 @@ class Reuse:
 class EarlierResults:
     """Finds results that need no call, for the run whose number the journal has.
 
-    ``force`` ignores those of earlier runs, ``retry_failed`` the failures of earlier runs. After
-    the journal was lost, the proofs of all published files are read: the rows that would lead to
-    the files of copies and of renamed photos are gone.
+    ``force`` ignores those of earlier runs, ``retry_failed`` the failures of earlier runs.
     """
 
     journal: Journal
@@ -77,9 +72,10 @@ class EarlierResults:
         while True:
             renames = self.journal.renames
             found = self._from_rows(photo, picture, sha256)
+            if found is None and not self.force:
+                found = self._adopted(photo, picture, sha256)
             if found is not None or renames == self.journal.renames:
-                break  # else the walk has renamed files during the search
-        return found if found or self.force else self._adopted(photo, picture, sha256)
+                return found  # else the walk has renamed files during the search
 
     def _from_rows(self, photo: Photo, picture: Picture, sha256: str) -> Reuse | None:
         run = self.journal.run
@@ -149,31 +145,34 @@ class EarlierResults:
         """Files without a row that prove what they were made of: published just before a run was
         killed, renamed, set aside, or left by a journal that was lost."""
         wanted = self.fingerprint.wanted
+        # Asked of the journal first: who renames files holds it, and then waits for the guard.
+        places = self._places(photo, sha256)
         for engine in self.fingerprint.engines:
             with self.publisher.aside_guard:
-                mask = self._proved(MASKS, photo, sha256, self.fingerprint.made(MASKS, engine))
-                cutout = self._proved(
-                    CUTOUTS, photo, sha256, self.fingerprint.made(CUTOUTS, engine)
+                mask, cutout = (
+                    _proved(places[kind], sha256, self.fingerprint.made(kind, engine))
+                    for kind in (MASKS, CUTOUTS)
                 )
             composes = wanted.cutout and cutout is None
             if (wanted.mask or composes) and mask is None:
                 continue
-            if composes and not self._may_compose(photo, sha256, engine):
+            if composes and not self._may_compose(places[CUTOUTS], sha256, engine):
                 continue
             if mask is not None and not _is_mask_for(mask, picture):
                 continue
             return self._adoption(engine, {MASKS: mask, CUTOUTS: cutout}, picture, composes)
         return None
 
-    def _may_compose(self, photo: Photo, sha256: str, engine: str) -> bool:
+    def _may_compose(self, places: list[tuple[str, bool]], sha256: str, engine: str) -> bool:
         """Whether the cutout differs from what is wanted only in how it is composed. A cutout that
         is damaged or missing is requested again: its colours are the API's own. A mask that is set
         aside had a row, and is used as it was by that row."""
-        had_row = not self.journal.was_lost and self.publisher.find_aside(MASKS, sha256) is not None
+        is_rowless = self.journal.was_lost or self.journal.has_unclaimed
+        had_row = not is_rowless and self.publisher.find_aside(MASKS, sha256) is not None
         if self.fingerprint.wanted.edges is Edges.SOFT or had_row:
             return True
         wanted = self.fingerprint.made(CUTOUTS, engine)
-        proofs = (proof.peek(path) for path, _ in self._places(CUTOUTS, photo, sha256))
+        proofs = (proof.peek(path) for path, _ in places)
         return any(
             inside is not None and inside.sha256 == sha256 and inside.made != wanted
             for inside in proofs
@@ -201,32 +200,19 @@ class EarlierResults:
             composes,
         )
 
-    def _proved(self, kind: str, photo: Photo, sha256: str, made: str) -> _Proved | None:
-        places = self._places(kind, photo, sha256)
-        found = (_whole(path, in_place, sha256, made) for path, in_place in places)
-        return next(filter(None, found), None)
-
-    def _places(self, kind: str, photo: Photo, sha256: str) -> Iterator[tuple[str, bool]]:
-        """The paths where a photo's file may be, each with whether it is the photo's own."""
-        yield self.publisher.path(kind, photo.name), True
-        yield self.publisher.path(kind, marked(photo.name, photo.key)), False
-        aside = self.publisher.find_aside(kind, sha256)
-        if aside is not None:
-            yield aside, False
-        for path in self._proved_files.get((kind, sha256), ()):
-            yield path, False
-
-    @cached_property
-    def _proved_files(self) -> dict[tuple[str, str], list[str]]:
-        """The published files by their kind and the sha256 of the photo they were made of."""
-        found: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for kind in (MASKS, CUTOUTS) if self.journal.was_lost else ():
-            for folder, _, names in os.walk(os.path.join(self.publisher.root, kind)):
-                for path in (os.path.join(folder, name) for name in names):
-                    inside = proof.peek(path)
-                    if inside is not None:
-                        found[kind, inside.sha256].append(path)
-        return found
+    def _places(self, photo: Photo, sha256: str) -> dict[str, list[tuple[str, bool]]]:
+        """The paths where a photo's mask and cutout may be, each with whether it is its own."""
+        unclaimed = self.journal.unclaimed(sha256)
+        path = self.publisher.path
+        return {
+            kind: [
+                (path(kind, photo.name), True),
+                (path(kind, marked(photo.name, photo.key)), False),
+                *((path(kind, name), False) for of, name in unclaimed if of == kind),
+                (self.publisher.aside_path(kind, sha256), False),
+            ]
+            for kind in (MASKS, CUTOUTS)
+        }
 
 
 @dataclass(frozen=True)
@@ -236,6 +222,12 @@ class _Proved:
     data: bytes
     doubt: float | None
     in_place: bool
+
+
+def _proved(places: list[tuple[str, bool]], sha256: str, made: str) -> _Proved | None:
+    """The first file that proves to be made of these bytes in this way."""
+    found = (_whole(path, in_place, sha256, made) for path, in_place in places)
+    return next(filter(None, found), None)
 
 
 def _whole(path: str | None, in_place: bool, sha256: str, made: str) -> _Proved | None:

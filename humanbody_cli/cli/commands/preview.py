@@ -21,7 +21,7 @@ def check_command(inputs: InputSettings, fit: bool, json: bool, verbosity: int) 
     """
     from humanbody_cli.api.requests import request_size
     from humanbody_cli.discovery.sources import Rules
-    from humanbody_cli.jobs.check import check
+    from humanbody_cli.jobs.inspection.check import check
 
     return check(inputs, Rules(fit=fit, overhead=request_size(0)), json=json, verbosity=verbosity)
 
@@ -34,6 +34,6 @@ def plan_command(settings: RunSettings) -> int:
     Takes the options of `hbseg segment`, makes no call and writes nothing. Exit code 3 if photos
     would be rejected.
     """
-    from humanbody_cli.jobs.plan import plan
+    from humanbody_cli.jobs.inspection.plan import plan
 
     return plan(settings)

@@ -1,0 +1,1 @@
+"""Commands that read and print, and change nothing: check, plan, status."""

@@ -1,0 +1,1 @@
+"""Results of earlier runs that need no call: found, kept in reach, and cleared away at last."""
