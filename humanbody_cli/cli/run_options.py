@@ -34,6 +34,7 @@ from humanbody_cli.core.settings import (
     Look,
     MaxCalls,
     OutputSettings,
+    People,
     Price,
     RunSettings,
     Telling,
@@ -84,9 +85,17 @@ def _local(
     mean: str | None,
     std: str | None,
     side: int | None,
+    crops: str | None,
+    people: str,
     threads: int | None,
 ) -> LocalSettings:
-    preprocessing = {"--preset": preset, "--mean": mean, "--std": std, "--side": side}
+    preprocessing = {
+        "--preset": preset,
+        "--mean": mean,
+        "--std": std,
+        "--side": side,
+        "--crops": crops,
+    }
     given = [name for name, value in preprocessing.items() if value is not None]
     if model is not None:
         _check_model(model)
@@ -95,8 +104,15 @@ def _local(
             f"{' and '.join(given)} can be used only with a model of your own; add --model "
             f"FILE.onnx, or drop {'it' if len(given) == 1 else 'them'}"
         )
+    who, cropped = People(people), crops == "on"
+    if model is not None and not cropped and who is not People.ALL:
+        raise UsageError(
+            f"--people {people} does not work with --model on the whole picture; add --crops on, "
+            "or drop --people"
+        )
     path = Path(model) if model is not None else None
-    return LocalSettings(path, preset, mean, std, side, threads or os.cpu_count() or 1)
+    threads = threads or os.cpu_count() or 1
+    return LocalSettings(path, preset, mean, std, side, threads, who, cropped)
 
 
 def _check_model(path: str) -> None:
@@ -201,6 +217,16 @@ local = group(
         help="Side of the model's square input, in pixels.",
     ),
     option(
+        "--crops",
+        type=click.Choice(["on", "off"]),
+        help="Give --model the crops around the people found, not the whole photo.  [default: off]",
+    ),
+    one_of(
+        "--people",
+        People.ALL,
+        help="all: everyone; main: the largest person, or group standing together.",
+    ),
+    option(
         "--threads",
         type=click.IntRange(1, 256),
         metavar="N",
@@ -282,10 +308,17 @@ def _run(
     price: Price | None = None,
 ) -> RunSettings:
     choice = engine_choice(engine, local)
-    return RunSettings(
+    settings = RunSettings(
         *(inputs, output, wanted, choice, api, local, json, telling),
         *(grace, ignore_known, look, max_duration, price),
     )
+    )
+    if settings.uses_api and local.people is not People.ALL:
+        raise UsageError(
+            f"the API cuts out everyone, so it cannot be used with --people {local.people.value}; "
+            "add --engine local, or drop --people"
+        )
+    return settings
 
 
 grace = option(

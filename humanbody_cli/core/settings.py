@@ -128,9 +128,21 @@ class ApiSettings:
         return without_password(self.endpoint)
 
 
+class People(str, Enum):
+    """Who is cut out where several people are in a photo.
+
+    The default is everyone: the API cuts out everyone too, a trial without a key should predict a
+    run with one, and a person who is missing from a group costs more than a bystander too many.
+    """
+
+    ALL = "all"
+    MAIN = "main"
+
+
 @dataclass(frozen=True)
 class LocalSettings:
-    """How the embedded engine runs. ``model`` is a file of the user's own."""
+    """How the embedded engine runs. ``model`` is a file of the user's own; with ``crops`` it gets
+    the detector's crops in place of the whole picture. ``people`` says who is meant."""
 
     model: Path | None = None
     preset: str | None = None
@@ -138,6 +150,8 @@ class LocalSettings:
     std: str | None = None
     side: int | None = None
     threads: int = os.cpu_count() or 1
+    people: People = People.ALL
+    crops: bool = False
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ class WatchRun(Run):
 
     def _skip(self, settled: Settled, keys: list[bytes]) -> None:
         super()._skip(settled, keys)
-        self.batch.skip(status, len(keys))
+        self.batch.skip(settled.status, len(keys))
         self.inbox.settled(map(to_text, keys))
 
     def _admit(self, due: Due, error: PhotoError | None) -> None:
