@@ -312,7 +312,6 @@ def _run(
         *(inputs, output, wanted, choice, api, local, json, telling),
         *(grace, ignore_known, look, max_duration, price),
     )
-    )
     if settings.uses_api and local.people is not People.ALL:
         raise UsageError(
             f"the API cuts out everyone, so it cannot be used with --people {local.people.value}; "
