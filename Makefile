@@ -9,7 +9,7 @@ EVAL ?= eval
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts clean
+.PHONY: help run test lint types check bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -61,6 +61,9 @@ bench-server: $(VENV)/.dev ## hbseg serve compared with rembg s
 
 bench-parts: $(VENV)/.dev ## Unusual parts, each compared with the usual way
 	$(BIN)/python benchmarks/bench_parts.py
+
+bench-report: $(VENV)/.dev ## The report on 20,000 photos in Chromium
+	$(BIN)/python benchmarks/bench_report.py
 
 bench: bench-quota bench-api bench-memory bench-rerun bench-server bench-parts ## All benchmarks that need no data
 

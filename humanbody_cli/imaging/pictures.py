@@ -225,6 +225,26 @@ def _decode(picture: Picture) -> Image.Image:
         return _normalised(upright, picture)
 
 
+@decoding()
+def small(picture: Picture, longest: int) -> Image.Image:
+    """The upright photo as RGB or RGBA, shrunk to sides of at most ``longest`` pixels. A JPEG is
+    decoded at a fraction of its size, which saves most of its time and memory.
+
+    Raises:
+        PhotoError: the pixels are damaged, or decoding them exceeds the deadline.
+    """
+    with _opened(picture.data, picture.deadline) as image:
+        if picture.format == "JPEG":  # of others draft() may choose an embedded preview
+            image.draft(image.mode, (longest, longest))
+        _load(image, picture.deadline)
+        is_gray = image.mode == "L" and not picture.has_alpha
+        shrunk = image if is_gray else _normalised(image, picture)
+        shrunk.thumbnail((longest, longest), reducing_gap=2.0)
+        turn = _TURNS.get(picture.orientation)
+        upright = shrunk.transpose(turn) if turn is not None else shrunk
+        return upright.convert("RGB") if is_gray else upright
+
+
 def _normalised(image: Image.Image, picture: Picture) -> Image.Image:
     """Any of Pillow's modes as RGB or RGBA, 8 bits per channel."""
     if picture.has_alpha and image.mode not in ("RGBA", "RGB", "L", "CMYK", "YCbCr", "I;16"):

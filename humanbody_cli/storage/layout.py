@@ -27,7 +27,8 @@ RESULTS = (MASKS, CUTOUTS, RECOMPOSED)
 """The folders of an output tree that hold results."""
 
 RECOMPOSED_MARK = ".hbseg-recomposed"
-"""An empty file in each folder that holds recomposed cutouts, wherever `hbseg recompose` put it."""
+"""An empty file in each folder of recomposed cutouts or of a report's thumbnails, wherever these
+are: its pictures are not photos."""
 
 RECOMPOSED_SEAL = "recomposed"
 """The kind of seal that the cutouts of `hbseg recompose` bear."""

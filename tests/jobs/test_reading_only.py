@@ -120,17 +120,18 @@ def mounted(hbseg: Hbseg, words: str) -> Ended:
 
 @as_root
 def test_another_user_can_look(made: Hbseg) -> None:
-    """``status``, ``plan`` and ``recompose`` need no write access to OUT, and leave nothing in it;
-    ``report`` says that its page cannot be written."""
+    """``status``, ``plan``, ``recompose`` and ``report`` elsewhere need no write access to OUT, and
+    leave nothing in it; ``report`` in it says that its page cannot be written."""
     before = beside(made.cwd)
     assert not any(name.endswith(("-wal", "-shm")) for name in before)
     (made.cwd / "shop").mkdir()
     (made.cwd / "shop").chmod(0o777)
-    told, planned, made_anew, *refusals = as_nobody(
+    told, planned, made_anew, reported, *refusals = as_nobody(
         made,
         "status out",
         "plan photos -o out",
         "recompose out --into shop --edges hard",
+        "report out -o shop/report.html",
         "report out",
         "recompose out",
     )
@@ -140,7 +141,9 @@ def test_another_user_can_look(made: Hbseg) -> None:
     assert "settled    1 done" in planned.out
     assert made_anew.code == 0, made_anew.err
     assert (made.cwd / "shop/a.png").exists()
-    for refused, says in zip(refusals, ("cannot write out/report.html", "--into"), strict=True):
+    assert reported.code == 0, reported.err
+    assert len(list((made.cwd / "shop/report-files").rglob("*.webp"))) == 3
+    for refused, says in zip(refusals, ("another place with -o FILE", "--into"), strict=True):
         assert refused.code == 4
         assert says in refused.err and "Traceback" not in refused.err
     assert beside(made.cwd) == before
@@ -173,7 +176,7 @@ def test_a_read_only_mount_can_be_looked_at(made: Hbseg, was_killed: bool) -> No
     assert mounted(made, "recompose out --into shop --edges hard").code == 0
     refused = mounted(made, "report out")
     assert refused.code == 4
-    assert "cannot write out/report.html: the file system is read-only" in refused.err
+    assert "cannot write out/report-files" in refused.err and "-o FILE" in refused.err
 
 
 @as_root

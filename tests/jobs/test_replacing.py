@@ -1,4 +1,4 @@
-"""Nothing that hbseg did not write is ever replaced: by ``recompose``, ``report`` or ``-o -``."""
+"""Nothing that hbseg did not write is ever replaced: by ``recompose`` or ``-o -``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calling import Called, done, segmented
+from calling import Called, done, everything, refused, segmented
 from conftest import Hbseg, photo
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,26 +39,6 @@ FORMATS = {
 def made(tmp_path: Path) -> Called:
     """Three photos, one in a folder below, and their results in ``out``."""
     return done(tmp_path, "a.jpg", "b.jpg", "deeper/c.jpg")
-
-
-def everything(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Every file below a folder but the journal's and marks: its bytes and its inode."""
-    return {
-        str(path.relative_to(folder)): (path.read_bytes(), path.lstat().st_ino)
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(("journal.sqlite3", ".hbseg-recomposed"))
-    }
-
-
-def refused(hbseg: Called, *arguments: object, code: int) -> str:
-    """The one sentence with which a command is refused that changes no file."""
-    before = everything(hbseg.cwd)
-    ended = hbseg(*arguments)
-    assert ended.code == code, ended.err
-    assert ended.out == ""
-    assert everything(hbseg.cwd) == before
-    assert ended.err.count("\n") == 1 and "done" not in ended.err
-    return ended.err
 
 
 @pytest.mark.parametrize(
@@ -227,43 +207,6 @@ def test_a_cutout_beyond_what_the_format_holds_is_that_photos(tmp_path: Path) ->
     assert ended.code == 3, ended.err
     assert "long.png: TOO_LARGE_FOR_FORMAT" in ended.err and "--size" in ended.err
     assert (tmp_path / "out/recomposed/short.webp").exists()
-
-
-# The report
-
-
-@pytest.mark.parametrize("kind", ["file", "link"])
-def test_a_page_of_the_users_is_not_replaced(made: Called, kind: str) -> None:
-    """A report.html that hbseg did not write stays: exit 4, and the file is named."""
-    place = made.cwd / "out/report.html"
-    if kind == "file":
-        place.write_text("<h1>my own</h1>")
-    else:
-        (made.cwd / "mine.html").write_text("<h1>my own</h1>")
-        place.symlink_to("../mine.html")
-    err = refused(made, "report", "out", code=4)
-    assert "cannot write out/report.html" in err and "move it away" in err
-
-
-def test_its_own_page_is_replaced_and_an_edited_one_is_not(made: Called) -> None:
-    """``report`` runs again and again over its own page; a page with notes in it is the user's."""
-    assert made("report", "out").code == 0
-    first = (made.cwd / "out/report.html").read_bytes()
-    assert made("report", "out").code == 0
-    assert (made.cwd / "out/report.html").read_bytes() == first
-    (made.cwd / "out/report.html").write_bytes(first.replace(b"3 done", b"3 fine"))
-    assert "changed since" in refused(made, "report", "out", code=4)
-
-
-def test_further_pages_of_the_users_are_not_removed(made: Called) -> None:
-    """Only pages of an earlier, longer report of its own go."""
-    assert made("report", "out").code == 0
-    page = (made.cwd / "out/report.html").read_bytes()
-    (made.cwd / "out/report-2.html").write_bytes(page)
-    (made.cwd / "out/report-3.html").write_text("<h1>my own</h1>")
-    assert made("report", "out").code == 0
-    assert not (made.cwd / "out/report-2.html").exists()
-    assert (made.cwd / "out/report-3.html").read_text() == "<h1>my own</h1>"
 
 
 # -o -

@@ -66,3 +66,23 @@ def segmented(folder: Path, photos: str, out: str, *, fit: bool = False) -> None
     with FakeApi.in_thread(Behaviour()) as api, _in(folder):
         settings = run_settings(Path(photos), Path(out), api.url)
         assert segment.segment(replace(settings, wanted=replace(settings.wanted, fit=fit))) == 0
+
+
+def everything(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file below a folder but the journal's and marks: its bytes and its inode."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.lstat().st_ino)
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(("journal.sqlite3", ".hbseg-recomposed"))
+    }
+
+
+def refused(hbseg: Called, *arguments: object, code: int) -> str:
+    """The one sentence with which a command is refused that changes no file."""
+    before = everything(hbseg.cwd)
+    ended = hbseg(*arguments)
+    assert ended.code == code, ended.err
+    assert ended.out == ""
+    assert everything(hbseg.cwd) == before
+    assert ended.err.count("\n") == 1 and "done" not in ended.err
+    return ended.err

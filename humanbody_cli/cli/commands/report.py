@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import click
 
 
 @click.command("report")
 @click.argument("out", metavar="OUT")
-def report_command(out: str) -> int:
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    metavar="FILE",
+    help="Write the page to FILE instead, with its thumbnails beside it.",
+)
+@click.option("--open", "shows", is_flag=True, help="Open the page in the browser.")
+def report_command(out: str, file: str | None, shows: bool) -> int:
     """Write an HTML page for looking through the results in OUT.
 
-    Open OUT/report.html in a browser; it needs no server. Doubtful masks come first. The page's
-    path is printed.
+    The page is OUT/report.html and needs no server; small copies of the pictures are in
+    OUT/report-files. Photos in which nobody was found come first, then doubtful masks. Photos can
+    be marked there and listed for --from-file. The page's path is printed.
     """
     from humanbody_cli.core import console
-    from humanbody_cli.jobs import report
+    from humanbody_cli.jobs.report.write import write
     from humanbody_cli.storage.journal import Journal
 
     journal = Journal(out, read_only=True)
     try:
-        console.write_data(os.fsencode(report.write(journal)[0]) + b"\n")
+        page = write(journal, file)
     finally:
         journal.close()
+    console.write_data(os.fsencode(page) + b"\n")
+    if shows:
+        _show(page)
     return 0
+
+
+def _show(page: str) -> None:
+    import webbrowser
+
+    if not webbrowser.open(Path(page).absolute().as_uri()):
+        click.echo("hbseg: no browser was found here; open the page yourself", err=True)
