@@ -36,6 +36,7 @@ from humanbody_cli.core.photo import Finished, Photo
 from humanbody_cli.jobs.report.rows import Rows
 from humanbody_cli.jobs.report.thumbnails import Thumbnails
 from humanbody_cli.storage.journal import Journal
+from humanbody_cli.storage.tables.runs import RunCounts, RunEnd
 
 SIZE = (400, 300)
 KINDS = 8
@@ -81,7 +82,7 @@ def build(folder: Path, photos: int) -> None:
     with journal.exclusive(), journal.transaction():
         for number in range(photos):
             one(folder, journal, number, kinds[number % KINDS][0])
-    journal.end_run(calls=0, done=photos, exit_code=0)
+    journal.end_run(RunCounts(done=photos), (), RunEnd(0, "finished", None, 1.0))
     journal.close()
 
 

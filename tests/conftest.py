@@ -32,6 +32,7 @@ from humanbody_cli.core.settings import (
     LocalSettings,
     OutputSettings,
     RunSettings,
+    Telling,
     Wanted,
 )
 from humanbody_cli.discovery.single import single
@@ -222,5 +223,5 @@ def run_settings(
         engine=EngineChoice.API,
         api=ApiSettings(Credentials(KEY, SECRET), url, qps=500.0, concurrency=concurrency),
         local=LocalSettings(),
-        verbosity=-1,
+        telling=Telling(verbosity=-1),
     )

@@ -72,6 +72,7 @@ class RateController:
         self.ceiling = EDGE * qps if qps is not None else AUTO_CEILING
         self.rate = self.ceiling if qps is not None else AUTO_START
         self.searching = qps is None
+        self._qps = qps
         self.not_before = 0.0
         self._limit = concurrency or MAX_IN_FLIGHT
         self._calls: deque[Call] = deque(maxlen=8192)
@@ -99,6 +100,12 @@ class RateController:
     def estimated_quota(self) -> float:
         """The quota as far as it is known, in calls per second."""
         return self.rate / EDGE
+
+    def quota(self) -> tuple[float, bool]:
+        """The quota in calls per second, and whether it is an estimate."""
+        if self._qps is not None:
+            return self._qps, False
+        return self.estimated_quota(), True
 
     def started(self, now: float, in_flight: int) -> Call:
         """A call starts; ``in_flight`` are in flight with it."""

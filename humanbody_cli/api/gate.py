@@ -15,14 +15,19 @@ from contextlib import asynccontextmanager
 from humanbody_cli.api.adaptive_rate import Call, Fate, RateController
 from humanbody_cli.api.circuit_breaker import CircuitBreaker, FirstContact
 from humanbody_cli.api.slots import Slots
-from humanbody_cli.core.errors import CallLimitReached, FatalError
+from humanbody_cli.core.errors import FatalError
 from humanbody_cli.core.stop import Stop
+from humanbody_cli.storage.tables.calls import CallLimit
 
 _LATE = 0.005
 """Seconds that a late timer may catch up: this keeps the mean rate without causing bursts."""
 
 _RECHECK = 0.25
 """Seconds after which a waiter checks the in-flight cap again if nothing else wakes it."""
+
+_PERIOD_RECHECK = 30.0
+"""Seconds between looks at the time of day while the calls of an hour or day are used up: the clock
+may be set, and the machine may sleep."""
 
 _LOOKAHEAD = 8
 """Photos prepared beyond those in flight, so that a free slot never waits for the disk."""
@@ -31,9 +36,11 @@ _LOOKAHEAD = 8
 class Gate:
     """Lets attempts through at the quota's rate. One per run; clock and stop flag are injected.
 
-    ``calls`` counts the calls sent, at most ``max_calls``; an attempt that never got a connection
-    (`unconnected`) cannot cost anything and is not counted. ``notice`` is a line for the user about
-    what limits the calls in flight, if anything does.
+    ``calls`` counts the calls sent, as many as ``limit`` allows; an attempt that never got a
+    connection (`unconnected`) cannot cost anything and is not counted. ``latency`` is the sum, in
+    seconds, of the latencies of ``answered`` calls that the quota allowed. ``notice`` is a line for
+    the user about what limits the calls in flight, if anything does; ``tell`` receives further
+    ones.
     """
 
     def __init__(
@@ -42,7 +49,7 @@ class Gate:
         slots: Slots,
         stop: Stop,
         *,
-        max_calls: int | None = None,
+        limit: CallLimit | None = None,
         clock: Callable[[], float] = time.monotonic,
         most_photos: int | None = None,
         notice: str | None = None,
@@ -52,13 +59,16 @@ class Gate:
         self._most_photos = most_photos
         self.calls = 0
         self.refused = 0
+        self.answered = 0
+        self.latency = 0.0
         self.in_flight = 0
         self.connected = False  # whether any connection was made in this run
         self._breaker = CircuitBreaker()
         self._first_contact = FirstContact()
         self._slots = slots
         self._stop = stop
-        self._max_calls = max_calls
+        self._limit = limit or CallLimit()
+        self.tell: Callable[[str], None] = lambda line: None
         self._clock = clock
         self._alone = True
         self._resting = 0
@@ -76,6 +86,10 @@ class Gate:
         cap = self.cap()
         photos = cap + self._resting + _LOOKAHEAD + cap // 4
         return photos if self._most_photos is None else min(photos, self._most_photos)
+
+    def quota(self) -> tuple[float, bool]:
+        """The quota in calls per second, and whether it is an estimate."""
+        return self.controller.quota()
 
     async def rest(self, seconds: float) -> None:
         """Wait before a retry, without occupying a slot.
@@ -103,6 +117,9 @@ class Gate:
             self.in_flight -= 1
             if call.fate is Fate.OPEN:
                 self.controller.lost(call)
+            elif call.fate is Fate.ACCEPTED:
+                self.answered += 1
+                self.latency += self._clock() - call.start
             if self._room is not None and not self._room.done():
                 self._room.set_result(None)
 
@@ -116,7 +133,9 @@ class Gate:
                 waited_at = self._openings
                 await self._wait_for_room()
                 await self._wait_for_slot()
-            self._count()
+                if not self._take_call():
+                    await self._wait_for_next_period()
+                    waited_at = None
             self.in_flight += 1
             return self.controller.started(self._clock(), self.in_flight)
 
@@ -172,6 +191,7 @@ class Gate:
         """No connection was made, so nothing was sent. Returns whether to give the server up as
         unreachable, which happens only if no connection was ever made in this run."""
         self.calls -= 1
+        self._limit.give_back()
         self.controller.lost(call)
         if self.connected:
             self._failure(call, why)
@@ -194,14 +214,18 @@ class Gate:
             self._opened_at = self._clock()
             self.controller.not_before = max(self.controller.not_before, self._clock() + pause)
 
-    def _count(self) -> None:
+    def _take_call(self) -> bool:
+        """Count one call; false if the limit allows none before the next hour or day."""
         self._stop.check()
-        if self._max_calls is not None and self.calls >= self._max_calls:
-            self._stop.set(
-                CallLimitReached(
-                    f"the call limit of {self._max_calls} (--max-calls) is reached; "
-                    "run the same command again to continue"
-                )
-            )
-            self._stop.check()
+        if not self._limit.take():
+            if not self._limit.waits:
+                self._stop.set(self._limit.error())
+                self._stop.check()
+            return False
         self.calls += 1
+        return True
+
+    async def _wait_for_next_period(self) -> None:
+        self.tell(self._limit.pause())
+        while self._limit.is_reached():
+            await self._stop.sleep(_PERIOD_RECHECK)

@@ -25,6 +25,7 @@ _LAST_WAIT = 0.5
 
 COMMANDS = {
     "segment": "Cut people out of photos.",
+    "watch": "Cut people out of photos as they arrive in a folder.",
     "check": "Check photos against the API's limits, without calls or output.",
     "plan": "Show what a run would do: calls, rejected photos, bytes, time.",
     "status": "Show what is done, rejected, failed and pending in OUT.",
@@ -70,8 +71,9 @@ def hbseg() -> None:
 
     \b
     Exit codes: 0 all done, 2 usage, 3 some photos rejected or failed,
-    4 stopped (bad key, no balance, disk full), 5 --max-calls reached,
-    6 another run is using OUT, 130 and 143 interrupted, 1 a bug.
+    4 stopped (bad key, no balance, disk full), 5 limit reached
+    (--max-calls, --max-duration), 6 another run is using OUT,
+    130 and 143 interrupted, 1 a bug.
     """
 
 

@@ -17,9 +17,12 @@ from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
     Edges,
     InputSettings,
+    LogFormat,
     Metadata,
     OutputSettings,
+    ProgressChoice,
     Shard,
+    Telling,
     Wanted,
 )
 from humanbody_cli.discovery.lists import is_stdin
@@ -271,9 +274,19 @@ def output(where: Decorator) -> Decorator:
     return group("output", _output, where, *output_options)
 
 
-verbosity = group(
-    "verbosity",
-    lambda quiet, verbose: -1 if quiet else verbose,
+def _telling(
+    quiet: bool, verbose: int, progress: str, log_file: str | None, log_format: str
+) -> Telling:
+    how = LogFormat(log_format)
+    if log_file is None and how is not LogFormat.TEXT:
+        raise UsageError(f"--log-format {log_format} is only for a log; give --log-file FILE too")
+    verbosity = -1 if quiet else verbose
+    return Telling(verbosity, ProgressChoice(progress), log_file, how)
+
+
+telling = group(
+    "telling",
+    _telling,
     option(
         "-q",
         "--quiet",
@@ -281,6 +294,17 @@ verbosity = group(
         help="Print only what is new: photos newly rejected or failed, and why a run stopped.",
     ),
     option("-v", "--verbose", count=True, help="Print one line per photo."),
+    one_of(
+        "--progress",
+        ProgressChoice.AUTO,
+        help="plain: a line a minute; auto: a bar on a terminal, else plain (-q: none).",
+    ),
+    option(
+        "--log-file",
+        metavar="FILE",
+        help="Append each line to FILE, with its time, and one per photo.",
+    ),
+    one_of("--log-format", LogFormat.TEXT, help="json: one object per line."),
 )
 
 as_json = option("--json", "json", is_flag=True, help="Print one JSON object per photo on stdout.")

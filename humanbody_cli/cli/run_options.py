@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from humanbody_cli.cli import limits
 from humanbody_cli.cli.options import (
     Decorator,
     FiniteRange,
@@ -18,7 +19,7 @@ from humanbody_cli.cli.options import (
     one_of,
     option,
     output,
-    verbosity,
+    telling,
     wanted,
 )
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS, SEGMENT_PATH
@@ -31,8 +32,12 @@ from humanbody_cli.core.settings import (
     InputSettings,
     LocalSettings,
     Look,
+    MaxCalls,
     OutputSettings,
+    People,
+    Price,
     RunSettings,
+    Telling,
     Timeouts,
     Wanted,
     readable_by_others,
@@ -48,7 +53,7 @@ def _api(
     concurrency: int | None,
     retries: int,
     timeout: float,
-    max_calls: int | None,
+    max_calls: MaxCalls | None,
 ) -> ApiSettings:
     return ApiSettings(
         credentials=key_pair(api_key, credentials),
@@ -80,9 +85,17 @@ def _local(
     mean: str | None,
     std: str | None,
     side: int | None,
+    crops: str | None,
+    people: str,
     threads: int | None,
 ) -> LocalSettings:
-    preprocessing = {"--preset": preset, "--mean": mean, "--std": std, "--side": side}
+    preprocessing = {
+        "--preset": preset,
+        "--mean": mean,
+        "--std": std,
+        "--side": side,
+        "--crops": crops,
+    }
     given = [name for name, value in preprocessing.items() if value is not None]
     if model is not None:
         _check_model(model)
@@ -91,8 +104,15 @@ def _local(
             f"{' and '.join(given)} can be used only with a model of your own; add --model "
             f"FILE.onnx, or drop {'it' if len(given) == 1 else 'them'}"
         )
+    who, cropped = People(people), crops == "on"
+    if model is not None and not cropped and who is not People.ALL:
+        raise UsageError(
+            f"--people {people} does not work with --model on the whole picture; add --crops on, "
+            "or drop --people"
+        )
     path = Path(model) if model is not None else None
-    return LocalSettings(path, preset, mean, std, side, threads or os.cpu_count() or 1)
+    threads = threads or os.cpu_count() or 1
+    return LocalSettings(path, preset, mean, std, side, threads, who, cropped)
 
 
 def _check_model(path: str) -> None:
@@ -172,12 +192,7 @@ api = group(
         metavar="S",
         help="Longest wait for an answer, in seconds.",
     ),
-    option(
-        "--max-calls",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="Make at most N calls, retries included; exit 5 if more are needed.",
-    ),
+    limits.max_calls,
 )
 
 local = group(
@@ -200,6 +215,16 @@ local = group(
         type=click.IntRange(32, 4096),
         metavar="PX",
         help="Side of the model's square input, in pixels.",
+    ),
+    option(
+        "--crops",
+        type=click.Choice(["on", "off"]),
+        help="Give --model the crops around the people found, not the whole photo.  [default: off]",
+    ),
+    one_of(
+        "--people",
+        People.ALL,
+        help="all: everyone; main: the largest person, or group standing together.",
     ),
     option(
         "--threads",
@@ -275,20 +300,38 @@ def _run(
     wanted: Wanted,
     local: LocalSettings,
     json: bool,
-    verbosity: int,
+    telling: Telling,
     grace: float = GRACE,
     ignore_known: bool = False,
     look: Look = _NO_LOOK,
+    max_duration: float | None = None,
+    price: Price | None = None,
 ) -> RunSettings:
     choice = engine_choice(engine, local)
-    return RunSettings(
-        inputs, output, wanted, choice, api, local, json, verbosity, grace, ignore_known, look
+    settings = RunSettings(
+        *(inputs, output, wanted, choice, api, local, json, telling),
+        *(grace, ignore_known, look, max_duration, price),
     )
+    if settings.uses_api and local.people is not People.ALL:
+        raise UsageError(
+            f"the API cuts out everyone, so it cannot be used with --people {local.people.value}; "
+            "add --engine local, or drop --people"
+        )
+    return settings
 
 
-def run(where: Decorator, *own: Decorator) -> Decorator:
+grace = option(
+    "--grace",
+    type=FiniteRange(min=0),
+    default=GRACE,
+    show_default=True,
+    metavar="S",
+    help="Seconds to wait for calls in flight after Ctrl-C or SIGTERM.",
+)
+
+
+def run(where: Decorator, *own: Decorator, source: Decorator = inputs) -> Decorator:
     """The options of a run and a command's ``own``, received as one argument ``settings``;
-    ``where`` is the command's ``--output``."""
-    return group(
-        "settings", _run, inputs, output(where), engine, api, wanted, local, *own, verbosity
-    )
+    ``where`` is the command's ``--output``. Its photos come from ``source``, received as
+    ``inputs``."""
+    return group("settings", _run, source, output(where), engine, api, wanted, local, *own, telling)

@@ -10,9 +10,11 @@
     │   │   └── StdoutError  the same of stdout
     │   ├── JournalError     the journal is damaged or not ours
     │   ├── CallLimitReached --max-calls is used up                            exit 5
+    │   ├── TimeLimitReached --max-duration is over                            exit 5
     │   └── OutputHeld       another run holds the output folder               exit 6
     ├── PhotoError           this photo only; becomes its outcome
     ├── Stopped              the run ended before this photo's turn; it stays pending
+    │   └── NotReady         this photo's file is being written; its turn comes later
     └── Interrupted          SIGINT or SIGTERM                                  exit 130, 143
 
 Each message is one sentence for the user: what is wrong with which file or option, and what to do.
@@ -29,9 +31,11 @@ from collections.abc import Iterator
 
 
 class HbsegError(Exception):
-    """Root of everything hbseg raises on purpose. ``attempts`` counts calls spent before it."""
+    """Root of everything hbseg raises on purpose. ``attempts`` counts calls spent before it;
+    ``ending`` is what the journal notes as the reason where it ends a run."""
 
     exit_code = 1
+    ending = "stopped"
     attempts = 0
 
 
@@ -39,6 +43,7 @@ class UsageError(HbsegError):
     """A wrong option, input or setting."""
 
     exit_code = 2
+    ending = "usage"
 
 
 class FatalError(HbsegError):
@@ -50,25 +55,40 @@ class FatalError(HbsegError):
 class AccountError(FatalError):
     """The API refused the key itself: every further call would be refused too."""
 
+    ending = "account"
+
 
 class OutputError(FatalError):
     """The output folder cannot take files: full, read-only, gone, or not permitted."""
 
+    ending = "output"
+
 
 class StdoutError(OutputError):
     """stdout cannot be written: its reader has gone, or it is a full disk."""
+
+    ending = "stdout"
 
 
 class JournalError(FatalError):
     """The journal cannot be trusted; going on could pay twice. ``damaged`` where its file is."""
 
     damaged = False
+    ending = "journal"
 
 
 class CallLimitReached(FatalError):
-    """The call limit of this run is used up."""
+    """The call limit of this run, or of the hour or day, is used up."""
 
     exit_code = 5
+    ending = "call-limit"
+
+
+class TimeLimitReached(FatalError):
+    """The run has lasted as long as it may."""
+
+    exit_code = 5
+    ending = "time-limit"
 
 
 class OutputHeld(FatalError):
@@ -83,7 +103,8 @@ class PhotoError(HbsegError):
     ``code`` is the API's own error name where one fits. ``rejected`` tells a photo that the run
     does not take (by pre-validation, or because it shows nobody) from one that failed.
     ``transient`` says that a later run may succeed with the same photo; ``attempts`` counts the
-    calls that were spent on it.
+    calls that were spent on it. ``reason`` is a word or two for counts, where the code says less:
+    ``damaged``, ``HEIC``.
     """
 
     exit_code = 3
@@ -97,9 +118,11 @@ class PhotoError(HbsegError):
         transient: bool = False,
         attempts: int = 0,
         request_id: str | None = None,
+        reason: str | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
+        self.reason = reason
         self.message = message
         self.rejected = rejected
         self.transient = transient
@@ -111,8 +134,15 @@ class Stopped(HbsegError):
     """The run was stopped before this photo's call began; the photo stays pending."""
 
 
+class NotReady(Stopped):
+    """This photo's file is being written, or is gone. The run goes on, and takes the photo up again
+    when it is found at rest."""
+
+
 class Interrupted(HbsegError):
     """SIGINT or SIGTERM ended the run; exits with 128 + the signal's number."""
+
+    ending = "interrupted"
 
     def __init__(self, signal_number: int) -> None:
         super().__init__("interrupted; run the same command again to continue")
@@ -133,6 +163,13 @@ OUTPUT_REASONS: dict[int, str] = {
     errno.EMFILE: "too many files are open (ulimit -n); raise the limit and run again",
     errno.ENFILE: "too many files are open on this machine; close other programs and run again",
 }
+
+
+def time_is_over() -> TimeLimitReached:
+    """The reason to end a run that has lasted as long as it may."""
+    return TimeLimitReached(
+        "the time limit (--max-duration) is reached; run the same command again to continue"
+    )
 
 
 def output_error(path: object, error: OSError) -> OutputError:

@@ -1,19 +1,15 @@
-"""Outcomes: one photo's record, the counts and exit code of a run, and the reporter of both."""
+"""Outcomes: one photo's record, and the counts and exit code of a run."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
 from humanbody_cli.core import api_spec
-from humanbody_cli.core.console import counted, shown, write_line
-from humanbody_cli.core.errors import StdoutError
-from humanbody_cli.core.stop import Stop
+from humanbody_cli.core.console import counted
 
 NOBODY_MESSAGE = "no person was found in this photo"
 
@@ -51,7 +47,8 @@ class Outcome:
     part of the photo inside the mask (0 to 1) and ``doubt`` how unsure the mask is (0 sure to 1).
     A record with coverage 0 and no other code gets the code `api_spec.NOBODY_FOUND`.
     ``cutout`` and ``mask`` are paths, ``None`` where none was made. ``repeated``: the run before
-    ended the same way; it is for the summary and not part of the record.
+    ended the same way. ``reason`` is a word or two on why it was left out, where the code says
+    less. Both are for the summary and not part of the record.
     """
 
     source: str
@@ -73,6 +70,20 @@ class Outcome:
     doubt: float | None = None
     transient: bool = False
     repeated: bool = False
+    reason: str | None = None
+
+    @property
+    def why(self) -> str:
+        """Why it was left out, in a word or two, for counts."""
+        return self.reason or _WHY.get(self.code or "", self.code or "unknown")
+
+    @property
+    def is_fittable(self) -> bool:
+        """Whether ``--fit`` accepts the photo that was rejected without it: another format, whose
+        name is the reason, or a size beyond the limits."""
+        if self.reason is None:
+            return self.code in _BEYOND_LIMITS
+        return self.reason.isupper()
 
     def __post_init__(self) -> None:
         if code_of(self.code, self.coverage) != self.code:
@@ -93,7 +104,7 @@ class Outcome:
         """The public record: plain values, in a fixed order."""
         record = asdict(self)
         record["status"] = self.status.value
-        del record["repeated"]
+        del record["repeated"], record["reason"]
         return record
 
 
@@ -101,6 +112,19 @@ def json_line(record: dict[str, Any]) -> str:
     """One line of JSON. ASCII only, so that names that are not UTF-8 survive as escapes."""
     return json.dumps(record, ensure_ascii=True, separators=(",", ":"))
 
+
+_BEYOND_LIMITS = (api_spec.INVALID_SIZE, api_spec.FILE_TOO_LARGE)
+_WHY = {
+    api_spec.INVALID_SIZE: "wrong size",
+    api_spec.FILE_TOO_LARGE: "too large",
+    api_spec.UNREADABLE: "unreadable",
+    api_spec.INVALID_URL: "not fetched",
+    api_spec.DOWNLOAD_TIMEOUT: "not fetched",
+    api_spec.OUTPUT_NAME_TAKEN: "name taken",
+}
+"""Codes of rejections in plain words."""
+
+_MOST_REASONS = 8
 
 PHOTOS_LEFT_OUT = 3
 """Exit code: some photos were rejected or failed."""
@@ -112,10 +136,15 @@ class Tally:
 
     ``nobody`` and ``nobody_before`` count the done photos in which nobody was found.
     ``repeated`` counts rejected and failed photos of this run that ended the same way in the run
-    before. With ``ignore_known`` only new ones count for the exit code.
+    before. With ``ignore_known`` only new ones count for the exit code. ``reasons`` counts photos
+    of this run by how they ended and why, ``fittable`` those that ``--fit`` would accept, and
+    ``transient`` those that a later run may do.
     """
 
     finished: Counter[Status] = field(default_factory=Counter)
+    reasons: Counter[tuple[Status, str]] = field(default_factory=Counter)
+    fittable: int = 0
+    transient: int = 0
     settled: Counter[str] = field(default_factory=Counter)
     doubtful: int = 0
     nobody: int = 0
@@ -130,6 +159,18 @@ class Tally:
         if outcome.status is Status.DONE:
             self.doubtful += outcome.is_doubtful
             self.nobody += outcome.is_nobody
+        elif outcome.status is not Status.PENDING:
+            self.reasons[outcome.status, outcome.why] += 1
+            self.fittable += outcome.status is Status.REJECTED and outcome.is_fittable
+            self.transient += outcome.status is Status.FAILED and outcome.transient
+
+    def by_reason(self, status: Status) -> str:
+        """``55 rejected: 42 HEIC, 13 damaged``; empty where there are none."""
+        whys = Counter({why: n for (ended, why), n in self.reasons.items() if ended is status})
+        listed = [f"{count:,} {why}" for why, count in whys.most_common(_MOST_REASONS)]
+        if len(whys) > _MOST_REASONS:  # a server may name any number of codes
+            listed.append("others")
+        return f"{whys.total():,} {status.value}: {', '.join(listed)}" if whys else ""
 
     @property
     def done(self) -> int:
@@ -186,110 +227,6 @@ class Tally:
 DOUBTFUL = 0.15
 """A doubt above this marks about a tenth of photographs; their masks have a mean IoU of .70, the
 others .94."""
-
-
-class Reporter:
-    """Reports a run: lines and a bar on stderr, JSON lines on stdout, counts in ``tally``.
-
-    There is no bar where stderr is not a terminal or ``-q`` was given. Once stdout is lost,
-    ``stop`` is set with the `StdoutError` and no further line is written there.
-    """
-
-    def __init__(
-        self,
-        *,
-        verbosity: int,
-        json: bool = False,
-        ignore_known: bool = False,
-        terminal: bool | None = None,
-    ) -> None:
-        self.tally = Tally(ignore_known=ignore_known)
-        self.stop = Stop()
-        self._json = json
-        self._verbosity = verbosity
-        on_terminal = sys.stderr.isatty() if terminal is None else terminal
-        self._bar: Any = None
-        if on_terminal and verbosity >= 0:
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                unit=" photos", dynamic_ncols=True, smoothing=0.1, leave=False, file=sys.stderr
-            )
-
-    def say(self, line: str, *, level: int = 0) -> None:
-        """One line on stderr; ``level`` 1 only with ``-v``, -1 even with ``-q``.
-
-        Names in it, and what a server said, are made safe to show.
-        """
-        if level > self._verbosity:
-            return
-        if self._bar is not None:
-            self._bar.write(shown(line), file=sys.stderr)
-        else:
-            print(shown(line), file=sys.stderr, flush=True)  # noqa: T201 - the one place
-
-    def notes(self, notes: Iterable[str], quiet_notes: Iterable[str]) -> None:
-        """The notes of a walk; ``-q`` suppresses the quiet ones."""
-        for note in notes:
-            self.say(note, level=-1)
-        for note in quiet_notes:
-            self.say(note)
-
-    def skip(
-        self,
-        status: str,
-        keys: list[bytes],
-        outcome: Callable[[bytes], Outcome],
-        *,
-        nobody: bool = False,
-    ) -> None:
-        """Report photos that an earlier run settled with this status; ``nobody`` was found in them.
-        ``outcome`` finds the record of each, for its JSON line."""
-        self.tally.settled[status] += len(keys)
-        self.tally.nobody_before += len(keys) if nobody else 0
-        if self._bar is not None:
-            self._bar.update(len(keys))
-        if self._json:
-            for key in keys:
-                self._write({**outcome(key).record(), "skipped": True})
-
-    def add(self, outcome: Outcome) -> None:
-        """Report the outcome of a photo."""
-        self.tally.add(outcome)
-        if outcome.status in (Status.REJECTED, Status.FAILED):
-            level = 0 if outcome.repeated else -1
-            self.say(f"{outcome.source}: {outcome.code}: {outcome.message}", level=level)
-        elif outcome.status is Status.DONE:
-            self.say(_done_line(outcome), level=1)
-        if self._bar is not None:
-            if left_out := self.tally.finished_left_out:
-                self._bar.set_postfix_str(f"{left_out} left out", refresh=False)
-            self._bar.update(1)
-        if self._json:
-            self._write(outcome.record())
-
-    def _write(self, record: dict[str, Any]) -> None:
-        if isinstance(self.stop.reason, StdoutError):
-            return
-        try:
-            write_line(json_line(record))
-        except StdoutError as error:
-            self.stop.set(error)
-
-    def exit_code(self) -> int:
-        """The exit code of the reason to stop; otherwise 0, or 3 if photos were left out."""
-        return self.stop.reason.exit_code if self.stop.reason else self.tally.exit_code()
-
-    def close(self) -> None:
-        """Remove the bar."""
-        if self._bar is not None:
-            self._bar.close()
-
-
-def _done_line(outcome: Outcome) -> str:
-    doubt = f", doubt {outcome.doubt:.2f}" if outcome.doubt is not None else ""
-    told = f": {outcome.code}: {outcome.message}" if outcome.code is not None else ""
-    return f"{outcome.source}: done in {outcome.elapsed} ms{doubt}{told}"
 
 
 def nobody_found(photos: int) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 from typing import NamedTuple
 
+from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.outcomes import Outcome, is_nobody
 from humanbody_cli.core.paths import mtime_of, to_bytes
 
@@ -117,6 +118,15 @@ class Due(NamedTuple):
 
     photo: Photo
     known: Known | None
+
+
+Admit = Callable[[Due, "PhotoError | None"], None]
+"""Called with a photo whose file was just read, with the error if it is rejected. Raises `NotReady`
+where the file is still being written: nothing is recorded then, and no call made."""
+
+
+def admit_all(due: Due, error: PhotoError | None) -> None:
+    """The `Admit` of a run whose photos are complete: each is done as it was read."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 
@@ -68,12 +69,49 @@ def without_password(address: str) -> str:
     return scheme + slashes + place.rpartition("@")[2] + slash + path
 
 
+class Period(str, Enum):
+    """The time that a limit on calls is for."""
+
+    HOUR = "hour"
+    DAY = "day"
+
+
+@dataclass(frozen=True)
+class MaxCalls:
+    """At most ``count`` calls, retries included: of one run, or with ``per`` of all runs on an
+    output folder within each local hour or day. ``waits``: the run waits for the next one."""
+
+    count: int
+    per: Period | None = None
+    waits: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.count:,}" + (f" per {self.per.value}" if self.per else "")
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a call costs; ``currency`` may be empty."""
+
+    amount: Decimal
+    currency: str = ""
+
+    def of(self, calls: int) -> str:
+        """The cost of so many calls, for a person: ``12.30 CNY``."""
+        places = max(2, -int(self.amount.as_tuple().exponent))
+        return f"{self.amount * calls:,.{places}f} {self.currency}".rstrip()
+
+    def cost(self, calls: int) -> float:
+        """The cost of so many calls, for a program."""
+        return float(self.amount * calls)
+
+
 @dataclass(frozen=True)
 class ApiSettings:
     """How the API is called. ``qps`` ``None`` means: find the quota (``--qps auto``).
 
     ``concurrency`` caps the calls in flight; ``retries`` counts further attempts per photo;
-    ``max_calls`` counts every attempt of the run.
+    ``max_calls`` counts every attempt.
     """
 
     credentials: Credentials | None = None
@@ -82,7 +120,7 @@ class ApiSettings:
     concurrency: int | None = None
     retries: int = 5
     timeouts: Timeouts = Timeouts()
-    max_calls: int | None = None
+    max_calls: MaxCalls | None = None
 
     @property
     def shown_endpoint(self) -> str:
@@ -90,9 +128,21 @@ class ApiSettings:
         return without_password(self.endpoint)
 
 
+class People(str, Enum):
+    """Who is cut out where several people are in a photo.
+
+    The default is everyone: the API cuts out everyone too, a trial without a key should predict a
+    run with one, and a person who is missing from a group costs more than a bystander too many.
+    """
+
+    ALL = "all"
+    MAIN = "main"
+
+
 @dataclass(frozen=True)
 class LocalSettings:
-    """How the embedded engine runs. ``model`` is a file of the user's own."""
+    """How the embedded engine runs. ``model`` is a file of the user's own; with ``crops`` it gets
+    the detector's crops in place of the whole picture. ``people`` says who is meant."""
 
     model: Path | None = None
     preset: str | None = None
@@ -100,6 +150,8 @@ class LocalSettings:
     std: str | None = None
     side: int | None = None
     threads: int = os.cpu_count() or 1
+    people: People = People.ALL
+    crops: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,13 +226,45 @@ class InputSettings:
     name: str | None = None
 
 
+class ProgressChoice(str, Enum):
+    """How progress is shown on stderr. ``auto``: a bar on a terminal, else plain lines."""
+
+    AUTO = "auto"
+    BAR = "bar"
+    PLAIN = "plain"
+    NONE = "none"
+
+
+class LogFormat(str, Enum):
+    """The format of the log file."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What a command tells while it works, and where.
+
+    ``verbosity``: -1 only what is new, 1 a line per photo. ``log_file`` gets every line that is
+    said, and one per photo. ``interval``: seconds between two lines of plain progress.
+    """
+
+    verbosity: int = 0
+    progress: ProgressChoice = ProgressChoice.AUTO
+    log_file: str | None = None
+    log_format: LogFormat = LogFormat.TEXT
+    interval: float = 60.0
+
+
 GRACE = 30.0
 """Seconds that calls in flight have to end after a signal, unless the user says otherwise."""
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """All settings of one run."""
+    """All settings of one run. It ends after ``max_duration`` seconds, if that is given; ``price``
+    is only for what is told about it."""
 
     inputs: InputSettings
     output: OutputSettings
@@ -189,10 +273,12 @@ class RunSettings:
     api: ApiSettings
     local: LocalSettings
     json: bool = False
-    verbosity: int = 0
+    telling: Telling = Telling()
     grace: float = GRACE
     ignore_known: bool = False
     look: Look = Look()
+    max_duration: float | None = None
+    price: Price | None = None
 
     @property
     def uses_api(self) -> bool:

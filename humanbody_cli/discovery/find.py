@@ -9,7 +9,7 @@ import itertools
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.paths import absolute, to_bytes
@@ -51,6 +51,22 @@ def find(settings: InputSettings, walk: Walk, *, stdin_bytes: int = STDIN_BYTES)
     if settings.shard.count == 1:
         return found
     return (photo for photo in found if _in_shard(photo, settings.shard))
+
+
+def find_to_count(settings: InputSettings, walk: Walk) -> Iterator[Photo] | None:
+    """The photos of `find` once more, while it is at work, to be counted: nothing is taken from
+    stdin. ``None`` where their names cannot be read twice."""
+    listed = settings.from_file
+    if listed is not None and is_piped(settings):
+        return None
+    if listed == "-":  # a regular file: opened again, it is read from its beginning
+        listed = _STDIN_AGAIN
+        if not os.path.exists(listed):
+            return None
+    return find(replace(settings, from_file=listed), walk, stdin_bytes=0)
+
+
+_STDIN_AGAIN = "/proc/self/fd/0"
 
 
 def _in_shard(photo: Photo, shard: Shard) -> bool:
@@ -175,6 +191,8 @@ class _Finder:
 
     def _photo(self, name: str) -> Iterator[Photo]:
         """The photo with this name, unless it was met before."""
+        if is_path(name) and self.walk.is_log(name):
+            return
         if name != STDIN:
             photo = single(name)._replace(keeps_name=True)
         elif not self.took_stdin:

@@ -135,7 +135,7 @@ def _longer_than(most: int) -> PhotoError:
 
 
 def _no_file() -> PhotoError:
-    return unsupported("not a regular file (a pipe, socket, folder or device)")
+    return unsupported("not a regular file (a pipe, socket, folder or device)", "not a file")
 
 
 def sha256_of(picture: Picture) -> str:

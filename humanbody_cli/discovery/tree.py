@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -159,6 +159,38 @@ def _dangling(entry: os.DirEntry[str]) -> OSError | None:
     except OSError as error:
         return error
     return None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a tree, by absolute paths: the photos of ``folders``, and those of ``trees`` and of
+    all folders below them."""
+
+    folders: frozenset[str]
+    trees: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        ways = {path for path in self.folders | self.trees for path in upwards(path)}
+        object.__setattr__(self, "_ways", frozenset(ways))
+
+    def holds(self, folder: str) -> bool:
+        """Whether a folder's own photos belong to it."""
+        return folder in self.folders or any(path in self.trees for path in upwards(folder))
+
+    def leads_to(self, folder: str) -> bool:
+        """Whether a folder, or one below it, belongs to it."""
+        ways: frozenset[str] = vars(self)["_ways"]
+        return folder in ways or self.holds(folder)
+
+
+def upwards(path: str) -> Iterator[str]:
+    """A path and the folders that contain it."""
+    while True:
+        yield path
+        above = os.path.dirname(path)
+        if above == path:
+            return
+        path = above
 
 
 class Folder(NamedTuple):

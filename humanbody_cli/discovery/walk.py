@@ -12,7 +12,7 @@ from humanbody_cli.core.paths import absolute
 from humanbody_cli.core.photo import Photo
 from humanbody_cli.discovery.inputs import Met
 from humanbody_cli.discovery.single import trouble
-from humanbody_cli.discovery.tree import Folder, Listing, OwnOutput
+from humanbody_cli.discovery.tree import Folder, Listing, OwnOutput, Part
 from humanbody_cli.storage.layout import RESULTS
 from humanbody_cli.storage.names import namer
 
@@ -24,18 +24,40 @@ class Walk:
     """Walks folders, and keeps what the summary says about them.
 
     ``skipped`` counts files that are not photos. ``notes`` are sentences that the user sees even
-    with ``-q``, such as folders without photos; ``-q`` suppresses ``quiet_notes``.
+    with ``-q``, such as folders without photos; ``-q`` suppresses ``quiet_notes``. ``part`` limits
+    the walk to a part of the tree.
     """
 
     skipped: int = 0
     notes: list[str] = field(default_factory=list)
     quiet_notes: list[str] = field(default_factory=list)
+    part: Part | None = None
     _own: OwnOutput | None = field(default=None, repr=False)
+    _log: tuple[str, str] | None = field(default=None, repr=False)
 
     def avoid(self, folder: str) -> None:
         """Skip the run's own output folder wherever the walk finds it."""
         with contextlib.suppress(OSError):
             self._own = OwnOutput.of(folder)
+
+    def avoid_log(self, path: str | None) -> None:
+        """Take the command's own log file for nothing, wherever the walk finds it."""
+        if path is not None:
+            folder, name = os.path.split(os.path.realpath(path))
+            self._log = (folder, name)
+
+    def is_log(self, name: str) -> bool:
+        """Whether a path is that of the log file."""
+        return self._log is not None and os.path.realpath(name) == os.path.join(*self._log)
+
+    def _drop_log(self, listing: Listing, folder: Folder) -> None:
+        if self._log is None or os.path.realpath(folder.path) != self._log[0]:
+            return
+        name = self._log[1]
+        if name in listing.pictures:
+            listing.pictures.remove(name)
+        elif not name.startswith("."):  # hidden entries are not counted
+            listing.others -= 1
 
     def is_own(self, folder: str) -> bool:
         """Whether a folder holds results of this run, or its state."""
@@ -73,6 +95,8 @@ class Walk:
                 found += 1
                 yield from _new([_trouble_in(folder, error)], met)
                 continue
+            if self._log is not None:
+                self._drop_log(listing, folder)
             if not folder.above:
                 takes_recomposed = listing.is_recomposed
             if listing.is_recomposed and not takes_recomposed:
@@ -82,12 +106,21 @@ class Walk:
             if self._leaves_out(listing, folder, met):
                 found += not folder.above  # the user named it, and a note says what it is
                 continue
-            self.skipped += listing.others
             found += len(listing.pictures) + len(listing.broken)
-            yield from _new(_photos(listing, folder), met)
-            waiting += folder.below(listing)[::-1]
+            yield from _new(self._photos(listing, folder), met)
+            waiting += self._below(folder, listing)[::-1]
         if not found:
             self.note_empty(path, self.skipped - skipped)
+
+    def _photos(self, listing: Listing, folder: Folder) -> Iterator[Photo]:
+        if self.part is not None and not self.part.holds(folder.absolute):
+            return iter(())
+        self.skipped += listing.others
+        return _photos(listing, folder)
+
+    def _below(self, folder: Folder, listing: Listing) -> list[Folder]:
+        below, part = folder.below(listing), self.part
+        return below if part is None else [one for one in below if part.leads_to(one.absolute)]
 
     def _leaves_out(self, listing: Listing, folder: Folder, met: Met | None) -> bool:
         """Whether a folder is the run's own output.

@@ -14,23 +14,23 @@ from humanbody_cli.imaging.uploads import Upload
 from humanbody_cli.pipeline.engine import AnswerSlot, Ask, Segmentation
 
 if TYPE_CHECKING:
-    from humanbody_cli.embedded.onnx_model import Segmenter
+    from humanbody_cli.embedded.segmenters import Segmenter
 
 
 def load_segmenter(settings: LocalSettings) -> Segmenter:
-    """The bundled model with multi-crop inference, or a model of the user's own.
+    """The bundled models, or a model of the user's own.
 
     Raises:
         UsageError: an unknown preset or bad figures.
         FatalError: the extra is not installed or cannot be loaded, or the model cannot be used.
     """
     try:
-        from humanbody_cli.embedded import onnx_model
+        from humanbody_cli.embedded import segmenters
     except ModuleNotFoundError:
         raise no_engine() from None
     except ImportError as error:
         raise engine_not_loaded(error) from error
-    return onnx_model.segmenter(settings)
+    return segmenters.segmenter(settings)
 
 
 class LocalEngine:

@@ -32,15 +32,20 @@ _READERS = {
 }
 
 
-def unsupported(message: str) -> PhotoError:
-    """The rejection of a file that is not a sound picture."""
-    return PhotoError(api_spec.UNSUPPORTED_FORMAT, message, rejected=True)
+DAMAGED = "damaged"
+
+
+def unsupported(message: str, reason: str = DAMAGED) -> PhotoError:
+    """The rejection of a file that is not a sound picture; ``reason`` is for counts."""
+    return PhotoError(api_spec.UNSUPPORTED_FORMAT, message, rejected=True, reason=reason)
 
 
 def out_of_memory(*, rejected: bool = False) -> PhotoError:
     """The failure of a photo for lack of memory, transient; ``rejected`` if it was not sent."""
     message = "there is not enough memory to decode it; shrink the photo or free some memory"
-    return PhotoError(api_spec.INVALID_SIZE, message, rejected=rejected, transient=True)
+    return PhotoError(
+        api_spec.INVALID_SIZE, message, rejected=rejected, transient=True, reason="no memory"
+    )
 
 
 @contextlib.contextmanager
@@ -88,7 +93,8 @@ class DecodeDeadline:
             PhotoError: rejected; it has.
         """
         if self.clock() >= self.at:
-            raise unsupported("takes too long to decode; save it again as an ordinary JPEG or PNG")
+            message = "takes too long to decode; save it again as an ordinary JPEG or PNG"
+            raise unsupported(message, "slow to decode")
 
 
 class Source(io.BytesIO):
@@ -139,20 +145,24 @@ def is_installed(module: str) -> bool:
         return False
 
 
-def advice(data: bytes, *, fit: bool) -> str:
-    """What is wrong with bytes that no reader recognises, and what to do.
+def unrecognised(data: bytes, *, fit: bool) -> PhotoError:
+    """The rejection of bytes that no reader recognises: what is wrong and what to do.
 
     ``fit`` tells whether ``--fit`` is on.
     """
     kind = _kind(data)
     if kind is None:
-        return "not a picture, or damaged at its beginning; replace the file"
+        return unsupported("not a picture, or damaged at its beginning; replace the file")
     name, install = _READERS[kind]
     if kind in readers().split(","):
-        return f"a damaged {name}; replace the file"
-    if fit:
-        return f"{name} cannot be read: its reader is not installed; {install} and run again"
-    return f"{name} is not accepted, only JPG and PNG; {install} and use --fit to have it converted"
+        return unsupported(f"a damaged {name}; replace the file")
+    what = f"{name} cannot be read: its reader is not installed; {install} and run again"
+    if not fit:
+        what = (
+            f"{name} is not accepted, only JPG and PNG; {install} and use --fit to have it "
+            "converted"
+        )
+    return unsupported(what, name)
 
 
 def _kind(data: bytes) -> str | None:

@@ -17,9 +17,9 @@ from humanbody_cli.imaging.decoding import (
     MAX_SCANS,
     DecodeDeadline,
     Source,
-    advice,
     decoding,
     has_too_many_scans,
+    unrecognised,
     unsupported,
 )
 
@@ -99,11 +99,12 @@ def read_header(
         PhotoError: rejected; the bytes are not a picture that can be opened.
     """
     if not data:
-        raise unsupported("the file is empty; replace it")
+        raise unsupported("the file is empty; replace it", "empty")
     if data.startswith(JPEG_SIGNATURE) and has_too_many_scans(data):
         raise unsupported(
             f"a JPEG of more than {MAX_SCANS} scans, which no camera or editor writes; "
-            "save it again"
+            "save it again",
+            "too many scans",
         )
     with _opened(data, deadline, fit=fit) as image:
         name = "JPEG" if image.format == "MPO" else str(image.format)
@@ -169,7 +170,7 @@ def _opened(data: bytes, deadline: DecodeDeadline | None, *, fit: bool = False) 
         others = tuple(name for name in _CONVERTIBLE if name in Image.OPEN)
         return Image.open(source, formats=others)
     except UnidentifiedImageError:
-        raise unsupported(advice(data, fit=fit)) from None
+        raise unrecognised(data, fit=fit) from None
 
 
 def _orientation(image: Image.Image, raw: bytes | None) -> int:

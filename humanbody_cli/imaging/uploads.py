@@ -49,7 +49,8 @@ def check_limits(picture: Picture, file_size: int, request_size: int) -> None:
     """
     if picture.format not in API_FORMATS:
         raise unsupported(
-            f"{picture.format} is not accepted, only JPG and PNG; use --fit to have it converted"
+            f"{picture.format} is not accepted, only JPG and PNG; use --fit to have it converted",
+            "HEIC" if picture.format == "HEIF" else picture.format,
         )
     width, height = picture.stored
     if not all(api_spec.MIN_SIDE <= side <= api_spec.MAX_SIDE for side in (width, height)):

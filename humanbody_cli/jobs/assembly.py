@@ -13,7 +13,8 @@ from humanbody_cli.api.adaptive_rate import MAX_IN_FLIGHT, RateController
 from humanbody_cli.api.gate import Gate
 from humanbody_cli.api.requests import request_size
 from humanbody_cli.api.slots import slots_for
-from humanbody_cli.core.errors import FatalError
+from humanbody_cli.core.errors import FatalError, UsageError
+from humanbody_cli.core.photo import Admit, admit_all
 from humanbody_cli.core.settings import ApiSettings, RunSettings
 from humanbody_cli.core.stop import Stop
 from humanbody_cli.discovery.sources import Rules
@@ -27,6 +28,7 @@ from humanbody_cli.storage.answer_spool import AnswerSpool
 from humanbody_cli.storage.disk import Disk
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.publishing import Publisher
+from humanbody_cli.storage.tables.calls import CallLimit
 
 
 def assemble(
@@ -35,6 +37,8 @@ def assemble(
     journal: Journal,
     publisher: Publisher,
     stop: Stop,
+    *,
+    admit: Admit = admit_all,
     disk: Disk | None = None,
 ) -> tuple[Gate | None, Pipeline]:
     """Gate (with the API) and pipeline of the run that the journal has begun.
@@ -44,7 +48,7 @@ def assemble(
     """
     configure_pillow()
     fingerprint, output = decider.fingerprint, settings.output
-    engine, gate = engine_for(settings, stop, settings.local.threads)
+    engine, gate = engine_for(settings, stop, settings.local.threads, journal)
     pipeline = Pipeline(
         engine=engine,
         journal=journal,
@@ -54,6 +58,7 @@ def assemble(
         steps=steps_for(settings, fingerprint.engine, keep_pixels=gate is None),
         spool=AnswerSpool(publisher.root, disk, forget=output.force) if gate is not None else None,
         threads=settings.local.threads,
+        admit=admit,
     )
     return gate, pipeline
 
@@ -67,23 +72,33 @@ def steps_for(settings: RunSettings, engine: str, *, keep_pixels: bool) -> Clien
     return ClientSteps(wanted, rules, engine)
 
 
-def engine_for(settings: RunSettings, stop: Stop, threads: int) -> tuple[Engine, Gate | None]:
+def engine_for(
+    settings: RunSettings, stop: Stop, threads: int, journal: Journal | None = None
+) -> tuple[Engine, Gate | None]:
     """The engine that the settings choose, with the API's gate; ``threads`` photos are read at a
-    time. Call `engine.check_installed` first.
+    time; ``journal`` counts the calls. Call `engine.check_installed` first.
 
     Raises:
         FatalError: the engine is not installed or cannot be used, or the limit on open files allows
             no call.
+        UsageError: calls are limited per hour or day, and there is no journal to count them.
     """
     if settings.uses_api:
-        return _api_engine(settings.api, stop, threads)
+        return _api_engine(settings.api, stop, threads, journal)
     local = settings.local
     engine = LocalEngine(load_segmenter(local), threads=local.threads, name=settings.engine_name)
     return engine, None
 
 
-def _api_engine(settings: ApiSettings, stop: Stop, threads: int) -> tuple[Engine, Gate]:
+def _api_engine(
+    settings: ApiSettings, stop: Stop, threads: int, journal: Journal | None
+) -> tuple[Engine, Gate]:
     assert settings.credentials is not None
+    if settings.max_calls is not None and settings.max_calls.per is not None and journal is None:
+        raise UsageError(
+            f"--max-calls {settings.max_calls} needs an output folder, in which calls are counted; "
+            "give -o FOLDER, or a limit for this run alone such as --max-calls 1"
+        )
     from humanbody_cli.api.engine import ApiEngine
 
     allowed = allowance(settings.concurrency, MAX_IN_FLIGHT, threads)
@@ -91,7 +106,7 @@ def _api_engine(settings: ApiSettings, stop: Stop, threads: int) -> tuple[Engine
         RateController(settings.qps, allowed.calls),
         slots_for(settings.endpoint, settings.credentials.api_key),
         stop,
-        max_calls=settings.max_calls,
+        limit=CallLimit(settings.max_calls, journal),
         most_photos=allowed.photos,
         notice=allowed.notice,
     )

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from humanbody_cli.core.errors import HbsegError, Interrupted
+from humanbody_cli.core.errors import HbsegError, Interrupted, time_is_over
 from humanbody_cli.core.outcomes import Outcome
 from humanbody_cli.core.photo import Due
 from humanbody_cli.core.stop import Stop, caught_signals
@@ -28,13 +28,14 @@ class Ending:
     Photos under way may take ``grace`` seconds after a signal, and ``patience`` seconds after any
     other reason to stop: by then every call has reached its own time limit. ``note_pending`` says
     whether the photos that were not started are written down as pending. ``ahead`` photos are taken
-    from the walk at a time.
+    from the walk at a time. After ``seconds`` (``None``: never) the run stops as at a signal.
     """
 
     grace: float
     patience: float
     note_pending: bool
     ahead: int
+    seconds: float | None = None
 
 
 def drive(
@@ -62,6 +63,8 @@ async def _drive(
     )
     deadline = _Deadline(work, stop)
     stop.stopped().add_done_callback(lambda _: deadline.within(ending.patience))
+    if ending.seconds is not None:
+        asyncio.get_running_loop().call_later(ending.seconds, _time_is_over, stop, deadline, ending)
     with _signals(stop, deadline, ending.grace):
         try:
             with contextlib.suppress(asyncio.CancelledError):
@@ -72,6 +75,11 @@ async def _drive(
             await pipeline.engine.aclose()
             pipeline.close()
             deadline.lift()
+
+
+def _time_is_over(stop: Stop, deadline: _Deadline, ending: Ending) -> None:
+    stop.set(time_is_over())
+    deadline.within(ending.grace)
 
 
 async def _exhaust(photos: Iterator[Due], seconds: float) -> None:

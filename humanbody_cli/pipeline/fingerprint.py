@@ -142,7 +142,7 @@ def engine_identity(settings: RunSettings) -> str:
 
     The provider's regional hosts are one API. Any other endpoint is a server of its own, whose
     results are not the API's. For a model of the user's own, the file's content and its
-    preprocessing count.
+    preprocessing count, for the bundled models their version (`BUNDLED`) and who is meant.
     """
     if settings.uses_api:
         parts = urlsplit(settings.api.shown_endpoint)
@@ -154,9 +154,21 @@ def engine_identity(settings: RunSettings) -> str:
     return ";".join((settings.engine_name, *_preprocessing(settings.local)))
 
 
+BUNDLED = "2-3ba8554c-7efd3a10"
+"""The bundled models' share of a fingerprint: the version of the method, then the first digits of
+the SHA-256 of the segmentation model and of the detector.
+
+It changes whenever the bundled models or the method make other masks. Results of another version
+are then made again: that costs time, but no money, and the masks of one folder stay alike.
+"""
+
+
 def _preprocessing(local: LocalSettings) -> Iterable[str]:
     if local.model is not None:
         yield f"model={_file_digest(local.model)}"
+    if local.model is None or local.crops:
+        yield f"bundled={BUNDLED}"
+        yield f"people={local.people.value}"
     for name in ("preset", "mean", "std", "side"):
         value = getattr(local, name)
         if value is not None:

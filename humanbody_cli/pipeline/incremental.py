@@ -60,6 +60,22 @@ def unsettled(
         stats.close()
 
 
+def foreseen(photos: list[Photo], journal: Journal, decider: Decider) -> int:
+    """How many of these photos are most likely settled: by their rows alone, as no file is looked
+    at. For an estimate of what is left."""
+    if decider.force or journal.was_lost:
+        return 0
+    keys = [key_of(photo) for photo in photos]
+    done = journal.done(keys, decider.fingerprint.accepted)
+    others = [key for key in keys if key not in done]
+    if not others:
+        return len(keys)
+    left_out = {"rejected"} if decider.retry_failed else {"rejected", "failed"}
+    rows = journal.known(others).values()
+    settled = sum(row.status in left_out and not row.transient for row in rows)
+    return len(keys) - len(others) + settled
+
+
 def _not_done(
     chunks: Iterator[list[Photo]],
     journal: Journal,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from humanbody_cli.core.api_spec import NOBODY_FOUND
 from humanbody_cli.core.errors import FatalError, HbsegError, PhotoError, Stopped
 from humanbody_cli.core.outcomes import Outcome, Status
-from humanbody_cli.core.photo import Due, Finished
+from humanbody_cli.core.photo import Admit, Due, Finished, admit_all
 from humanbody_cli.core.settings import API_ENGINE
 from humanbody_cli.core.stop import in_thread, started_pool
 from humanbody_cli.discovery import sources
@@ -51,6 +51,7 @@ class Pipeline:
     steps: ClientSteps
     spool: AnswerSpool | None = None  # for an engine that is paid
     threads: int = os.cpu_count() or 1
+    admit: Admit = admit_all
     _work: ThreadPoolExecutor = field(init=False)
     _disk: ThreadPoolExecutor = field(init=False)
     _copies: Turns = field(default_factory=Turns, init=False)
@@ -81,6 +82,7 @@ class Pipeline:
         try:
             picture = await in_thread(self._work, self._read, state)
         except PhotoError as error:
+            await in_thread(self._work, self.admit, state.due, error)
             return await in_thread(self._disk, self._give_up, state, error)
         # Photos with the same bytes take turns: the second finds what the first paid for. A failure
         # is recorded within the turn too, so the next copy shares it.
@@ -97,6 +99,7 @@ class Pipeline:
         has_results = state.known is not None and state.known.has_results
         most = sources.MAX_FIT_BYTES if has_results else self.steps.rules.most_bytes
         data, size = sources.read(state.photo, most)
+        self.admit(state.due, None)
         if size == len(data):
             state.sha256 = hashlib.sha256(data).hexdigest()
         if state.has_other_bytes(size):
@@ -237,13 +240,11 @@ class Pipeline:
         keeps = has_results and may_be_same and (error.rejected or error.transient or serves)
         if has_results and not keeps:
             self._retire_all(state)
-        outcome = self._left_out_outcome(state, error)
+        outcome, shape = self._left_out_outcome(state, error), str(self.fingerprint)
         if state.spooled is not None and not error.transient:
             state.spooled.drop()  # else an answer that was paid for waits for the next run
-        shape = str(self.fingerprint)
         checked = state.checked(self.decider.checked, keeps_files=keeps)
         self.journal.finish(Finished(state.photo, outcome, shape, checked, keeps_results=keeps))
-        state.release()
         return outcome
 
     def _made_outcome(self, state: PhotoState, status: Status, made: Results) -> Outcome:
@@ -273,6 +274,7 @@ class Pipeline:
             request_id=error.request_id,
             engine=None if error.rejected else self.engine.name,
             transient=error.transient,
+            reason=error.reason,
         )
 
     def close(self) -> None:

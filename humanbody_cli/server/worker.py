@@ -30,7 +30,7 @@ from humanbody_cli.server.inference import InferencePool
 from humanbody_cli.server.metrics import Metrics
 
 if TYPE_CHECKING:
-    from humanbody_cli.embedded.onnx_model import Segmenter
+    from humanbody_cli.embedded.segmenters import Segmenter
 
 log = logging.getLogger("humanbody_cli.server")
 

@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import os
 import sqlite3
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
@@ -20,10 +19,11 @@ from typing import Any
 from humanbody_cli.core.outcomes import Outcome, Status, code_of
 from humanbody_cli.core.paths import to_bytes, to_text
 from humanbody_cli.core.photo import LOOKUP_SIZE, Copy, DoneRow, Finished, Known, Photo, key_of
-from humanbody_cli.storage import database
-from humanbody_cli.storage.database import upsert
 from humanbody_cli.storage.layout import CUTOUTS, MASKS
 from humanbody_cli.storage.names import folded_name
+from humanbody_cli.storage.tables import database
+from humanbody_cli.storage.tables.database import upsert
+from humanbody_cli.storage.tables.runs import Runs
 
 _LARGE = 700
 """Pages of a journal of about 5,000 photos."""
@@ -51,7 +51,7 @@ _WITH_RESULTS = (
 )
 
 
-class Journal:
+class Journal(Runs):
     """The journal of one output folder. One writer (the run that holds the lock), any thread.
 
     ``under_way`` are the keys of pending photos that this run has met. ``renames`` counts how often
@@ -61,21 +61,20 @@ class Journal:
     """
 
     def __init__(self, root: str, *, read_only: bool = False, in_memory: bool = False) -> None:
+        path = database.path_in(root)
         self.root = root
-        self.path = database.path_in(root)
         self.rebuilt_from: str | None = None
-        self.run = 0
         self.renames = 0
         self.under_way: set[bytes] = set()
         self._failed_before: dict[str, dict[bytes, Known]] = defaultdict(dict)
-        self._guard = threading.RLock()
-        with database.translated(self.path):
+        with database.translated(path):
             if in_memory:  # for a folder that no run has written to
-                self._db = database.open_in_memory()
+                db = database.open_in_memory()
             elif read_only:
-                self._db = database.open_to_read(self.path)
+                db = database.open_to_read(path)
             else:
-                self._db, self.rebuilt_from = database.open_to_write(self.path)
+                db, self.rebuilt_from = database.open_to_write(path)
+        super().__init__(db, path)
         query = "SELECT NOT EXISTS (SELECT 1 FROM runs), EXISTS (SELECT 1 FROM unclaimed)"
         self.was_lost, self.has_unclaimed = map(bool, self.rows(query)[0])
 
@@ -88,42 +87,6 @@ class Journal:
         """Close the file."""
         with self._guard, contextlib.suppress(sqlite3.Error):
             self._db.close()
-
-    # -- runs ------------------------------------------------------------------------------------
-
-    def half_done(self) -> list[str]:
-        """The output names that a killed run may have left half written."""
-        if not self.rows("SELECT 1 FROM runs WHERE ended IS NULL"):
-            return []
-        rows = self.rows("SELECT name FROM photos WHERE status = 'pending'")
-        return [to_text(row[0]) for row in rows]
-
-    def begin_run(self, engine: str) -> None:
-        """Note that a run begins. Runs are told apart by number and not by time: clocks are set
-        back."""
-        with self._guard, database.translated(self.path):
-            self._db.execute("UPDATE runs SET ended = started WHERE ended IS NULL")
-            insert = "INSERT INTO runs (started, engine) VALUES (?, ?)"
-            cursor = self._db.execute(insert, (time.time(), engine))
-            self.run = cursor.lastrowid or 0
-
-    def next_run(self) -> int:
-        """The number of the run that would begin now."""
-        return int(self.rows("SELECT MAX(run) FROM runs")[0][0] or 0) + 1
-
-    def end_run(self, *, calls: int, done: int, exit_code: int) -> None:
-        """Note that the run ended by itself."""
-        with self._guard, database.translated(self.path):
-            self._db.execute(
-                "UPDATE runs SET ended = ?, calls = ?, done = ?, exit_code = ? WHERE ended IS NULL",
-                (time.time(), calls, done, exit_code),
-            )
-
-    def runs(self) -> list[dict[str, Any]]:
-        """Every run, oldest first: started and ended in seconds since 1970."""
-        fields = ("started", "ended", "engine", "calls", "done", "exit_code")
-        rows = self.rows(f"SELECT {', '.join(fields)} FROM runs ORDER BY run")
-        return [dict(zip(fields, row, strict=True)) for row in rows]
 
     # -- looking up ------------------------------------------------------------------------------
 
@@ -187,11 +150,6 @@ class Journal:
                 return
             rows = self.rows(query, (*values, offset))
 
-    def rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
-        """All rows that a query finds."""
-        with self._guard, database.translated(self.path):
-            return self._db.execute(query, values).fetchall()
-
     def _failed_before_of(self, sha256: str, failed: Collection[str], since: int) -> Known | None:
         with self._guard:
             for known in self._failed_before.get(sha256, {}).values():
@@ -230,6 +188,10 @@ class Journal:
         """Whether no photo waits for results: none is pending, none has failed temporarily."""
         query = "SELECT 1 FROM photos WHERE status = 'pending' OR transient LIMIT 1"
         return self.rebuilt_from is None and not self.rows(query)
+
+    def count(self, status: str) -> int:
+        """Photos with this status."""
+        return int(self.rows("SELECT COUNT(*) FROM photos WHERE status = ?", (status,))[0][0])
 
     def counts(self) -> list[tuple[str, str | None, int, int]]:
         """Photos and calls by status and code; a pair of both may be met more than once."""
@@ -306,11 +268,11 @@ class Journal:
         with self.exclusive():
             self.change(update, (attempts, key_of(photo)))
 
-    # -- for `OutputNames` ------------------------------------------------------------------------
+    # -- for `OutputNames` and `CallCounts` -------------------------------------------------------
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the journal, for `first`, `change` and `transaction`."""
+        """Hold the journal, for the methods below."""
         with self._guard, database.translated(self.path):
             yield
 
@@ -323,6 +285,10 @@ class Journal:
     def change(self, statement: str, values: Sequence[object]) -> int:
         """Make one change; how many rows it changed."""
         return self._db.execute(statement, values).rowcount
+
+    def number(self, query: str, values: Sequence[object]) -> int:
+        """The whole number that a query finds."""
+        return int(self._db.execute(query, values).fetchone()[0])
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

@@ -55,6 +55,17 @@ class OutputNames:
                 rows = {known.key: known for _, known in photos if known is not None}
                 return [self._settled(photo, rows) for photo, _ in photos]
 
+    def put_back(self, due: Due) -> None:
+        """Undo `settle` for a photo that is not to be done yet: its row is as before, or gone."""
+        key = key_of(due.photo)
+        with self.journal.exclusive():
+            self.journal.under_way.discard(key)
+            if due.known is None:
+                self.journal.change("DELETE FROM photos WHERE key = ?", (key,))
+            else:
+                change = "UPDATE photos SET status = ? WHERE key = ?"
+                self.journal.change(change, (due.known.status, key))
+
     def _settled(self, photo: Photo, rows: dict[bytes, Known]) -> Due:
         """``rows`` are what is known of the photos that are settled together: a name that changes
         its owner changes them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from pathlib import Path
 
 import pytest
 import virtual_loop
@@ -11,7 +12,11 @@ from gating import Client, all_of
 from virtual_loop import clock
 
 from humanbody_cli.core.errors import CallLimitReached, FatalError, Interrupted, Stopped
+from humanbody_cli.core.settings import MaxCalls, Period
 from humanbody_cli.core.stop import Stop
+from humanbody_cli.storage.journal import Journal
+from humanbody_cli.storage.layout import STATE
+from humanbody_cli.storage.tables.calls import CallLimit, bounds
 
 # The first call
 
@@ -255,3 +260,25 @@ def test_a_cancelled_attempt_frees_its_place() -> None:
         return client.gate.calls
 
     assert virtual_loop.run(work()) == 2
+
+
+def test_calls_of_the_next_period_are_waited_for(tmp_path: Path) -> None:
+    """A run that waits makes its calls of an hour at once, and further ones in the next hour."""
+    (tmp_path / STATE).mkdir()
+    journal = Journal(str(tmp_path))
+    most = MaxCalls(2, Period.HOUR, waits=True)
+
+    async def work() -> Client:
+        client = Client(limit=CallLimit(most, journal, now=clock))
+        told: list[str] = []
+        client.gate.tell = told.append
+        landed = await all_of(*(client.send() for _ in range(5)))
+        assert landed == [True] * 5
+        assert len(told) == 2
+        assert "waiting until" in told[0]
+        return client
+
+    sent = virtual_loop.run(work()).sent
+    journal.close()
+    hours = [bounds(Period.HOUR, when)[0] for when in sent]
+    assert [hour - hours[0] for hour in hours] == [0, 0, 3600, 3600, 7200]

@@ -14,6 +14,7 @@ from conftest import ROOT, Hbseg
 from humanbody_cli.cli.main import COMMANDS, hbseg
 
 README = (ROOT / "README.md").read_text()
+AUTOMATION = (ROOT / "docs" / "automation.md").read_text()
 
 
 def test_every_command_in_the_readme_exists() -> None:
@@ -23,7 +24,7 @@ def test_every_command_in_the_readme_exists() -> None:
 
 
 def test_every_option_in_the_readme_exists() -> None:
-    """Each ``--option`` in the README is one of some command's."""
+    """Each ``--option`` in the README and docs/automation.md is one of some command's."""
     known = {"--help", "--version"}
     for name in COMMANDS:
         command = hbseg.get_command(None, name)  # type: ignore[arg-type]
@@ -32,6 +33,8 @@ def test_every_option_in_the_readme_exists() -> None:
             option for param in command.params for option in param.opts + param.secondary_opts
         }
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= known
+    of_systemd = {"--system", "--now"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", AUTOMATION)) <= known | of_systemd
 
 
 def test_the_readmes_commands_for_one_photo_run(hbseg: Hbseg, tmp_path: Path) -> None:

@@ -1,27 +1,14 @@
-"""Connected components and crop geometry."""
+"""Connected components."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from humanbody_cli.embedded.components import find_components
-from humanbody_cli.embedded.crops import (
-    ASPECT_FLOOR,
-    Box,
-    Size,
-    crops_around,
-    find_groups,
-    grow,
-    strip,
-    tiles,
-)
+from humanbody_cli.embedded.finding.components import find_components
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=14))
 
@@ -87,61 +74,3 @@ def test_a_spiral_is_one_component() -> None:
         down, across = across, -down
     found = find_components(mask, diagonal=False)
     assert len(found.areas) == 1
-
-
-boxes = st.tuples(
-    st.integers(0, 300), st.integers(0, 200), st.integers(1, 300), st.integers(1, 200)
-).map(lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3]))
-
-
-@given(boxes, st.sampled_from([0.0, 0.05, 0.15]))
-def test_a_grown_box_covers_its_box_and_stays_inside(
-    box: tuple[int, int, int, int], margin: float
-) -> None:
-    """A crop holds all of its person, stays in the picture, and is as wide as the floor asks."""
-    left, top, right, bottom = grow(box, (600, 400), margin)
-    assert 0 <= left <= box[0] + 1e-6
-    assert box[2] - 1e-6 <= right <= 600 + 1e-6
-    assert 0 <= top <= box[1] + 1e-6
-    assert box[3] - 1e-6 <= bottom <= 400 + 1e-6
-    width, height = right - left, bottom - top
-    assert min(width, height) >= min(ASPECT_FLOOR * max(width, height), 400) - 1e-6
-
-
-@pytest.mark.parametrize("size", [(4000, 500), (500, 4000), (640, 480), (1000, 400)])
-@pytest.mark.parametrize("cover", [tiles, strip])
-def test_boxes_cover_the_whole_picture(
-    cover: Callable[[Size], list[Box]], size: tuple[int, int]
-) -> None:
-    """Tiles and strips leave no pixel unseen."""
-    seen = np.zeros((size[1] // 10, size[0] // 10), bool)
-    for left, top, right, bottom in cover(size):
-        seen[int(top / 10) : round(bottom / 10), int(left / 10) : round(right / 10)] = True
-    assert seen.all()
-
-
-def test_people_far_apart_get_crops_of_their_own() -> None:
-    """Two people at both ends of a panorama get a crop each; two side by side share one."""
-    confidence = np.zeros((256, 256), np.float32)
-    confidence[100:250, 5:25] = confidence[100:250, 230:250] = 1
-    assert len(find_groups(confidence, (2560, 640))) == 2
-    beside = np.zeros((256, 256), np.float32)
-    beside[50:250, 80:120] = beside[50:250, 130:170] = 1
-    (group,) = find_groups(beside, (640, 640))
-    assert len(group) == 2
-
-
-def test_specks_are_no_people() -> None:
-    """Parts under a fifth of the largest, or under 49 pixels of 256 x 256, are left out."""
-    confidence = np.zeros((256, 256), np.float32)
-    confidence[10:16, 10:16] = 1
-    assert find_groups(confidence, (256, 256)) == []
-    confidence[100:200, 100:200] = 1
-    assert [len(group) for group in find_groups(confidence, (256, 256))] == [1]
-
-
-def test_the_main_crops_and_the_whole_sum_to_one() -> None:
-    """A single person's four main crops leave the whole picture its fifth."""
-    crops = crops_around([(10, 10, 50, 90)], (100, 100))
-    assert sum(crop.weight for crop in crops[:4]) == pytest.approx(0.8)
-    assert len(crops) == 6

@@ -13,8 +13,9 @@ from PIL import Image
 
 from humanbody_cli.core.errors import FatalError, UsageError
 from humanbody_cli.core.settings import LocalSettings
-from humanbody_cli.embedded import onnx_model
-from humanbody_cli.embedded.onnx_model import PRESETS, OnnxModel, choose_preset, guess_preset
+from humanbody_cli.embedded import segmenters
+from humanbody_cli.embedded.onnx_model import OnnxModel
+from humanbody_cli.embedded.presets import PRESETS, choose_preset, guess_preset
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_images" / "portraits" / "astronaut.png"
 
@@ -110,7 +111,7 @@ def test_wrong_options_are_usage_errors(options: dict[str, int] | dict[str, str]
 def test_a_missing_file_stops_the_run(tmp_path: Path) -> None:
     """The message names the file that is not there."""
     with pytest.raises(FatalError, match=r"gone\.onnx"):
-        onnx_model.segmenter(LocalSettings(model=tmp_path / "gone.onnx"))
+        segmenters.segmenter(LocalSettings(model=tmp_path / "gone.onnx"))
 
 
 @pytest.mark.parametrize("data", [b"", b"not a model at all", b"\x08\x06"])
@@ -119,7 +120,7 @@ def test_a_file_that_is_no_model_stops_the_run(tmp_path: Path, data: bytes) -> N
     path = tmp_path / "broken.onnx"
     path.write_bytes(data)
     with pytest.raises(FatalError, match=r"broken\.onnx"):
-        onnx_model.segmenter(LocalSettings(model=path))
+        segmenters.segmenter(LocalSettings(model=path))
 
 
 def test_a_model_with_two_inputs_stops_the_run(tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def test_a_model_with_two_inputs_stops_the_run(tmp_path: Path) -> None:
         [("y", shape)],
     )
     with pytest.raises(FatalError, match="2 inputs"):
-        onnx_model.segmenter(LocalSettings(model=path))
+        segmenters.segmenter(LocalSettings(model=path))
 
 
 def test_a_model_that_takes_no_picture_stops_the_run(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_model_that_takes_no_picture_stops_the_run(tmp_path: Path) -> None:
         tmp_path / "m.onnx", [("x", shape)], [("Relu", ["x"], "y", {})], [("y", shape)]
     )
     with pytest.raises(FatalError, match="N x 3 x H x W"):
-        onnx_model.segmenter(LocalSettings(model=path))
+        segmenters.segmenter(LocalSettings(model=path))
 
 
 def test_a_model_without_a_mask_stops_the_run(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ def test_a_model_without_a_mask_stops_the_run(tmp_path: Path) -> None:
     path = write_model(
         tmp_path / "m.onnx", [("x", shape)], [("Relu", ["x"], "y", {})], [("y", shape)]
     )
-    segment = onnx_model.segmenter(LocalSettings(model=path))
+    segment = segmenters.segmenter(LocalSettings(model=path))
     with pytest.raises(FatalError, match="one mask"):
         segment(half_and_half())
 
@@ -170,7 +171,7 @@ def test_the_mask_is_found_among_other_outputs(tmp_path: Path) -> None:
 
 def test_the_bundled_model_cuts_out_a_portrait() -> None:
     """With no settings the embedded engine finds the astronaut, and tells its doubt."""
-    mask, doubt = onnx_model.segmenter(LocalSettings())(Image.open(SAMPLE))
+    mask, doubt = segmenters.segmenter(LocalSettings())(Image.open(SAMPLE))
     assert mask.size == (512, 512)
     assert mask.getpixel((225, 130)) == 255
     assert mask.getpixel((450, 20)) == 0
@@ -182,14 +183,14 @@ def test_a_users_model_leaves_doubt_to_its_mask(tmp_path: Path) -> None:
     """A user's own model answers with a mask and no doubt of its own."""
     path = mean_model(tmp_path / "m.onnx", ["n", 3, "h", "w"], 1)
     settings = LocalSettings(model=path, preset="modnet", side=64)
-    mask, doubt = onnx_model.segmenter(settings)(half_and_half())
+    mask, doubt = segmenters.segmenter(settings)(half_and_half())
     assert mask.size == (90, 60)
     assert doubt is None
 
 
 def test_threads_share_one_session() -> None:
     """However many threads ask first, the session is made once and answers them alike."""
-    model = onnx_model.bundled()
+    model = segmenters.bundled()
     barrier = threading.Barrier(4)
     view = np.full((1, 256, 256, 3), 0.5, np.float32)
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, Hbseg
 
 from humanbody_cli.core.errors import JournalError, OutputError
-from humanbody_cli.storage import database
+from humanbody_cli.storage.tables import database
 
 NO_THREADS = "import threading\nthreading.stack_size(1 << 46)\n"
 """No machine has room for the stack of a thread of 64 TiB."""

@@ -172,9 +172,9 @@ def test_a_library_that_uses_the_engine_is_as_quiet(hbseg: Hbseg, empty_home: Pa
     path = photo(hbseg.cwd / "a.png")
     script = (
         "from PIL import Image\n"
-        "from humanbody_cli.embedded import onnx_model\n"
+        "from humanbody_cli.embedded import segmenters\n"
         "from humanbody_cli.core.settings import LocalSettings\n"
-        f"onnx_model.segmenter(LocalSettings())(Image.open({str(path)!r}).convert('RGB'))\n"
+        f"segmenters.segmenter(LocalSettings())(Image.open({str(path)!r}).convert('RGB'))\n"
     )
     subprocess.run(
         [sys.executable, "-c", script],

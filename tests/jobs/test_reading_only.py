@@ -18,8 +18,8 @@ from calling import Called, done
 from conftest import ROOT, Ended, Hbseg
 
 from humanbody_cli.core.errors import JournalError
-from humanbody_cli.storage import database
 from humanbody_cli.storage.journal import Journal
+from humanbody_cli.storage.tables import database
 
 NOBODY = 65534
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from making import noise, quarters, saved
 from PIL import Image
 
+from humanbody_cli.core.settings import Telling
 from humanbody_cli.imaging import cutouts, proof
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.imaging.png_check import SIGNATURE
@@ -190,7 +191,7 @@ def test_what_comes_while_it_works_is_not_replaced(
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     monkeypatch.chdir(made.cwd)
     journal = Journal("out", read_only=True)
-    code = batch.run(journal, cutouts.Recipe(), Selection(), "shop", json=False, verbosity=0)
+    code = batch.run(journal, cutouts.Recipe(), Selection(), "shop", json=False, telling=Telling())
     journal.close()
     assert code == 3
     assert (made.cwd / "shop/b.png").read_text() == "of the user's"

@@ -20,11 +20,12 @@ from humanbody_cli.core.api_spec import SEGMENT_PATH
 from humanbody_cli.core.errors import (
     HbsegError,
 )
-from humanbody_cli.core.settings import ApiSettings, Credentials
+from humanbody_cli.core.settings import ApiSettings, Credentials, MaxCalls
 from humanbody_cli.core.stop import Stop
 from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import read_header
 from humanbody_cli.pipeline.engine import Ask, Segmentation
+from humanbody_cli.storage.tables.calls import CallLimit
 
 T = TypeVar("T")
 HOST = "https://api.example.com"
@@ -73,7 +74,9 @@ class Api:
         self.clock = Hours()
         self.stop = QuickStop(self.clock)
         self.gate = Gate(
-            RateController(100, None), OwnSlots(), self.stop, max_calls=max_calls, clock=self.clock
+            *(RateController(100, None), OwnSlots(), self.stop),
+            limit=CallLimit(None if max_calls is None else MaxCalls(max_calls)),
+            clock=self.clock,
         )
         settings = ApiSettings(
             credentials=Credentials("key" * 9, "SECRET" * 5), endpoint=endpoint, retries=retries

@@ -11,21 +11,28 @@ from humanbody_cli.api.adaptive_rate import RateController
 from humanbody_cli.api.gate import Gate
 from humanbody_cli.api.slots import OwnSlots, Slots
 from humanbody_cli.core.errors import Stopped
+from humanbody_cli.core.settings import MaxCalls
 from humanbody_cli.core.stop import Stop
+from humanbody_cli.storage.tables.calls import CallLimit
 
 
 class Client:
     """A gate in virtual time, and what was sent through it."""
 
     def __init__(
-        self, qps: float = 10, *, max_calls: int | None = None, slots: Slots | None = None
+        self,
+        qps: float = 10,
+        *,
+        max_calls: int | None = None,
+        limit: CallLimit | None = None,
+        slots: Slots | None = None,
     ) -> None:
         self.stop = Stop()
         self.gate = Gate(
             RateController(qps, None),
             slots or OwnSlots(),
             self.stop,
-            max_calls=max_calls,
+            limit=limit or CallLimit(None if max_calls is None else MaxCalls(max_calls)),
             clock=clock,
         )
         self.sent: list[float] = []

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.photo import Finished, Photo
 from humanbody_cli.storage.journal import Journal
+from humanbody_cli.storage.tables.runs import RunCounts, RunEnd
 
 SIZE = (240, 160)
 
@@ -80,7 +81,7 @@ class Folder:
 
     def close(self) -> Path:
         """End the run; the output folder."""
-        self.journal.end_run(calls=0, done=1, exit_code=0)
+        self.journal.end_run(RunCounts(done=1), (), RunEnd(0, "finished", None, 1.0))
         self.journal.close()
         return self.root / "out"
 

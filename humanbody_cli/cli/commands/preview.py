@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import click
 
-from humanbody_cli.cli.options import as_json, inputs, option, output_folder, verbosity
+from humanbody_cli.cli.limits import price
+from humanbody_cli.cli.options import as_json, inputs, option, output_folder, telling
 from humanbody_cli.cli.run_options import run
-from humanbody_cli.core.settings import InputSettings, RunSettings
+from humanbody_cli.core.settings import InputSettings, RunSettings, Telling
 
 
 @click.command("check")
 @inputs
 @option("--fit", is_flag=True, help="Check as a run with --fit would.")
 @as_json
-@verbosity
-def check_command(inputs: InputSettings, fit: bool, json: bool, verbosity: int) -> int:
+@telling
+def check_command(inputs: InputSettings, fit: bool, json: bool, telling: Telling) -> int:
     """Check photos against the API's limits, without calls or output.
 
     Exit code 0 if every photo would be sent, 3 if some would be rejected.
@@ -23,12 +24,14 @@ def check_command(inputs: InputSettings, fit: bool, json: bool, verbosity: int) 
     from humanbody_cli.discovery.sources import Rules
     from humanbody_cli.jobs.inspection.check import check
 
-    return check(inputs, Rules(fit=fit, overhead=request_size(0)), json=json, verbosity=verbosity)
+    return check(inputs, Rules(fit=fit, overhead=request_size(0)), json=json, telling=telling)
 
 
 @click.command("plan")
 @run(
-    output_folder, option("--json", "json", is_flag=True, help="Print the plan as one JSON object.")
+    output_folder,
+    price,
+    option("--json", "json", is_flag=True, help="Print the plan as one JSON object."),
 )
 def plan_command(settings: RunSettings) -> int:
     """Show what a run would do: calls, rejected photos, bytes, time.

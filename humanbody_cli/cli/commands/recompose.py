@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from humanbody_cli.cli.look_options import look
-from humanbody_cli.cli.options import as_json, edges, metadata, option, verbosity
-from humanbody_cli.core.settings import Edges, Look, Metadata
+from humanbody_cli.cli.options import as_json, edges, metadata, option, telling
+from humanbody_cli.core.settings import Edges, Look, Metadata, Telling
 
 
 @click.command("recompose")
@@ -26,7 +26,7 @@ from humanbody_cli.core.settings import Edges, Look, Metadata
 )
 @option("--include-empty", is_flag=True, help="Include photos in which nobody was found.")
 @as_json
-@verbosity
+@telling
 def recompose_command(
     out: str,
     edges: str,
@@ -36,7 +36,7 @@ def recompose_command(
     into: str | None,
     include_empty: bool,
     json: bool,
-    verbosity: int,
+    telling: Telling,
 ) -> int:
     """Make new cutouts from the masks in OUT, without calls.
 
@@ -51,6 +51,6 @@ def recompose_command(
     journal = Journal(out, read_only=True)
     try:
         selection = selected(journal, only, includes_empty=include_empty)
-        return batch.run(journal, recipe, selection, into, json=json, verbosity=verbosity)
+        return batch.run(journal, recipe, selection, into, json=json, telling=telling)
     finally:
         journal.close()

@@ -8,11 +8,12 @@ from dataclasses import replace
 import click
 
 from humanbody_cli.cli.destination import Destination, destination, format_of
+from humanbody_cli.cli.limits import max_duration, price
 from humanbody_cli.cli.look_options import look
-from humanbody_cli.cli.options import FiniteRange, as_json, option
-from humanbody_cli.cli.run_options import run
+from humanbody_cli.cli.options import as_json, option
+from humanbody_cli.cli.run_options import grace, run
 from humanbody_cli.core.errors import UsageError
-from humanbody_cli.core.settings import GRACE, RunSettings
+from humanbody_cli.core.settings import RunSettings
 
 
 @click.command("segment")
@@ -24,16 +25,13 @@ from humanbody_cli.core.settings import GRACE, RunSettings
         help="Output folder; for one photo also a .png, .webp or .jpg file, or '-' for stdout.  "
         "[default: for one photo NAME-cutout.png beside it]",
     ),
-    option(
-        "--grace",
-        type=FiniteRange(min=0),
-        default=GRACE,
-        show_default=True,
-        metavar="S",
-        help="Seconds to wait for calls in flight after Ctrl-C or SIGTERM.",
-    ),
+    grace,
+    max_duration,
+    price,
     option(
         "--ignore-known",
+        "--changed-only",
+        "ignore_known",
         is_flag=True,
         help="Exit 3 only for photos that no earlier run has reported as rejected or failed.",
     ),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from humanbody_cli.cli.limits import price
 from humanbody_cli.cli.options import option
 from humanbody_cli.core.errors import UsageError
+from humanbody_cli.core.settings import Price
 
 
 @click.command("status")
@@ -17,7 +19,8 @@ from humanbody_cli.core.errors import UsageError
     help="List only rejected and failed photos: one source (with --json, one record) per line.",
 )
 @click.option("-0", "--null", "nul", is_flag=True, help="With --failed: end each name with NUL.")
-def status_command(out: str, json: bool, failed: bool, nul: bool) -> int:
+@price
+def status_command(out: str, json: bool, failed: bool, nul: bool, price: Price | None) -> int:
     """Show what is done, rejected, failed and pending in OUT.
 
     To retry the rejected and failed photos with another output folder:
@@ -35,9 +38,9 @@ def status_command(out: str, json: bool, failed: bool, nul: bool) -> int:
         if failed:
             status.print_failed(journal, nul=nul, json=json)
         elif json:
-            status.print_json(journal)
+            status.print_json(journal, price)
         else:
-            status.print_counts(journal)
+            status.print_counts(journal, price)
     finally:
         journal.close()
     return 0

@@ -8,22 +8,26 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
+from humanbody_cli.core.console import counted
 from humanbody_cli.core.errors import HbsegError, PhotoError
-from humanbody_cli.core.outcomes import Outcome, Reporter, Status, passed_over
+from humanbody_cli.core.outcomes import Outcome, Status, passed_over
 from humanbody_cli.core.photo import Photo
-from humanbody_cli.core.settings import InputSettings
+from humanbody_cli.core.settings import InputSettings, Telling
 from humanbody_cli.core.stop import Stop, in_thread
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.find import check_inputs, find, is_piped
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.pictures import configure_pillow
+from humanbody_cli.jobs.progress import log as logs
+from humanbody_cli.jobs.progress.counting import Counting
+from humanbody_cli.jobs.progress.reporter import Reporter
 from humanbody_cli.pipeline import scheduler
 
 T = TypeVar("T")
 
 
-def check(inputs: InputSettings, rules: Rules, *, json: bool, verbosity: int) -> int:
+def check(inputs: InputSettings, rules: Rules, *, json: bool, telling: Telling) -> int:
     """Pre-validate every photo; the exit code.
 
     Raises:
@@ -31,14 +35,21 @@ def check(inputs: InputSettings, rules: Rules, *, json: bool, verbosity: int) ->
         StdoutError: stdout cannot be written.
     """
     check_inputs(inputs)
-    reporter = Reporter(verbosity=verbosity, json=json)
-    walk = Walk()
+    with logs.opened(telling) as log:
+        return _check(inputs, rules, Reporter(telling, json=json, log=log), telling.log_file)
+
+
+def _check(inputs: InputSettings, rules: Rules, reporter: Reporter, log_file: str | None) -> int:
+    walk, ahead_walk = Walk(), Walk()
+    for one in (walk, ahead_walk):
+        one.avoid_log(log_file)
     failure: HbsegError | None = None
     try:
         # Names from a pipe are checked as they arrive.
         ahead = 1 if is_piped(inputs) else scheduler.READ_AHEAD
-        photos = find(inputs, walk)
-        each(photos, partial(_examined, rules), reporter.add, reporter.stop, ahead=ahead)
+        photos = reporter.progress.drawn(find(inputs, walk))
+        with reporter.at_work(lambda: Counting.of(inputs, ahead_walk)):
+            each(photos, partial(_examined, rules), reporter.add, reporter.stop, ahead=ahead)
     except HbsegError as error:
         failure = error
     reporter.close()
@@ -47,6 +58,11 @@ def check(inputs: InputSettings, rules: Rules, *, json: bool, verbosity: int) ->
     if failure is None or tally.total:
         sound, rejected = tally.finished[Status.PENDING], tally.finished[Status.REJECTED]
         reporter.say(f"{sound:,} accepted, {rejected:,} rejected{passed_over(walk.skipped)}")
+        if reasons := tally.by_reason(Status.REJECTED):
+            reporter.say(reasons)
+        if tally.fittable and not rules.fit:
+            fittable = counted(tally.fittable, "photo")
+            reporter.say(f"{fittable} can be converted or shrunk: use --fit")
     if failure is not None:
         raise failure
     return reporter.exit_code()
@@ -103,7 +119,11 @@ def _examined(rules: Rules, photo: Photo) -> Outcome:
         picture = sources.examine(photo, rules)
     except PhotoError as error:
         return Outcome(
-            source=photo.source, status=Status.REJECTED, code=error.code, message=error.message
+            source=photo.source,
+            status=Status.REJECTED,
+            code=error.code,
+            message=error.message,
+            reason=error.reason,
         )
     return Outcome(
         source=photo.source,

@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from humanbody_cli.api import responses
@@ -19,7 +20,7 @@ from humanbody_cli.api.adaptive_rate import EDGE
 from humanbody_cli.core import console
 from humanbody_cli.core.console import counted, duration
 from humanbody_cli.core.errors import PhotoError
-from humanbody_cli.core.outcomes import PHOTOS_LEFT_OUT, Outcome, Reporter, Status, json_line
+from humanbody_cli.core.outcomes import PHOTOS_LEFT_OUT, Outcome, Status, json_line
 from humanbody_cli.core.paths import to_text
 from humanbody_cli.core.photo import Due, chunked
 from humanbody_cli.core.settings import Edges, RunSettings
@@ -30,6 +31,9 @@ from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.jobs.assembly import steps_for
 from humanbody_cli.jobs.inspection.check import each
+from humanbody_cli.jobs.progress import log as logs
+from humanbody_cli.jobs.progress.counting import Counting
+from humanbody_cli.jobs.progress.reporter import Reporter
 from humanbody_cli.jobs.segment import decider_for
 from humanbody_cli.pipeline import incremental, photo_steps
 from humanbody_cli.pipeline.decision import (
@@ -44,10 +48,10 @@ from humanbody_cli.pipeline.earlier import unclaimed
 from humanbody_cli.pipeline.earlier.reuse import Reuse
 from humanbody_cli.pipeline.engine import Segmentation, check_installed, name_of
 from humanbody_cli.pipeline.fingerprint import fingerprint_of
-from humanbody_cli.storage import database
 from humanbody_cli.storage.answer_spool import KeptAnswers
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.publishing import Publisher
+from humanbody_cli.storage.tables import database
 
 _ENGINE_SECONDS = 0.07
 """Processor seconds that the embedded engine takes for a photo of any size."""
@@ -76,12 +80,17 @@ class Plan:
     skipped: int = 0
     seconds: float = 0.0
 
+    @property
+    def paid_calls(self) -> int:
+        """Calls of the API."""
+        return self.calls if self.paid else 0
+
     def record(self) -> dict[str, Any]:
         """Plain values for ``--json``."""
         return {
             "engine": self.engine,
             "photos": self.calls + self.copies,
-            "calls": self.calls if self.paid else 0,
+            "calls": self.paid_calls,
             "copies": self.copies,
             "bytes": self.bytes,
             "rejected": dict(self.rejected),
@@ -102,11 +111,14 @@ def plan(settings: RunSettings) -> int:
     has_journal = os.path.exists(database.path_in(root))
     journal = Journal(root, read_only=has_journal, in_memory=not has_journal)
     try:
-        planned = _Planner(settings, journal).planned()
+        with logs.opened(settings.telling) as log:
+            planned = _Planner(settings, journal, log).planned()
     finally:
         journal.close()
     if settings.json:
-        console.write_line(json_line(planned.record()))
+        price = settings.price
+        cost = {"cost": price.cost(planned.paid_calls), "currency": price.currency} if price else {}
+        console.write_line(json_line({**planned.record(), **cost}))
     else:
         _tell(planned, settings)
     rejects = planned.rejected or planned.settled["rejected"] or planned.settled["failed"]
@@ -124,7 +136,7 @@ def _under_its_own_name(due: Due) -> Due:
 class _Planner:
     """Examines every photo of a planned run."""
 
-    def __init__(self, settings: RunSettings, journal: Journal) -> None:
+    def __init__(self, settings: RunSettings, journal: Journal, log: logs.Log) -> None:
         self._settings = settings
         self._root = root = str(settings.output.folder)
         self._journal = journal
@@ -139,18 +151,32 @@ class _Planner:
         self._kept = KeptAnswers(root if keeps else None)
         self._seen: set[bytes] = set()
         self._guard = threading.Lock()
-        self._reporter = Reporter(verbosity=settings.verbosity, terminal=False)
+        self._reporter = Reporter(settings.telling, log=log)
         self._plan = Plan(name_of(fingerprint.engine), paid=settings.uses_api)
 
     def planned(self) -> Plan:
         """The plan, once every photo was examined."""
-        walk = Walk()
-        walk.avoid(self._root)
-        each(self._due(walk), self._examined, self._count, self._reporter.stop)
+        walk = self._new_walk()
+        due = self._reporter.progress.drawn(self._due(walk))
+        try:
+            with self._reporter.at_work(self._counting):
+                each(due, self._examined, self._count, self._reporter.stop)
+        finally:
+            self._reporter.close()
         self._reporter.notes(walk.notes, walk.quiet_notes)
         self._plan.skipped = walk.skipped
         self._plan.seconds = _seconds(self._plan, self._settings)
         return self._plan
+
+    def _new_walk(self) -> Walk:
+        walk = Walk()
+        walk.avoid(self._root)
+        walk.avoid_log(self._settings.telling.log_file)
+        return walk
+
+    def _counting(self) -> Counting | None:
+        settled = partial(incremental.foreseen, journal=self._journal, decider=self._decider)
+        return Counting.of(self._settings.inputs, self._new_walk(), settled)
 
     def _due(self, walk: Walk) -> Iterator[Due]:
         chunks = chunked(find(self._settings.inputs, walk))
@@ -165,6 +191,7 @@ class _Planner:
 
     def _skip(self, settled: Settled, keys: list[bytes]) -> None:
         self._plan.settled[settled.status] += len(keys)
+        self._reporter.skip(settled.status, keys, self._journal.outcome, nobody=settled.nobody)
 
     def _examined(self, due: Due) -> Outcome:
         """The outcome of one photo: pending (with one attempt if a call is needed), or an error."""
@@ -180,7 +207,9 @@ class _Planner:
             needs_call = self._needs_call(picture, sha256, decision)
         except PhotoError as error:
             status = Status.REJECTED if error.rejected else Status.FAILED
-            return Outcome(source, status, code=error.code, message=error.message)
+            return Outcome(
+                source, status, code=error.code, message=error.message, reason=error.reason
+            )
         return Outcome(
             source,
             Status.PENDING,
@@ -228,7 +257,9 @@ class _Planner:
         if outcome.status is not Status.PENDING:
             self._plan.rejected[str(outcome.code)] += 1
             self._reporter.say(f"{outcome.source}: {outcome.code}: {outcome.message}", level=1)
+            self._reporter.count(outcome)
             return
+        self._reporter.count(outcome)
         needs_call = bool(outcome.attempts)
         self._plan.calls += needs_call
         self._plan.copies += not needs_call
@@ -257,6 +288,8 @@ def _tell(plan: Plan, settings: RunSettings) -> None:
     else:
         out.write(f"calls      none: {counted(plan.calls, 'photo')} for the embedded engine\n")
         out.write(f"time       about {duration(plan.seconds)}\n")
+    if settings.price is not None:
+        out.write(f"cost       {settings.price.of(plan.paid_calls)}, if no call is repeated\n")
     out.write(f"read       {plan.bytes / 1e6:,.1f} MB\n")
     if plan.copies:
         out.write(f"copies     {counted(plan.copies, 'photo')} without a call of their own\n")

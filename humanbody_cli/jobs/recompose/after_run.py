@@ -52,7 +52,7 @@ class Composer:
         try:
             selection = Selection(lambda outcome: outcome.source in self.met)
             composed = batch.run(
-                journal, self.recipe, selection, json=False, verbosity=settings.verbosity
+                journal, self.recipe, selection, json=False, telling=settings.telling
             )
         finally:
             journal.close()

@@ -16,15 +16,19 @@ from PIL import Image
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.console import counted
 from humanbody_cli.core.errors import PhotoError
-from humanbody_cli.core.outcomes import Outcome, Reporter, Status
+from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.paths import to_bytes
 from humanbody_cli.core.photo import Kind
+from humanbody_cli.core.settings import Telling
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.single import single
 from humanbody_cli.imaging import pictures, proof
 from humanbody_cli.imaging.cutouts import Recipe
 from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.pictures import Picture
+from humanbody_cli.jobs.progress import log as logs
+from humanbody_cli.jobs.progress.figures import Exactly
+from humanbody_cli.jobs.progress.reporter import Reporter
 from humanbody_cli.jobs.recompose.recipes import composed
 from humanbody_cli.jobs.recompose.selection import Selection
 from humanbody_cli.jobs.recompose.target import Target
@@ -42,7 +46,7 @@ def run(
     into: str | None = None,
     *,
     json: bool,
-    verbosity: int,
+    telling: Telling,
 ) -> int:
     """Compose the selected photos of an output folder, except those whose pictures are there
     already, made of the same results by the same recipe; the exit code.
@@ -52,15 +56,28 @@ def run(
         OutputError: the results cannot be written, or would replace a file that is not hbseg's.
     """
     pictures.configure_pillow()
-    reporter = Reporter(verbosity=verbosity, json=json)
     folder = into or os.path.join(journal.root, RECOMPOSED)
     target = Target(journal, lambda: selection.photos(journal), folder, recipe.format)
+    with logs.opened(telling) as log:
+        reporter = Reporter(telling, json=json, log=log)
+        return _run(journal, recipe, selection, target, reporter)
+
+
+def _run(
+    journal: Journal, recipe: Recipe, selection: Selection, target: Target, reporter: Reporter
+) -> int:
+    count, nobody = selection.counts(journal)
+    reporter.progress.ahead = Exactly(count, has_ended=True)
     workers = os.cpu_count() or 1
     try:
-        with ThreadPoolExecutor(workers, thread_name_prefix="compose") as pool:
+        with (
+            ThreadPoolExecutor(workers, thread_name_prefix="compose") as pool,
+            reporter.at_work(),
+        ):
             for _ in in_order(pool, target.check, target.places(), 2 * workers):
                 pass
             target.make()
+            reporter.progress.begin()
             work = _Work(recipe, target)
             for end in in_order(pool, work.end_of, selection.photos(journal), 2 * workers):
                 _report(reporter, end)
@@ -69,7 +86,7 @@ def run(
     finally:
         reporter.close()
         _summarise(reporter, target)
-    if nobody := selection.left_out(journal):
+    if nobody:
         photos = counted(nobody, "photo")
         reporter.say(f"left out: {photos} in which nobody was found (--include-empty)")
     elif not reporter.tally.total and not reporter.tally.settled:
@@ -97,6 +114,8 @@ def _report(reporter: Reporter, end: _End) -> None:
 def _summarise(reporter: Reporter, target: Target) -> None:
     if reporter.tally.total or reporter.tally.settled:
         reporter.say(f"{reporter.tally.counts()}, in {target.folder}")
+        if reasons := reporter.tally.by_reason(Status.FAILED):
+            reporter.say(reasons)
     for folder in target.mixed:
         reporter.say(
             f"{folder}: also holds other pictures, so hbseg segment would take these cutouts "

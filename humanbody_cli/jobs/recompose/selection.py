@@ -32,11 +32,14 @@ class Selection:
         """The selected photos that are composed, by output name."""
         return (one for one in self._all(journal) if self.includes_empty or not one.is_nobody)
 
-    def left_out(self, journal: Journal) -> int:
-        """How many of the selected photos are not composed, because nobody was found in them."""
-        if self.includes_empty:
-            return 0
-        return sum(outcome.is_nobody for outcome in self._all(journal))
+    def counts(self, journal: Journal) -> tuple[int, int]:
+        """How many of the selected photos are composed, and how many are not because nobody was
+        found in them."""
+        selected = nobody = 0
+        for outcome in self._all(journal):
+            selected += 1
+            nobody += outcome.is_nobody and not self.includes_empty
+        return selected - nobody, nobody
 
     def _all(self, journal: Journal) -> Iterator[Outcome]:
         return filter(self.takes, journal.outcomes(Status.DONE.value, absolute=True))

@@ -63,9 +63,8 @@ def _data(journal: Journal, place: Place, figures: dict[str, Any], rows: Rows) -
 
 def _runs(journal: Journal) -> list[dict[str, Any]]:
     """The runs, each with the samples that it took of its figures."""
-    samples = getattr(journal, "samples", None)
     return [
-        {**run, "samples": [plain(one) for one in samples(run["run"])] if samples else []}
+        {**run, "samples": [plain(one) for one in journal.samples(run["run"])]}
         for run in journal.runs()
     ]
 

@@ -20,6 +20,7 @@ from humanbody_cli.core.outcomes import NOBODY_MESSAGE, Outcome, Status, is_nobo
 from humanbody_cli.core.paths import to_bytes
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.discovery import sources
+from humanbody_cli.jobs.progress import log as logs
 from humanbody_cli.jobs.single.place import (
     KeptAnswer,
     beside,
@@ -49,7 +50,11 @@ def to_stdout(settings: RunSettings) -> int:
             "-o - writes a picture, and stdout is a terminal; redirect it (> me.png), or give "
             "-o me.png"
         )
-    work = Work.of(settings)
+    with logs.opened(settings.telling) as log:
+        return _to_stdout(settings, Work.of(settings, log))
+
+
+def _to_stdout(settings: RunSettings, work: Work) -> int:
     check_stdout(work.photo)
     check_installed(work.settings)
     work.reporter.say(engine_line(settings))
@@ -58,8 +63,7 @@ def to_stdout(settings: RunSettings) -> int:
         made = work.segmented(picture)
         data = work.data(picture, made)
     except PhotoError as error:
-        line = f"hbseg: {work.photo.source}: {error.code}: {error.message}"
-        work.reporter.say(line, level=-1)
+        work.reporter.error(f"hbseg: {work.photo.source}: {error.code}: {error.message}")
         return error.exit_code
     if is_nobody(made.coverage):
         work.reporter.say(f"{work.photo.source}: {NOBODY_FOUND}: {NOBODY_MESSAGE}")
@@ -76,7 +80,11 @@ def to_file(settings: RunSettings, out: str | None) -> int:
         UsageError: there is not exactly one input, or the file is that input.
         FatalError: the engine refuses, or the file cannot be written or is not hbseg's.
     """
-    work = Work.of(settings)
+    with logs.opened(settings.telling) as log:
+        return _to_file(settings, Work.of(settings, log), out)
+
+
+def _to_file(settings: RunSettings, work: Work, out: str | None) -> int:
     path = out if out is not None else beside(work.photo.source, work.recipe.format)
     check_file(path, work.photo)
     durable = settings.output.durable is not False

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from humanbody_cli.core.errors import Interrupted, PhotoError, Stopped, UsageError
-from humanbody_cli.core.outcomes import Outcome, Reporter, Status
+from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.photo import Photo
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import caught_signals
@@ -20,6 +20,8 @@ from humanbody_cli.imaging.cutouts import Labels, Recipe, sealed_png
 from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.jobs.assembly import engine_for, steps_for
+from humanbody_cli.jobs.progress.log import Log
+from humanbody_cli.jobs.progress.reporter import Reporter
 from humanbody_cli.jobs.recompose.recipes import composed, recipe_of
 from humanbody_cli.jobs.single.place import KeptAnswer
 from humanbody_cli.pipeline.decision import lacks_person, no_person
@@ -44,7 +46,7 @@ class Work:
     reporter: Reporter
 
     @classmethod
-    def of(cls, settings: RunSettings) -> Work:
+    def of(cls, settings: RunSettings, log: Log) -> Work:
         """The one photo of these settings.
 
         Raises:
@@ -64,7 +66,7 @@ class Work:
         photos = list(islice(find(settings.inputs, Walk()), 2))
         if len(photos) != 1:
             raise UsageError("-o - and -o FILE take exactly one photo; use -o FOLDER for several")
-        reporter = Reporter(verbosity=settings.verbosity, json=settings.json, terminal=False)
+        reporter = Reporter(settings.telling, json=settings.json, log=log, terminal=False)
         return cls(settings, kind, recipe, fingerprint, photos[0], reporter)
 
     def examined(self) -> Picture:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from humanbody_cli.core.console import Stopwatch, duration, shown
 from humanbody_cli.core.errors import StdoutError, stdout_error
-from humanbody_cli.core.outcomes import Outcome, Reporter, Status
+from humanbody_cli.core.outcomes import Outcome, Status
+from humanbody_cli.core.settings import Telling
+from humanbody_cli.jobs.progress.reporter import Reporter
 
 DONE = Outcome("a.jpg", Status.DONE, elapsed=12, doubt=0.123)
 FAILED = Outcome("b.jpg", Status.FAILED, code="INTERNAL_ERROR", message="the server failed")
@@ -31,7 +33,7 @@ def said(
     terminal: bool = False,
 ) -> str:
     """What stderr shows for these outcomes; stdout must stay empty."""
-    reporter = Reporter(verbosity=verbosity, terminal=terminal)
+    reporter = Reporter(Telling(verbosity), terminal=terminal, clock=iter(range(99)).__next__)
     reporter.skip("done", [b"d", b"e"], outcome_of)
     for outcome in outcomes:
         reporter.add(outcome)
@@ -54,7 +56,7 @@ def test_what_a_server_says_is_safe_to_show(capsys: pytest.CaptureFixture[str]) 
     evil = Outcome("a.jpg", Status.FAILED, code="E\x1b[31m", message="no\r\x9b2J\u202e")
     assert said(capsys, evil) == "a.jpg: E\\x1b[31m: no\\r\\x9b2J\\u202e\n"
     assert "\x1b[31m" not in said(capsys, evil, terminal=True)
-    Reporter(verbosity=0, terminal=False).say("hbseg: \x1b]0;title\x07")
+    Reporter(Telling(), terminal=False).say("hbseg: \x1b]0;title\x07")
     assert capsys.readouterr().err == "hbseg: \\x1b]0;title\\x07\n"
 
 
@@ -85,14 +87,14 @@ def test_lines_have_levels(
     capsys: pytest.CaptureFixture[str], verbosity: int, level: int, heard: bool
 ) -> None:
     """A line of level 1 needs -v, one of level -1 is said even with -q."""
-    Reporter(verbosity=verbosity, terminal=False).say("line", level=level)
+    Reporter(Telling(verbosity), terminal=False).say("line", level=level)
     assert (capsys.readouterr().err == "line\n") is heard
 
 
 def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
     """On a terminal there is a bar; lines for photos left out go above it."""
     text = said(capsys, DONE, FAILED, terminal=True)
-    assert "photos" in text
+    assert "photos/s" in text
     assert "b.jpg: INTERNAL_ERROR: the server failed\n" in text
 
 
@@ -110,7 +112,7 @@ class Lost(io.StringIO):
 
 def test_records_go_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     """With ``json`` each photo is one line, those that were settled before too."""
-    reporter = Reporter(verbosity=0, json=True, terminal=False)
+    reporter = Reporter(Telling(), json=True, terminal=False)
     reporter.skip("done", [b"d"], outcome_of)
     reporter.add(DONE)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -123,7 +125,7 @@ def test_records_go_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_lost_stdout_is_the_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     """The photos under way are still counted; the exit code is that of the lost stdout."""
     monkeypatch.setattr("sys.stdout", Lost())
-    reporter = Reporter(verbosity=-1, json=True, terminal=False)
+    reporter = Reporter(Telling(-1), json=True, terminal=False)
     reporter.add(DONE)
     reporter.add(DONE)
     assert isinstance(reporter.stop.reason, StdoutError)

@@ -1,4 +1,4 @@
-"""The journal's file and tables: opened, checked, set aside if damaged; SQLite's errors as ours."""
+"""The journal's file: opened, checked, set aside if damaged; SQLite's errors as ours."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from urllib.parse import quote
 from humanbody_cli.core.errors import OUTPUT_REASONS, JournalError, OutputError
 from humanbody_cli.core.outcomes import Outcome
 from humanbody_cli.storage.layout import STATE
-from humanbody_cli.storage.names import folded_name
+from humanbody_cli.storage.tables.schema import SCHEMA, UNCLAIMED, VERSION, bring_up_to_date
 
 FILE = "journal.sqlite3"
-VERSION = 1
 
 _WAL, _SHM = "-wal", "-shm"
 """What SQLite appends to a journal's name for the log and for the log's index."""
@@ -29,35 +28,6 @@ _TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 
 _TRIES = 5
 """How often a journal is copied if it changes during each copy."""
-
-_SCHEMA = """
-CREATE TABLE photos (
-    key BLOB PRIMARY KEY, source BLOB NOT NULL, name BLOB NOT NULL UNIQUE,
-    size INTEGER NOT NULL, mtime INTEGER NOT NULL, sha256 TEXT, shape TEXT,
-    status TEXT NOT NULL, code TEXT, message TEXT, transient INTEGER NOT NULL DEFAULT 0,
-    width INTEGER, height INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
-    calls INTEGER NOT NULL DEFAULT 0, request_id TEXT, image_id TEXT, time_used INTEGER,
-    elapsed INTEGER, engine TEXT, coverage REAL, doubt REAL,
-    mask_size INTEGER, cutout_size INTEGER, finished REAL, run INTEGER, checked TEXT,
-    folded BLOB
-) WITHOUT ROWID;
-CREATE INDEX photos_by_sha256 ON photos (sha256) WHERE sha256 IS NOT NULL;
-CREATE INDEX photos_by_folded ON photos (folded);
-CREATE TABLE runs (
-    run INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL,
-    engine TEXT, calls INTEGER NOT NULL DEFAULT 0,
-    done INTEGER NOT NULL DEFAULT 0, exit_code INTEGER
-);
-"""
-
-_UNCLAIMED = """
-CREATE {temp} TABLE IF NOT EXISTS unclaimed (
-    sha256 TEXT NOT NULL, kind TEXT NOT NULL, name BLOB NOT NULL,
-    PRIMARY KEY (sha256, kind, name)
-) WITHOUT ROWID;
-"""
-"""Published files that no row tells of, as a lost journal leaves them: what their proofs say."""
-
 
 _SAME_NAMES = (
     "code message width height attempts request_id image_id time_used elapsed engine sha256 "
@@ -82,7 +52,7 @@ def path_in(root: str) -> str:
 def open_in_memory() -> sqlite3.Connection:
     """An empty journal in memory."""
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    db.executescript(_SCHEMA + _UNCLAIMED.format(temp=""))
+    db.executescript(SCHEMA + UNCLAIMED.format(temp=""))
     return db
 
 
@@ -130,7 +100,7 @@ def open_to_read(path: str) -> sqlite3.Connection:
             )
         if not (_has_tables(db, "'unclaimed'", 1) and db.execute("SELECT 1 FROM runs").fetchone()):
             # Not there or not filled yet: one in memory takes its place.
-            db.executescript("PRAGMA temp_store=MEMORY;" + _UNCLAIMED.format(temp="TEMP"))
+            db.executescript("PRAGMA temp_store=MEMORY;" + UNCLAIMED.format(temp="TEMP"))
     except BaseException:
         db.close()
         raise
@@ -228,10 +198,10 @@ def _checked(db: sqlite3.Connection, path: str, *, existed: bool) -> sqlite3.Con
             _check_version(db, path)
         if not existed or not _has_tables(db):
             db.execute("PRAGMA journal_mode=WAL")
-            db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
-        elif not _has_folded(db):
-            _fold_names(db)
-        db.execute(_UNCLAIMED.format(temp=""))
+            db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+        else:
+            bring_up_to_date(db)
+        db.execute(UNCLAIMED.format(temp=""))
         db.execute("PRAGMA synchronous=NORMAL")
         if existed and _ended_badly(db, path):
             verdict = db.execute("PRAGMA quick_check(1)").fetchone()
@@ -250,20 +220,6 @@ def _check_version(db: sqlite3.Connection, path: str) -> None:
             f"{path} was written by a newer hbseg (format {version}, this one knows {VERSION}); "
             "update hbseg, or choose another output folder"
         )
-
-
-def _has_folded(db: sqlite3.Connection) -> bool:
-    return any(row[1] == "folded" for row in db.execute("PRAGMA table_info(photos)"))
-
-
-def _fold_names(db: sqlite3.Connection) -> None:
-    """Add the folded names to a journal of an earlier version."""
-    db.create_function("fold", 1, folded_name, deterministic=True)
-    db.execute("BEGIN IMMEDIATE")
-    db.execute("ALTER TABLE photos ADD COLUMN folded BLOB")
-    db.execute("UPDATE photos SET folded = fold(name)")
-    db.execute("CREATE INDEX photos_by_folded ON photos (folded)")
-    db.execute("COMMIT")
 
 
 def _has_tables(db: sqlite3.Connection, names: str = "'photos', 'runs'", count: int = 2) -> bool:
@@ -339,10 +295,10 @@ def upsert(*, keeps_results: bool) -> str:
 
 def values_of(outcome: Outcome) -> dict[str, object]:
     """The values of the columns that are named like an outcome's fields."""
-    return {name: _text(getattr(outcome, name)) for name in _SAME_NAMES}
+    return {name: text_of(getattr(outcome, name)) for name in _SAME_NAMES}
 
 
-def _text(value: Any) -> Any:
+def text_of(value: Any) -> Any:
     """A value that SQLite takes: messages may hold names that are not text, and so may answers."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()

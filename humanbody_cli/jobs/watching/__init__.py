@@ -1,0 +1,1 @@
+"""``hbseg watch``: a folder whose photos are processed as they arrive."""
