@@ -6,8 +6,8 @@ of its own. How fast thumbnails are made is measured on the first photos; those 
 copies, put where the report looks for them.
 
 The page is opened in Chromium from the disk and scrolled through from top to end, a window at a
-time, with a stop at every tenth until its pictures are there. Memory is the sum of the proportional set sizes (PSS) of all of the browser's processes, less
-that of the same browser with a blank page.
+time, with a stop at every tenth until its pictures are there. Memory is the sum of the proportional
+set sizes (PSS) of all of the browser's processes, less that of the same browser with a blank page.
 """
 
 from __future__ import annotations
