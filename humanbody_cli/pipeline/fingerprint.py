@@ -154,7 +154,7 @@ def engine_identity(settings: RunSettings) -> str:
     return ";".join((settings.engine_name, *_preprocessing(settings.local)))
 
 
-BUNDLED = "2-3ba8554c-7efd3a10"
+BUNDLED = "3-3ba8554c-7efd3a10"
 """The bundled models' share of a fingerprint: the version of the method, then the first digits of
 the SHA-256 of the segmentation model and of the detector.
 

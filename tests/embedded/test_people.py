@@ -45,7 +45,8 @@ def test_a_weak_box_needs_the_first_look(score: float, shown: bool, accepted: bo
 
 def test_a_part_takes_the_box_that_fits_it() -> None:
     """What the first look shows takes a box of a low score, if it fits and no other is there."""
-    assert people((PERSON, 0.16), first=seen_at(PERSON)) == [PERSON]
+    assert people((PERSON, 0.13), first=seen_at(PERSON)) == [PERSON]
+    assert people((PERSON, 0.11), first=seen_at(PERSON)) == []
     other: Box = (0.0, 0.0, 60.0, 60.0)
     assert people((other, 0.16), first=seen_at(PERSON)) == []
 
