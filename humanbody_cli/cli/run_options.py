@@ -224,7 +224,7 @@ local = group(
     one_of(
         "--people",
         People.ALL,
-        help="all: everyone; main: the largest person, or group standing together.",
+        help="all: everyone; main: the largest person or group of people close together.",
     ),
     option(
         "--threads",
