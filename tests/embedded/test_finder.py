@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from humanbody_cli.embedded.finding import finder, matte
 from humanbody_cli.embedded.finding.detector import Detect
 from humanbody_cli.embedded.finding.finder import Models
 
-PORTRAITS = Path(__file__).resolve().parents[2] / "sample_images" / "portraits"
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_images"
+PORTRAITS = SAMPLES / "portraits"
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +61,20 @@ def test_a_portrait_is_found_where_it_is(models: Models, astronaut: Image.Image)
     assert 0 <= found.confidence.min() <= found.confidence.max() <= 1
 
 
-def test_the_same_pixels_give_the_same_bytes(models: Models, astronaut: Image.Image) -> None:
-    """Two runs agree to the last bit."""
-    first, second = (finder.find_people(models, astronaut) for _ in range(2))
-    assert first.confidence.tobytes() == second.confidence.tobytes()
-    assert first.doubt == second.doubt
+def test_the_same_pixels_give_the_same_bytes(models: Models) -> None:
+    """Alone or beside others, in any of four threads and in whichever order: the same to the last
+    bit."""
+    paths = sorted(path for path in SAMPLES.rglob("*") if path.suffix in (".jpg", ".png"))
+    photos = [Image.open(path).convert("RGB") for path in paths]
+
+    def answer(photo: Image.Image) -> tuple[bytes, float]:
+        found = finder.find_people(models, photo)
+        return found.confidence.tobytes(), found.doubt
+
+    one_by_one = [answer(photo) for photo in photos]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(answer, photos)) == one_by_one
+        assert list(pool.map(answer, reversed(photos))) == one_by_one[::-1]
 
 
 @pytest.mark.parametrize("turn", [Transpose.ROTATE_90, Transpose.ROTATE_180, Transpose.ROTATE_270])
