@@ -160,6 +160,7 @@ def test_a_watcher_ends_after_its_time(paid: Hbseg, api: FakeApi, photos: Path) 
     [
         (("missing", "-o", "out"), "missing: there is no such folder"),
         (("photos", "-o", "-"), "give -o FOLDER"),
+        (("photos", "-o", "me.png"), "-o me.png is the name of one picture"),
         (("photos", "-o", "out", "--force"), "--force would process"),
         (("photos", "-o", "out", "--max-calls", "5/week"), "'5/week' is not a number of calls"),
         (("photos", "-o", "out", "--max-duration", "2 weeks"), "'2 weeks' is not a time"),
