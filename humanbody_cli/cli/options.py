@@ -247,9 +247,7 @@ wanted = group(
     ),
 )
 
-output_folder = option(
-    "-o", "--output", required=True, metavar="OUT", help="Output folder of `hbseg segment`."
-)
+output_folder = option("-o", "--output", required=True, metavar="OUT", help="Output folder.")
 
 output_options = (
     option(
