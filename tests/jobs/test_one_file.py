@@ -16,6 +16,7 @@ from fake_api import FakeApi
 from making import noise
 from PIL import Image, ImageCms
 from results import names
+from waiting import until
 
 from humanbody_cli.jobs.single.place import kept_answer
 
@@ -255,10 +256,22 @@ def test_two_runs_do_not_write_one_file(one: Run, api: FakeApi, tmp_path: Path) 
     """The second exits 6 before a call."""
     with kept_answer(str(tmp_path / "me.png")):
         ended = one("me.jpg", "-o", tmp_path / "me.png", code=6)
-    assert "another run is writing this file" in ended.err
+    assert "another run is writing this file; wait for it, or give --lock-wait" in ended.err
     assert not api.stats.calls
     one("me.jpg", "-o", tmp_path / "me.png")
     assert names(tmp_path) == ["me.jpg", "me.png"]
+
+
+def test_a_run_waits_for_another_if_told(paid: Hbseg, api: FakeApi, tmp_path: Path) -> None:
+    """``--lock-wait``: it begins once the other has ended."""
+    photo(tmp_path / "me.jpg")
+    arguments = ("segment", "me.jpg", "-o", "me.png", "--endpoint", api.url, "--log-file", "log")
+    with kept_answer(str(tmp_path / "me.png")):
+        command = paid.start(*arguments, "--lock-wait", 60)
+        assert until((tmp_path / "log").exists)
+    with command:
+        assert command.wait(60) == 0
+    assert names(tmp_path) == ["log", "me.jpg", "me.png"]
 
 
 def test_no_folder_no_call(one: Run, api: FakeApi, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def _to_file(settings: RunSettings, work: Work, out: str | None) -> int:
     durable = settings.output.durable is not False
     publisher = Publisher(os.path.dirname(path) or os.curdir, durable=durable)
     publisher.make_folder("", os.path.basename(path))
-    with kept_answer(path) as answer:
+    with kept_answer(path, settings.output.lock_wait) as answer:
         try:
             outcome = _written(work, path, publisher, answer)
         except PhotoError as error:
