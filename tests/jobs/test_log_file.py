@@ -88,7 +88,7 @@ def test_a_log_that_cannot_be_is_a_usage_error(
     """Told before anything is done, and a photo is not written into."""
     assert hbseg("segment", photos, "-o", "out").code == 0
     before = (photos / "a.jpg").read_bytes()
-    what = ("out",) if command == "recompose" else (photos,)
+    what = ("out", "--include-empty") if command == "recompose" else (photos,)
     where = ("-o", "new") if command in ("segment", "plan") else ()
     ended = hbseg(command, *what, *where, "--log-file", name)
     assert ended.code == 2
@@ -116,7 +116,7 @@ def test_other_commands_log_too(hbseg: Hbseg, photos: Path, command: str) -> Non
     """Each photo has its line."""
     assert hbseg("segment", photos, "-o", "out").code == 0
     (photos / "bad.jpg").write_text("no picture")
-    what = ("out",) if command == "recompose" else (photos,)
+    what = ("out", "--include-empty") if command == "recompose" else (photos,)
     where = ("-o", "out") if command == "plan" else ()
     hbseg(command, *what, *where, "--log-file", "run.log")
     text = (hbseg.cwd / "run.log").read_text()

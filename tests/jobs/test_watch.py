@@ -208,9 +208,12 @@ def test_a_system_that_cannot_report_changes(paid: Hbseg, photos: Path, tmp_path
         assert "or use --poll" in ended.err
 
 
-def test_an_idle_watcher_ends_at_once(paid: Hbseg, tmp_path: Path) -> None:
-    """SIGTERM before the first photo: exit 143, and the run is noted as interrupted."""
+def test_an_idle_watcher_ends_at_once(paid: Hbseg, photos: Path, tmp_path: Path) -> None:
+    """SIGTERM before the first photo: exit 143, and the run is noted as interrupted, unless it is
+    the first of its folder: a journal without a run counts as lost, so that results are looked up.
+    """
     (tmp_path / "empty").mkdir()
+    assert paid("segment", photos, "-o", "out", "--engine", "local").code == 0
     with watching(paid, "empty", "-o", "out", "--engine", "local") as watcher:
         assert until(lambda: "watching" in watcher.said)
         assert watcher.end() == 143
