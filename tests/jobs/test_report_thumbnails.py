@@ -274,6 +274,11 @@ def test_canvases_are_used_again(browser: Browser, tmp_path: Path) -> None:
                 tab.key(key)
                 tab.until(PAINTED)
         assert tab.js("made") < 30
+        canvases = "[...document.querySelectorAll('.card canvas')]"
+        for view, shape in (("cutouts", 1), ("side", 3)):
+            tab.js(f"showView('{view}')")
+            tab.until(PAINTED)
+            assert set(tab.js(f"{canvases}.map((one) => one.width / one.height)")) == {shape}
         assert tab.js("grid.spare.every((one) => !one.isConnected && !one.dataset.src)")
 
 

@@ -145,8 +145,9 @@ function empty(shown) {
   shown.replaceChildren(element("span", {}, "no " + shown.dataset.kind));
 }
 
-// The thumbnails of a photo, over its panes. On a canvas of a fixed number of them, because browsers
-// keep the pixels of image elements long after these are gone: half a gigabyte of them.
+// The thumbnails of a photo, over its panes. Browsers keep the pixels of image elements long after
+// these are gone, half a gigabyte of them, and those of a canvas until garbage is collected: so they
+// are on canvases that are used again.
 function strip(index) {
   const canvas = grid.spare.pop() ?? element("canvas", { className: "strip", role: "img" });
   canvas.ariaLabel = VIEWS[grid.view].panes.join(", ") + " of " + nameOf(index);
@@ -154,24 +155,33 @@ function strip(index) {
   return canvas;
 }
 
-function paint(canvas) {
-  const image = new Image();
-  const link = canvas.dataset.src;
+async function paint(canvas) {
+  const turn = (canvas.turn = {}); // the canvas may be another photo's once the pixels are there
   canvas.dataset.state = "loading";
-  image.addEventListener("load", async () => {
-    const [side, { panes }] = [image.naturalHeight, VIEWS[grid.view]];
-    const left = KINDS.indexOf(panes[0]) * side;
-    const pixels = await createImageBitmap(image, left, 0, panes.length * side, side);
-    image.removeAttribute("src");
-    if (canvas.dataset.src === link) show(canvas, pixels);
-    else pixels.close();
-  });
-  image.addEventListener("error", () => {
-    if (canvas.dataset.src !== link) return;
+  const pixels = await pixelsOf(canvas.dataset.src, VIEWS[grid.view].panes).catch(() => null);
+  if (canvas.turn !== turn) {
+    pixels?.close();
+  } else if (pixels) {
+    show(canvas, pixels);
+  } else {
     for (const shown of canvas.parentNode.querySelectorAll(".pane")) empty(shown);
     spare(canvas);
+  }
+}
+
+// Some pictures of a strip, which are neighbours in it.
+async function pixelsOf(link, panes) {
+  const image = new Image();
+  await new Promise((done, failed) => {
+    image.addEventListener("load", done);
+    image.addEventListener("error", failed);
+    image.src = link;
   });
-  image.src = link;
+  const side = image.naturalHeight;
+  const left = KINDS.indexOf(panes[0]) * side;
+  const pixels = await createImageBitmap(image, left, 0, panes.length * side, side);
+  image.removeAttribute("src"); // at once rather than with the next garbage collection
+  return pixels;
 }
 
 function show(canvas, pixels) {
@@ -183,6 +193,7 @@ function show(canvas, pixels) {
 
 // Take a canvas away and let go of its pixels.
 function spare(canvas) {
+  canvas.turn = null;
   canvas.remove();
   canvas.getContext("bitmaprenderer").transferFromImageBitmap(null);
   canvas.removeAttribute("data-src");
