@@ -8,8 +8,9 @@ copies, put where the report looks for them.
 The page is opened in Chromium from the disk and scrolled through from top to end as a person does
 who looks for something: a window at a time, so that all are seen within ``--seconds``. At every
 tenth window (``--every``) it waits until all pictures are there; those flown past are not loaded,
-so ``--every 1`` is what loads all of them. Memory is the sum of the proportional
-set sizes (PSS) of all of the browser's processes, less that of the same browser with a blank page.
+so ``--every 1`` is what loads all of them. Memory is the sum of the proportional set sizes (PSS)
+of all of the browser's processes, less that of the same browser with a blank page. Another browser
+on the machine shares pages with it and falsifies that.
 """
 
 from __future__ import annotations
