@@ -10,6 +10,7 @@ from typing import Any
 
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.console import counted
+from humanbody_cli.core.errors import PhotoError
 
 NOBODY_MESSAGE = "no person was found in this photo"
 
@@ -72,6 +73,20 @@ class Outcome:
     repeated: bool = False
     reason: str | None = None
 
+    @classmethod
+    def left_out(cls, source: str, error: PhotoError) -> Outcome:
+        """The record of a photo that ended with this error."""
+        return cls(
+            source,
+            Status.REJECTED if error.rejected else Status.FAILED,
+            code=error.code,
+            message=error.message,
+            attempts=error.attempts,
+            request_id=error.request_id,
+            transient=error.transient,
+            reason=error.reason,
+        )
+
     @property
     def why(self) -> str:
         """Why it was left out, in a word or two, for counts."""
@@ -97,8 +112,8 @@ class Outcome:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether a person should look at the mask."""
-        return self.doubt is not None and self.doubt > DOUBTFUL
+        """Whether a person should look at the mask. Photos without a person are told apart."""
+        return self.doubt is not None and self.doubt > DOUBTFUL and not self.is_nobody
 
     def record(self) -> dict[str, Any]:
         """The public record: plain values, in a fixed order."""
