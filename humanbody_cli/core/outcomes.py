@@ -240,8 +240,10 @@ class Tally:
 
 
 DOUBTFUL = 0.15
-"""A doubt above this marks about a tenth of photographs; their masks have a mean IoU of .70, the
-others .94."""
+"""A doubt above this is worth a look. With the embedded engine it marks 9 % of 97 photographs of
+people (their masks have a mean IoU of .87, the others .92) and two thirds of 51 everyday ones (.47,
+the others .77), among them 17 of the 18 with an IoU under .5. `benchmarks/bench_quality.py` tells
+these figures."""
 
 
 def nobody_found(photos: int) -> str:

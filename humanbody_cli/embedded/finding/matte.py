@@ -24,8 +24,8 @@ CONTRAST = 2.0
 
 EVIDENCE, MARGIN = 0.3, 0.1
 """A component is a person if this share of it lies in boxes that may hold one, each with this
-margin around it. It stands at an edge: with .5 of the component in boxes of a higher score, three
-of 97 photographs fall under an IoU of .3."""
+margin around it. Do not raise it together with the score of these boxes: with .5 of the component
+in boxes from .25, the mean IoU of 97 photographs falls by .004."""
 
 SPECK, PINHOLE = 0.1, 0.003
 """Components below this share of the largest, and gaps below this share of the area."""

@@ -23,8 +23,8 @@ from humanbody_cli.embedded.finding.crops import Box, Size, area, grow, iou, joi
 from humanbody_cli.embedded.finding.detector import Detection
 
 ACCEPTED = 0.4
-"""Score from which a box is a person, whatever the first look shows (.3 to .35 cost .0017 of mean
-IoU; with .45 people in groups are lost, .035 of mean IoU on several photos in one)."""
+"""Score from which a box is a person, whatever the first look shows (.3 to .35 cost .003 of mean
+IoU; with .45 people in groups are lost, .007 of mean IoU on several photos in one)."""
 
 WEAK, SEEN = 0.2, 0.25
 """Score from which a box is a person if the first look fills more than this share of it."""
@@ -47,8 +47,8 @@ LEAST_SHARE = {People.ALL: 0.02, People.MAIN: 0.12}
 
 BYSTANDER, SURE = 0.12, 0.6
 """Boxes below this share of the largest box's area count from this score only: beside a large
-person, a small box of a lower score is more often a thing than a bystander (worth .004 of mean IoU
-on both halves of the 97, and nothing either way on 100 everyday photographs)."""
+person, a small box of a lower score is more often a thing than a bystander (worth .002 of mean IoU
+on the 97, .005 and -.001 on their halves, and nothing either way on the everyday ones)."""
 
 MOST_PEOPLE, MOST_GROUPS = 12, 4
 """They bound the time per photo."""
