@@ -209,3 +209,23 @@ def test_a_first_rejection_alarms(run: Run, mixed: Path) -> None:
     run(mixed, REQUIRED, "--ignore-known")
     os.utime(mixed / "b.jpg", (1, 1))
     run(mixed, REQUIRED, "--ignore-known")
+
+
+def test_one_file_is_judged_as_a_folder_is(
+    paid: Hbseg, api: FakeApi, mixed: Path, tmp_path: Path
+) -> None:
+    """A file that shows nobody is done without the option and rejected with it, whichever came
+    first: the exit code tells, and all of it costs one call."""
+    where = ("segment", mixed / "b.jpg", "-o", tmp_path / "b.png", "--endpoint", api.url, "--json")
+    for _ in range(2):
+        assert paid(*where, REQUIRED).code == 3
+        assert not (tmp_path / "b.png").exists()
+    for _ in range(2):
+        ended = paid(*where)
+        assert (ended.code, ended.records[0]["code"]) == (0, CODE)
+    before = (tmp_path / "b.png").read_bytes()
+    ended = paid(*where, REQUIRED)
+    assert (ended.code, ended.records[0]["status"]) == (3, "rejected")
+    assert (tmp_path / "b.png").read_bytes() == before
+    assert not list(tmp_path.glob(".hbseg-*"))
+    assert len(api.stats.calls) == 1

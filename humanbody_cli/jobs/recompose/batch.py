@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 from PIL import Image
 
 from humanbody_cli.core import api_spec
-from humanbody_cli.core.console import counted
+from humanbody_cli.core.console import Stopwatch, counted
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.paths import to_bytes
@@ -47,9 +47,13 @@ def run(
     *,
     json: bool,
     telling: Telling,
+    all_or_none: bool = True,
 ) -> int:
     """Compose the selected photos of an output folder, except those whose pictures are there
     already, made of the same results by the same recipe; the exit code.
+
+    With ``all_or_none`` nothing is begun if a file that is not hbseg's is at a picture's place;
+    without it, only that picture fails.
 
     Raises:
         UsageError: the results would be among masks and cutouts, or replace photos.
@@ -60,11 +64,21 @@ def run(
     target = Target(journal, lambda: selection.photos(journal), folder, recipe.format)
     with logs.opened(telling) as log:
         reporter = Reporter(telling, json=json, log=log)
-        return _run(journal, recipe, selection, target, reporter)
+        check = target.check if all_or_none else _unchecked
+        return _run(journal, recipe, selection, target, reporter, check)
+
+
+def _unchecked(place: str) -> None:
+    """The place of a picture is checked when that is written."""
 
 
 def _run(
-    journal: Journal, recipe: Recipe, selection: Selection, target: Target, reporter: Reporter
+    journal: Journal,
+    recipe: Recipe,
+    selection: Selection,
+    target: Target,
+    reporter: Reporter,
+    check: Callable[[str], None],
 ) -> int:
     count, nobody = selection.counts(journal)
     reporter.progress.ahead = Exactly(count, has_ended=True)
@@ -74,7 +88,7 @@ def _run(
             ThreadPoolExecutor(workers, thread_name_prefix="compose") as pool,
             reporter.at_work(),
         ):
-            for _ in in_order(pool, target.check, target.places(), 2 * workers):
+            for _ in in_order(pool, check, target.places(), 2 * workers):
                 pass
             target.make()
             reporter.progress.begin()
@@ -88,7 +102,9 @@ def _run(
         _summarise(reporter, target)
     if nobody:
         photos = counted(nobody, "photo")
-        reporter.say(f"left out: {photos} in which nobody was found (--include-empty)")
+        reporter.say(
+            f"left out: {photos} in which nobody was found (hbseg recompose --include-empty)"
+        )
     elif not reporter.tally.total and not reporter.tally.settled:
         reporter.say(f"nothing to do: no photo in {journal.root} is {selection.what}")
     return reporter.exit_code()
@@ -144,6 +160,8 @@ class _Work:
     target: Target
 
     def end_of(self, outcome: Outcome) -> _End:
+        watch = Stopwatch()
+        outcome = replace(outcome, attempts=0)
         try:
             mask = _mask_bytes(outcome)
             made = proof.digest_of(
@@ -152,7 +170,7 @@ class _Work:
             there = self.target.there(outcome, made)
             if there is not None:
                 _check_unchanged(outcome)
-                return _End(replace(outcome, cutout=there, attempts=0), is_settled=True)
+                return _End(replace(outcome, cutout=there), is_settled=True)
             picture = _source(outcome)
             data = composed(
                 self.recipe, picture, _mask(outcome, mask, picture), RECOMPOSED_SEAL, made
@@ -161,7 +179,7 @@ class _Work:
         except PhotoError as error:
             failed = replace(outcome, status=Status.FAILED, code=error.code, message=error.message)
             return _End(failed)
-        return _End(replace(outcome, cutout=path, attempts=0))
+        return _End(replace(outcome, cutout=path, elapsed=round(watch.seconds() * 1000)))
 
 
 def _check_unchanged(outcome: Outcome) -> None:
