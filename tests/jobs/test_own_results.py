@@ -193,4 +193,4 @@ def test_a_result_does_not_change_the_name_of_another(paid: Hbseg, api: FakeApi)
         assert paid("segment", "me.jpg", *output, *where).code == 0
     ended = paid("segment", "me.jpg", *where)
     assert (ended.code, len(api.stats.calls)) == (0, 2)
-    assert ended.err == "me-cutout.png: already done; --force makes it anew\n"
+    assert ended.err.startswith("me-cutout.png: already done")
