@@ -136,6 +136,7 @@ _WHY = {
     api_spec.INVALID_URL: "not fetched",
     api_spec.DOWNLOAD_TIMEOUT: "not fetched",
     api_spec.OUTPUT_NAME_TAKEN: "name taken",
+    api_spec.NOBODY_FOUND: "without a person",
 }
 """Codes of rejections in plain words."""
 

@@ -208,7 +208,8 @@ class Run:
 
     def _counting(self) -> Counting | None:
         settled = partial(incremental.foreseen, journal=self.journal, decider=self.decider)
-        return Counting.of(self.settings.inputs, self._new_walk(), settled)
+        tally = self.reporter.tally
+        return Counting.of(self.settings.inputs, self._new_walk(), settled, lambda: tally.total)
 
     def _skip(self, settled: Settled, keys: list[bytes]) -> None:
         find = self.journal.outcome

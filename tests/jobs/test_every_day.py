@@ -76,6 +76,24 @@ def test_costs(paid: Hbseg, api: FakeApi, photos: Path) -> None:
         assert "is not the price of a call" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        ("3/day", "3 per day (--max-calls): at least 2 days"),
+        ("1", "1 (--max-calls): at least 4 runs"),
+        ("0", None),
+        ("4/hour", None),
+    ],
+)
+def test_a_plan_heeds_the_limit(
+    paid: Hbseg, api: FakeApi, photos: Path, limit: str, told: str | None
+) -> None:
+    """It says how many days or runs four calls take, unless one is enough."""
+    ended = paid("plan", photos, "-o", "out", "--endpoint", api.url, "--max-calls", limit)
+    assert ("limit " in ended.out) == (told is not None)
+    assert told is None or f"limit      {told}\n" in ended.out
+
+
 def test_status_tells_of_the_last_run(paid: Hbseg, api: FakeApi, photos: Path) -> None:
     """When it began and ended, with the offset from UTC, and its exit code."""
     where = ("segment", photos, "-o", "out", "--endpoint", api.url, "--qps", 99)

@@ -182,3 +182,15 @@ def test_after_a_lost_journal_copies_and_renamed_photos_find_their_results(
     run(photos)
     assert len(api.stats.calls) == 4
     assert {"cutouts/renamed.png", "cutouts/0.png"} <= set(files(tmp_path / "out"))
+
+
+def test_a_result_does_not_change_the_name_of_another(paid: Hbseg, api: FakeApi) -> None:
+    """``me.png`` made from ``me.jpg`` is no second photo: the cutout beside the photo is up to date
+    under the name that it had, and no call is made."""
+    photo(paid.cwd / "me.jpg")
+    where = ("--endpoint", api.url)
+    for output in ((), ("-o", "me.png")):
+        assert paid("segment", "me.jpg", *output, *where).code == 0
+    ended = paid("segment", "me.jpg", *where)
+    assert (ended.code, len(api.stats.calls)) == (0, 2)
+    assert ended.err.startswith("me-cutout.png: already done")

@@ -115,20 +115,21 @@ from humanbody_cli.core.settings import *
 from humanbody_cli.jobs.segment import segment
 sys.exit(segment(RunSettings(
     InputSettings((sys.argv[1],)), OutputSettings(Path("out")), Wanted(), EngineChoice.API,
-    ApiSettings(Credentials("key", "secret"), sys.argv[2], 20.0), LocalSettings(),
-    telling=Telling(interval=0.2, log_file="run.log"),
+    ApiSettings(Credentials("key", "secret"), sys.argv[2], float(sys.argv[4])), LocalSettings(),
+    telling=Telling(interval=float(sys.argv[3]), log_file="run.log"),
 )))
 """
-"""A run whose plain lines are a fifth of a second apart."""
+"""A run. Arguments: photos, address, seconds between two plain lines, quota."""
 
 
-def test_plain_lines_where_there_is_no_terminal(paid: Hbseg, many: Path, slow: FakeApi) -> None:
-    """Each has a time, what is done and left, the rate and the time left, and no control character;
-    the log has them too."""
+def plain_lines(
+    hbseg: Hbseg, photos: Path, url: str, *, interval: float, qps: int
+) -> list[re.Match[str]]:
+    """The plain lines of a run, on whose stderr there is no control character."""
     ended = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(many), slow.url],
-        cwd=paid.cwd,
-        env=paid.environment(),
+        [sys.executable, "-c", SCRIPT, str(photos), url, str(interval), str(qps)],
+        cwd=hbseg.cwd,
+        env=hbseg.environment(),
         capture_output=True,
         check=True,
         timeout=60,
@@ -137,8 +138,24 @@ def test_plain_lines_where_there_is_no_terminal(paid: Hbseg, many: Path, slow: F
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)
     told = [found for line in text.splitlines() if (found := PLAIN.fullmatch(line))]
     assert told, text
+    return told
+
+
+def test_plain_lines_where_there_is_no_terminal(paid: Hbseg, many: Path, slow: FakeApi) -> None:
+    """Each has a time, what is done and left, the rate and the time left, and no control character;
+    the log has them too."""
+    told = plain_lines(paid, many, slow.url, interval=0.2, qps=20)
     assert all(int(found[1]) + int(found[3]) == int(found[2]) == COUNT for found in told)
     assert (paid.cwd / "run.log").read_text().count(" photos done (") == len(told)
+
+
+def test_what_is_left_on_resume(paid: Hbseg, many: Path, api: FakeApi) -> None:
+    """Photos that this run has done before the count of all photos began are not taken for those
+    of an earlier run: done and left are all photos."""
+    first = ("segment", many, "-o", "out", "--endpoint", api.url, "--max-calls", 5)
+    assert paid(*first, "--qps", 20).code == 5
+    told = plain_lines(paid, many, api.url, interval=1.0, qps=10)
+    assert all(int(found[1]) + int(found[3]) == int(found[2]) == COUNT for found in told)
 
 
 def test_a_short_run_has_no_line_of_progress(run: Run, photos: Path) -> None:
@@ -182,6 +199,7 @@ def test_check_and_plan_show_a_total(hbseg: Hbseg, many: Path, command: str) -> 
 def test_recompose_shows_a_total(hbseg: Hbseg, many: Path) -> None:
     """It knows from the journal how many photos there are."""
     assert hbseg("segment", many, "-o", "out").code == 0
-    ended = hbseg("recompose", "out", "--include-empty", "--size", 2000, "--progress", "bar")
+    large = ("--include-empty", "--size", 2000, "--enlarge")  # slow enough for a bar
+    ended = hbseg("recompose", "out", *large, "--progress", "bar")
     assert ended.code == 0
     assert re.search(r"\d+/40 \d+%", ended.err), ended.err

@@ -41,6 +41,14 @@ def test_a_wide_terminal_shows_why() -> None:
     assert line(API, 120).endswith("55 left out (42 HEIC, 13 damaged)")
 
 
+def test_a_run_that_stops_says_so() -> None:
+    """In place of a time left that it no longer needs, on the bar and in the log."""
+    stopping = replace(API, is_stopping=True)
+    assert line(stopping) == "42/300 14% stopping when the photos in progress are done"
+    assert line(stopping, 40) == "42/300 14% stopping"
+    assert " s left" not in plain_line(stopping)
+
+
 def test_what_matters_is_kept_on_a_narrow_terminal() -> None:
     """What is done and the time left are shown at 40 columns, the bar keeps some."""
     assert line(API, 40) == "42/300 14% 1 min 28 s left"

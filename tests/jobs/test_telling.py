@@ -172,3 +172,12 @@ def test_a_parent_that_ignores_its_children_does_not_matter(hbseg: Hbseg, photos
         for _ in range(2)
     ]
     assert code == [0, 0]
+
+
+def test_check_tells_of_each_photo(hbseg: Hbseg, photos: Path) -> None:
+    """``-v`` has a line for an accepted photo too; without it only rejects have one."""
+    (photos / "bad.jpg").write_text("no picture")
+    told = hbseg("check", photos, "-v").err
+    assert f"{photos}/a.jpg: accepted\n" in told
+    assert f"{photos}/bad.jpg: " in told
+    assert "a.jpg" not in hbseg("check", photos).err

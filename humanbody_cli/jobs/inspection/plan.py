@@ -23,7 +23,7 @@ from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.outcomes import PHOTOS_LEFT_OUT, Outcome, Status, json_line
 from humanbody_cli.core.paths import to_text
 from humanbody_cli.core.photo import Due, chunked
-from humanbody_cli.core.settings import Edges, RunSettings
+from humanbody_cli.core.settings import Edges, MaxCalls, RunSettings
 from humanbody_cli.discovery import sources
 from humanbody_cli.discovery.find import find
 from humanbody_cli.discovery.walk import Walk
@@ -270,6 +270,14 @@ def _seconds(plan: Plan, settings: RunSettings) -> float:
     return work / min(settings.local.threads, os.cpu_count() or 1)
 
 
+def _limit(plan: Plan, most: MaxCalls | None) -> str:
+    """The line on ``--max-calls``, if it allows less than the plan needs; else nothing."""
+    if most is None or not 0 < most.count < plan.calls:
+        return ""
+    parts = counted(-(-plan.calls // most.count), most.per.value if most.per else "run")
+    return f"limit      {most} (--max-calls): at least {parts}\n"
+
+
 def _tell(plan: Plan, settings: RunSettings) -> None:
     out = sys.stdout
     settled = ", ".join(f"{count:,} {status}" for status, count in sorted(plan.settled.items()))
@@ -279,6 +287,7 @@ def _tell(plan: Plan, settings: RunSettings) -> None:
         pace = f"at {qps:g} calls/s" if qps is not None else "at 1 call/s, until the quota is found"
         out.write(f"calls      {plan.calls:,} to {settings.api.shown_endpoint}\n")
         out.write(f"time       about {duration(plan.seconds)} {pace}\n")
+        out.write(_limit(plan, settings.api.max_calls))
     else:
         out.write(f"calls      none: {counted(plan.calls, 'photo')} for the embedded engine\n")
         out.write(f"time       about {duration(plan.seconds)}\n")

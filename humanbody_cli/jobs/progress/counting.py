@@ -27,23 +27,31 @@ def none_settled(photos: list[Photo]) -> int:
     return 0
 
 
+def none_ended() -> int:
+    """For a command that writes no rows."""
+    return 0
+
+
 class Counting:
     """Counts photos in the background; see `figures.Ahead`.
 
-    ``settled`` tells how many of a chunk are most likely settled. A walk that fails is not
-    reported: the run's own walk comes to the same place.
+    ``settled`` tells how many of a chunk are most likely settled. Photos that the run itself has
+    ended by the time the count begins are settled too, but not by an earlier run: ``ended`` is
+    their number. A walk that fails is not reported: the run's own walk comes to the same place.
     """
 
     def __init__(
         self,
         chunks: Chunks,
         settled: Callable[[list[Photo]], int] = none_settled,
+        ended: Callable[[], int] = none_ended,
     ) -> None:
         self.found = 0
         self.foreseen = 0
         self.has_ended = False
         self._chunks = chunks
         self._settled = settled
+        self._ended = ended
         self._cancelled = threading.Event()
 
     @classmethod
@@ -52,11 +60,12 @@ class Counting:
         inputs: InputSettings,
         walk: Walk,
         settled: Callable[[list[Photo]], int] = none_settled,
+        ended: Callable[[], int] = none_ended,
     ) -> Counting | None:
         """A count of the photos of a command's inputs, by a walk of its own; ``None`` where they
         cannot be counted ahead."""
         photos = find_to_count(inputs, walk)
-        return None if photos is None else cls(chunked(photos), settled)
+        return None if photos is None else cls(chunked(photos), settled, ended)
 
     def start(self, seconds: float) -> None:
         """Count after so many seconds, in a thread that the interpreter does not wait for; where
@@ -72,6 +81,7 @@ class Counting:
     def count(self) -> None:
         """Count to the end, or until it is cancelled."""
         try:
+            self.foreseen = -self._ended()  # the rows of a chunk count them
             for chunk in self._chunks:
                 self.foreseen += self._settled(chunk)
                 self.found += len(chunk)

@@ -23,7 +23,8 @@ class Figures:
     unless ``is_counted``. ``left`` photos are to be processed, which takes about ``seconds_left``.
     ``pace`` is in photos per second and ``calls`` in calls per second; ``quota``, in calls per
     second too, is what ``calls`` should come near, and was found if it is an estimate
-    (``is_found``). ``left_out`` counts photos by why they were left out.
+    (``is_found``). ``left_out`` counts photos by why they were left out. ``is_stopping``: nothing
+    new begins, and what is under way ends.
     """
 
     done: int
@@ -36,6 +37,7 @@ class Figures:
     quota: float | None = None
     is_found: bool = False
     left_out: dict[str, int] = field(default_factory=dict)
+    is_stopping: bool = False
 
 
 class Calls(Protocol):
@@ -104,7 +106,7 @@ class Progress:
         if self.gate is not None:
             self._started.note(now, self.gate.calls)
 
-    def figures(self) -> Figures:
+    def figures(self, *, is_stopping: bool = False) -> Figures:
         """How far it has come."""
         now, tally, gate = self._clock(), self._tally, self.gate
         settled = tally.settled.total()
@@ -128,6 +130,7 @@ class Progress:
             quota=quota,
             is_found=is_found,
             left_out=self._left_out(),
+            is_stopping=is_stopping,
         )
 
     def _left_out(self) -> dict[str, int]:

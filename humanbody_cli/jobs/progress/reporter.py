@@ -15,7 +15,7 @@ from humanbody_cli.core.settings import ProgressChoice, Telling
 from humanbody_cli.core.stop import Stop
 from humanbody_cli.jobs.progress.bar import Bar
 from humanbody_cli.jobs.progress.counting import Counting
-from humanbody_cli.jobs.progress.figures import Progress
+from humanbody_cli.jobs.progress.figures import Figures, Progress
 from humanbody_cli.jobs.progress.log import ERROR, INFO, WARNING, Log, stamp
 from humanbody_cli.jobs.progress.words import plain_line
 
@@ -156,14 +156,17 @@ class Reporter:
             with self._guard:
                 self._paint_at = now + _REPAINT
                 if self._bar is not None:
-                    self._bar.paint(self.progress.figures())
+                    self._bar.paint(self._figures())
         if now >= self._line_at and self.shows_progress:
             with self._guard:
                 self._line_at = now + self._telling.interval
-                line = plain_line(self.progress.figures())
+                line = plain_line(self._figures())
                 self._log.line(line, event="progress")
                 if self._shown is ProgressChoice.PLAIN:
                     self._print(f"{stamp(self._log.now())} {line}")
+
+    def _figures(self) -> Figures:
+        return self.progress.figures(is_stopping=self.stop.is_set)
 
     @contextlib.contextmanager
     def at_work(
@@ -216,10 +219,7 @@ def _line_of(outcome: Outcome) -> tuple[str, int]:
         line = f"{outcome.source}: {outcome.code}: {outcome.message}"
         return line, 0 if outcome.repeated else -1
     if outcome.status is Status.PENDING:  # `check`: it would be sent
-        return f"{outcome.source}: accepted", _NEVER
+        return f"{outcome.source}: accepted", 1
     doubt = f", doubt {outcome.doubt:.2f}" if outcome.doubt is not None else ""
     told = f": {outcome.code}: {outcome.message}" if outcome.code is not None else ""
     return f"{outcome.source}: done in {outcome.elapsed} ms{doubt}{told}", 1
-
-
-_NEVER = sys.maxsize

@@ -9,11 +9,15 @@ _NARROWEST = 6
 """Columns of the bar itself below which words are left out instead."""
 
 
+_STOPPING = "stopping when the photos in progress are done"
+"""Calls in flight take up to half a minute, in which Ctrl-C would seem to have done nothing."""
+
+
 def bar_line(figures: Figures, width: int) -> tuple[str, str]:
     """The words to the left and to the right of a bar, in ``width`` columns.
 
     What matters most is kept longest: what is done, the time left, then calls/s, photos/s, what
-    was left out.
+    was left out. Of a run that is to stop, only that.
     """
     left = _counts(figures)
     time, calls, pace = _time_left(figures), _calls(figures), _pace(figures)
@@ -25,6 +29,8 @@ def bar_line(figures: Figures, width: int) -> tuple[str, str]:
         (time, few),
         (time,),
     ]
+    if figures.is_stopping:
+        choices = [(_STOPPING,), ("stopping",)]
     for parts in choices:
         right = ", ".join(part for part in parts if part)
         if len(left) + len(right) + _NARROWEST + 4 <= width:
@@ -41,7 +47,7 @@ def plain_line(figures: Figures) -> str:
         f"{at_least}{figures.left:,} left",
         _pace(figures),
         _calls(figures),
-        _time_left(figures) or "time left unknown",
+        _STOPPING if figures.is_stopping else _time_left(figures) or "time left unknown",
         _left_out(figures, 4),
     ]
     return ", ".join(part for part in parts if part)

@@ -17,7 +17,7 @@ from humanbody_cli.discovery.tree import Folder
 from humanbody_cli.storage import ownership
 from humanbody_cli.storage.disk import RealDisk, temporary_path, write_all
 from humanbody_cli.storage.layout import BESIDE, SINGLE_SEAL
-from humanbody_cli.storage.names import MAX_NAME, SUFFIX, marked, namer, plain_name
+from humanbody_cli.storage.names import MAX_NAME, SUFFIX, folded, marked, namer, plain_name
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _POLL = 0.2
@@ -38,9 +38,9 @@ def _status_of(photo: Photo) -> os.stat_result:
 
 def beside(source: str, format: str) -> str:  # noqa: A002 - the option's name
     """The name of a cutout beside its photo: ``me-cutout.png`` for ``me.jpg``, or
-    ``me.jpg-cutout.png`` where a ``me.png`` is in the folder too."""
+    ``me.jpg-cutout.png`` where a photo ``me.png`` is in the folder too."""
     folder, base = os.path.split(source)
-    names = namer(_pictures_in(folder or os.curdir), ())
+    names = namer(_photos_in(folder or os.curdir, base), ())
     try:
         name = names(base)
     except KeyError:  # a walk would not find it, by its suffix
@@ -52,11 +52,29 @@ def beside(source: str, format: str) -> str:  # noqa: A002 - the option's name
     return os.path.join(folder, cutout)
 
 
-def _pictures_in(folder: str) -> list[str]:
+def _photos_in(folder: str, base: str) -> list[str]:
+    """The photo ``base`` and the others of its folder, without files named like it that
+    ``hbseg segment me.jpg -o me.png`` wrote: they must not change the name of a later cutout, which
+    would be paid for again."""
     try:
-        return Folder(folder, folder, "").listing().pictures
+        pictures = Folder(folder, folder, "").listing().pictures
     except OSError:
         return []
+    name = folded(plain_name(base))
+    return [
+        picture
+        for picture in pictures
+        if picture == base
+        or folded(plain_name(picture)) != name
+        or not _is_result(os.path.join(folder, picture))
+    ]
+
+
+def _is_result(path: str) -> bool:
+    try:
+        return ownership.made_of(path, SINGLE_SEAL) is not None
+    except OutputError:
+        return False
 
 
 def check_file(path: str, photo: Photo) -> None:
