@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 from humanbody_cli.core import console
-from humanbody_cli.core.api_spec import NOBODY_FOUND
+from humanbody_cli.core.api_spec import NOBODY_FOUND, TOO_LARGE_FOR_FORMAT
 from humanbody_cli.core.console import Stopwatch, duration
 from humanbody_cli.core.errors import PhotoError, UsageError
 from humanbody_cli.core.outcomes import NOBODY_MESSAGE, Outcome, Status, is_nobody
@@ -29,11 +29,15 @@ from humanbody_cli.jobs.single.place import (
     kept_answer,
 )
 from humanbody_cli.jobs.single.work import Work
+from humanbody_cli.pipeline.decision import lacks_person, no_person
 from humanbody_cli.pipeline.engine import check_installed, engine_line, name_of
 from humanbody_cli.storage import ownership
 from humanbody_cli.storage.answer_spool import room_for
 from humanbody_cli.storage.layout import SINGLE_SEAL
 from humanbody_cli.storage.publishing import Publisher
+
+_MENDED_BY_OPTIONS = (NOBODY_FOUND, TOO_LARGE_FOR_FORMAT)
+"""How a photo may end whose answer is sound: a run with other options has a use for it."""
 
 
 def to_stdout(settings: RunSettings) -> int:
@@ -94,7 +98,7 @@ def _to_file(settings: RunSettings, work: Work, out: str | None) -> int:
         try:
             outcome = _written(work, path, publisher, answer)
         except PhotoError as error:
-            if not error.transient:
+            if not error.transient and error.code not in _MENDED_BY_OPTIONS:
                 answer.discard()
             outcome = _left_out(work, error)
         if outcome is not None:
@@ -109,8 +113,9 @@ def _written(work: Work, path: str, publisher: Publisher, answer: KeptAnswer) ->
     watch = Stopwatch()
     picture = work.examined()
     sha256 = sources.sha256_of(picture)
-    if not work.settings.output.force and work.is_made(path, sha256):
-        _report_made(work, path, sha256)
+    done = None if work.settings.output.force else work.made_before(path, sha256)
+    if done is not None:
+        _report_made(work, path, done)
         return None
     check_installed(work.settings)
     publisher.reserve(picture.size, at_once=room_for(picture.size))
@@ -143,10 +148,12 @@ def _remark(outcome: Outcome) -> str:
     return f"; its mask is doubtful ({outcome.doubt})" if outcome.is_doubtful else ""
 
 
-def _report_made(work: Work, path: str, sha256: str) -> None:
-    done = work.outcome(path, sha256)
-    work.reporter.skip(Status.DONE.value, [to_bytes(work.photo.key)], lambda key: done)
-    work.reporter.say(f"{path}: already done; --force makes it anew")
+def _report_made(work: Work, path: str, done: Outcome) -> None:
+    if lacks_person(work.settings.wanted, done.coverage):
+        raise no_person()
+    key = to_bytes(work.photo.key)
+    work.reporter.skip(Status.DONE.value, [key], lambda key: done, nobody=done.is_nobody)
+    work.reporter.say(f"{path}: already done{_remark(done)}; --force makes it anew")
 
 
 def _left_out(work: Work, error: PhotoError) -> Outcome:

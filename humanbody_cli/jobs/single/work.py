@@ -7,8 +7,9 @@ import threading
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from humanbody_cli.core.api_spec import NOBODY_FOUND
 from humanbody_cli.core.errors import Interrupted, PhotoError, Stopped, UsageError
-from humanbody_cli.core.outcomes import Outcome, Status
+from humanbody_cli.core.outcomes import Outcome, Status, is_nobody
 from humanbody_cli.core.photo import Photo
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import caught_signals
@@ -79,13 +80,19 @@ class Work:
         keeps = not self.settings.uses_api
         return steps_for(self.settings, self.fingerprint.engine, keep_pixels=keeps)
 
-    def is_made(self, path: str, sha256: str) -> bool:
-        """Whether a file was made of these bytes, with these options, by an engine that serves."""
-        made = ownership.made_of(path, SINGLE_SEAL)
-        return made in {self._digest(sha256, engine) for engine in self.fingerprint.engines}
+    def made_before(self, path: str, sha256: str) -> Outcome | None:
+        """The photo's record if a file was made of these bytes, with these options, by an engine
+        that serves. A picture does not show that nobody was found, so its seal tells."""
+        seal = ownership.made_of(path, SINGLE_SEAL)
+        for engine in self.fingerprint.engines if seal is not None else ():
+            for coverage in (None, 0.0):
+                if seal == self._digest(sha256, engine, coverage):
+                    return replace(self.outcome(path, sha256), coverage=coverage)
+        return None
 
-    def _digest(self, sha256: str, engine: str) -> str:
-        return proof.digest_of(sha256, self.fingerprint.made(self.kind, engine), self.recipe.made)
+    def _digest(self, sha256: str, engine: str, coverage: float | None) -> str:
+        made = self.fingerprint.made(self.kind, engine), self.recipe.made
+        return proof.digest_of(sha256, *made, *([NOBODY_FOUND] if is_nobody(coverage) else []))
 
     def segmented(self, picture: Picture, answer: KeptAnswer | None = None) -> Results:
         """The photo's results by the engine.
@@ -141,7 +148,7 @@ class Work:
         Raises:
             PhotoError: it cannot be composed.
         """
-        digest = self._digest(sources.sha256_of(picture), made.engine)
+        digest = self._digest(sources.sha256_of(picture), made.engine, made.coverage)
         if self.recipe.is_plain:
             result = made.cutout if self.kind == CUTOUTS else made.mask
             assert result is not None
