@@ -148,6 +148,20 @@ def run(paid: Hbseg, api: FakeApi) -> Run:
 
 
 @pytest.fixture
+def one(paid: Hbseg, api: FakeApi, tmp_path: Path) -> Run:
+    """``segment`` with these arguments against the fake API; there is a photo ``me.jpg``."""
+    photo(tmp_path / "me.jpg", seed=1)
+
+    def run(*arguments: object, code: int = 0, **options: Any) -> Ended:
+        ended = paid("segment", *arguments, "--endpoint", api.url, "--qps", 300, **options)
+        assert ended.code == code, ended.err
+        assert "Traceback" not in ended.err
+        return ended
+
+    return run
+
+
+@pytest.fixture
 def route() -> Iterator[respx.Route]:
     """The API's address as ``api_engine`` calls it, answered by respx."""
     import respx

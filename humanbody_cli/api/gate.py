@@ -128,16 +128,20 @@ class Gate:
         have been sent."""
         turn = self._turn = self._turn or asyncio.Lock()
         async with turn:
-            waited_at = None
-            while waited_at != self._openings:  # start again if the breaker opened meanwhile
-                waited_at = self._openings
-                await self._wait_for_room()
-                await self._wait_for_slot()
-                if not self._take_call():
-                    await self._wait_for_next_period()
-                    waited_at = None
+            await self._wait()
+            while not self._take_call():
+                await self._wait_for_next_period()
+                await self._wait()
             self.in_flight += 1
             return self.controller.started(self._clock(), self.in_flight)
+
+    async def _wait(self) -> None:
+        """Wait for room and a start time, and again if the breaker opened meanwhile."""
+        waited_at = None
+        while waited_at != self._openings:
+            waited_at = self._openings
+            await self._wait_for_room()
+            await self._wait_for_slot()
 
     async def _wait_for_room(self) -> None:
         """Wait until one more call may be in flight. Time alone can allow it: hung calls stop

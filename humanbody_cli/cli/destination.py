@@ -1,4 +1,4 @@
-"""Whether ``hbseg segment`` writes to a folder, to one file or to stdout."""
+"""Whether results go to a folder, to one file or to stdout."""
 
 from __future__ import annotations
 
@@ -58,6 +58,16 @@ def destination(
     if format_of(out) is None:
         raise UsageError(f"-o {out}: a cutout can be a .png, .webp or .jpg file; choose one")
     return Destination.FILE
+
+
+def check_folder(out: str | None, inputs: InputSettings, is_folder: Callable[[str], bool]) -> None:
+    """Check that ``-o OUT`` names a folder, for a command that is about a folder's results.
+
+    Raises:
+        UsageError: `segment` would take it for a file, or for stdout.
+    """
+    if destination(out, inputs, is_folder) is not Destination.FOLDER:
+        raise UsageError(f"-o {out} is not a folder, which this command needs; give -o FOLDER")
 
 
 def _without_output(name: str | None) -> Destination:

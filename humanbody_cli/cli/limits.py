@@ -15,7 +15,7 @@ from humanbody_cli.core.settings import MaxCalls, Period, Price
 class MaxCallsType(click.ParamType):
     """``N``, ``N/day`` or ``N/hour``."""
 
-    name = "N[/day|/hour]"
+    name = "number of calls"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> MaxCalls:
         """A number of calls: of one run, or of an hour or day."""
@@ -71,6 +71,7 @@ class PriceType(click.ParamType):
 max_calls = option(
     "--max-calls",
     type=MaxCallsType(),
+    metavar="N[/day|/hour]",
     help="Make at most N calls, retries included, in this run or in each hour or day over all runs "
     "on OUT; exit 5 if more are needed.",
 )

@@ -247,9 +247,7 @@ wanted = group(
     ),
 )
 
-output_folder = option(
-    "-o", "--output", required=True, metavar="OUT", help="Output folder of `hbseg segment`."
-)
+output_folder = option("-o", "--output", required=True, metavar="OUT", help="Output folder.")
 
 output_options = (
     option(
@@ -264,7 +262,7 @@ output_options = (
         type=FiniteRange(min=0),
         default=0.0,
         metavar="S",
-        help="Seconds to wait for another run on OUT to end.",
+        help="Seconds to wait for another run on OUT to end, instead of exiting with code 6.",
     ),
 )
 

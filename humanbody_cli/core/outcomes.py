@@ -10,6 +10,7 @@ from typing import Any
 
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.console import counted
+from humanbody_cli.core.errors import PhotoError
 
 NOBODY_MESSAGE = "no person was found in this photo"
 
@@ -71,6 +72,20 @@ class Outcome:
     transient: bool = False
     repeated: bool = False
     reason: str | None = None
+
+    @classmethod
+    def left_out(cls, source: str, error: PhotoError) -> Outcome:
+        """The record of a photo that ended with this error."""
+        return cls(
+            source,
+            Status.REJECTED if error.rejected else Status.FAILED,
+            code=error.code,
+            message=error.message,
+            attempts=error.attempts,
+            request_id=error.request_id,
+            transient=error.transient,
+            reason=error.reason,
+        )
 
     @property
     def why(self) -> str:

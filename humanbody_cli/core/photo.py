@@ -104,8 +104,12 @@ class Known(NamedTuple):
     @property
     def has_results(self) -> bool:
         """Whether anything was published for these bytes, or need not be to be made again."""
-        has_files = (self.mask_size or self.cutout_size) is not None
-        return self.sha256 is not None and (has_files or self.is_nobody)
+        return self.sha256 is not None and (self.has_files or self.is_nobody)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether a mask or a cutout was published."""
+        return (self.mask_size or self.cutout_size) is not None
 
     @property
     def is_nobody(self) -> bool:

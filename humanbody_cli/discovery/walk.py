@@ -35,6 +35,14 @@ class Walk:
     _own: OwnOutput | None = field(default=None, repr=False)
     _log: tuple[str, str] | None = field(default=None, repr=False)
 
+    @classmethod
+    def of_run(cls, output: str, log_file: str | None) -> Walk:
+        """The walk of a run, which takes neither its own output nor its own log for photos."""
+        walk = cls()
+        walk.avoid(output)
+        walk.avoid_log(log_file)
+        return walk
+
     def avoid(self, folder: str) -> None:
         """Skip the run's own output folder wherever the walk finds it."""
         with contextlib.suppress(OSError):

@@ -146,10 +146,7 @@ class Run:
         self.recording.answers = self.local
 
     def _new_walk(self) -> Walk:
-        walk = Walk()
-        walk.avoid(self.root)
-        walk.avoid_log(self.settings.telling.log_file)
-        return walk
+        return Walk.of_run(self.root, self.settings.telling.log_file)
 
     def run(self) -> int:
         if self.journal.rebuilt_from:

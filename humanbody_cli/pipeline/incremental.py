@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from humanbody_cli.core.paths import to_bytes
 from humanbody_cli.core.photo import DoneRow, Due, Known, Photo, key_of
-from humanbody_cli.pipeline.decision import Decider, Settled
+from humanbody_cli.pipeline.decision import Decider, Settled, lacks_person
 from humanbody_cli.pipeline.earlier.stat_check import ForkedStatChecker, StatCheck
 from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.naming import OutputNames
@@ -71,9 +71,14 @@ def foreseen(photos: list[Photo], journal: Journal, decider: Decider) -> int:
     if not others:
         return len(keys)
     left_out = {"rejected"} if decider.retry_failed else {"rejected", "failed"}
-    rows = journal.known(others).values()
-    settled = sum(row.status in left_out and not row.transient for row in rows)
-    return len(keys) - len(others) + settled
+
+    def is_settled(row: Known) -> bool:
+        if row.status == "done":  # `Journal.done` leaves out photos in which nobody was found
+            is_wanted = row.shape in decider.fingerprint.accepted
+            return is_wanted and not lacks_person(decider.fingerprint.wanted, row.coverage)
+        return row.status in left_out and not row.transient
+
+    return len(keys) - len(others) + sum(map(is_settled, journal.known(others).values()))
 
 
 def _not_done(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.photo import PROOFLESS, Due, Kind, Known, Photo
@@ -67,12 +67,11 @@ class PhotoState:
         is_proofless = keeps_files and self.known is not None and self.known.is_proofless
         return rules + PROOFLESS if is_proofless else rules
 
-    def outcome(self, status: Status) -> Outcome:
-        """The part of the record that does not depend on how the photo ended."""
+    def completed(self, outcome: Outcome) -> Outcome:
+        """A record with what does not depend on how the photo ended."""
         width, height = self.picture.size if self.picture else (None, None)
-        return Outcome(
-            source=self.photo.source,
-            status=status,
+        return replace(
+            outcome,
             width=width,
             height=height,
             elapsed=round((time.monotonic() - self.started) * 1000),

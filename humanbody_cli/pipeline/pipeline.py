@@ -249,8 +249,9 @@ class Pipeline:
 
     def _made_outcome(self, state: PhotoState, status: Status, made: Results) -> Outcome:
         name = state.photo.name
-        return replace(
-            state.outcome(status),
+        outcome = Outcome(
+            state.photo.source,
+            status,
             repeated=status is Status.REJECTED and state.has_ended(NOBODY_FOUND, status),
             cutout=self.publisher.path(CUTOUTS, name) if made.cutout is not None else None,
             mask=self.publisher.path(MASKS, name) if made.mask is not None else None,
@@ -262,19 +263,14 @@ class Pipeline:
             coverage=made.coverage,
             doubt=made.doubt,
         )
+        return state.completed(outcome)
 
     def _left_out_outcome(self, state: PhotoState, error: PhotoError) -> Outcome:
-        status = Status.REJECTED if error.rejected else Status.FAILED
+        outcome = Outcome.left_out(state.photo.source, error)
         return replace(
-            state.outcome(status),
-            repeated=state.has_ended(error.code, status),
-            code=error.code,
-            message=error.message,
-            attempts=error.attempts,
-            request_id=error.request_id,
+            state.completed(outcome),
+            repeated=state.has_ended(error.code, outcome.status),
             engine=None if error.rejected else self.engine.name,
-            transient=error.transient,
-            reason=error.reason,
         )
 
     def close(self) -> None:

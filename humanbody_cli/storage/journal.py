@@ -268,7 +268,7 @@ class Journal(Runs):
         with self.exclusive():
             self.change(update, (attempts, key_of(photo)))
 
-    # -- for `OutputNames` and `CallCounts` -------------------------------------------------------
+    # -- for `OutputNames`, `CallLimit` and `unclaimed` ------------------------------------------
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:

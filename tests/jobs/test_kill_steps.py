@@ -17,8 +17,8 @@ from making import jpeg, noise
 def test_a_kill_at_every_call_to_the_disk(tmp_path: Path, api: FakeApi) -> None:
     """A photo that is turned upright before it is sent, killed after each call to the disk and in
     the middle of each write. The next run ends well; no temporary file, no kept answer and nothing
-    set aside is left. The photo is paid for twice only where the kill came in the middle of its
-    answer's one write."""
+    set aside is left. The photo is paid for twice only where the kill came in the middle of one of
+    the two writes of its answer, the name and the body."""
     (tmp_path / "photos" / "deeper").mkdir(parents=True)
     turned = jpeg(noise((80, 60)), orientation=6)
     (tmp_path / "photos" / "deeper" / "a.jpg").write_bytes(turned)
@@ -42,4 +42,4 @@ def test_a_kill_at_every_call_to_the_disk(tmp_path: Path, api: FakeApi) -> None:
         assert one["made"] == ["cutouts/deeper/a.png", "masks/deeper/a.png"], number
     assert [one["killed"] for one in runs] == [KILLED] * (len(runs) - 1) + [0]
     assert len(runs) > 20
-    assert len(api.stats.calls) == len(runs) + 1
+    assert len(api.stats.calls) == len(runs) + 2

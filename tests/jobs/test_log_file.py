@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import KEY, SECRET, Hbseg, Run
+from fake_api import FakeApi
 
 
 def lines(path: Path) -> list[str]:
@@ -45,6 +46,21 @@ def test_a_log_as_json(run: Run, photos: Path, tmp_path: Path) -> None:
     made = [record["photo"] for record in records if record["event"] == "photo"]
     assert sorted(photo["status"] for photo in made) == ["done"] * 4 + ["rejected"]
     assert all(photo["cutout"] for photo in made if photo["status"] == "done")
+
+
+@pytest.mark.parametrize("out", ["-", "made.png"])
+def test_a_single_photo_is_in_the_log(
+    paid: Hbseg, api: FakeApi, photos: Path, tmp_path: Path, out: str
+) -> None:
+    """To stdout as to a file: a line for the photo, done or rejected."""
+    (photos / "bad.jpg").write_text("no picture")
+    log = ("--log-file", "run.log", "--log-format", "json", "-q", "--endpoint", api.url)
+    for name, status, code in (("a.jpg", "done", 0), ("bad.jpg", "rejected", 3)):
+        with paid.start("segment", photos / name, "-o", out, *log) as command:
+            assert command.wait(60) == code
+        records = [json.loads(line) for line in lines(tmp_path / "run.log")]
+        made = [record["photo"] for record in records if record["event"] == "photo"]
+        assert (Path(made[-1]["source"]).name, made[-1]["status"]) == (name, status)
 
 
 def test_the_error_that_ends_a_command_is_in_the_log(hbseg: Hbseg, photos: Path) -> None:
@@ -88,7 +104,7 @@ def test_a_log_that_cannot_be_is_a_usage_error(
     """Told before anything is done, and a photo is not written into."""
     assert hbseg("segment", photos, "-o", "out").code == 0
     before = (photos / "a.jpg").read_bytes()
-    what = ("out",) if command == "recompose" else (photos,)
+    what = ("out", "--include-empty") if command == "recompose" else (photos,)
     where = ("-o", "new") if command in ("segment", "plan") else ()
     ended = hbseg(command, *what, *where, "--log-file", name)
     assert ended.code == 2
@@ -128,7 +144,7 @@ def test_other_commands_log_too(hbseg: Hbseg, photos: Path, command: str) -> Non
     """Each photo has its line."""
     assert hbseg("segment", photos, "-o", "out").code == 0
     (photos / "bad.jpg").write_text("no picture")
-    what = ("out",) if command == "recompose" else (photos,)
+    what = ("out", "--include-empty") if command == "recompose" else (photos,)
     where = ("-o", "out") if command == "plan" else ()
     hbseg(command, *what, *where, "--log-file", "run.log")
     text = (hbseg.cwd / "run.log").read_text()

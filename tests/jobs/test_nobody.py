@@ -5,15 +5,24 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Ended, Hbseg, Run, files, photo
+from conftest import Ended, Hbseg, Run, files, photo, run_settings
 from fake_answers import FAINT, Style
 from fake_api import FakeApi
 from fake_behaviour import Behaviour
 from PIL import Image
 from results import forget
+
+from humanbody_cli.discovery.find import find
+from humanbody_cli.discovery.walk import Walk
+from humanbody_cli.pipeline.decision import Decider
+from humanbody_cli.pipeline.fingerprint import fingerprint_of
+from humanbody_cli.pipeline.incremental import foreseen
+from humanbody_cli.storage.journal import Journal
+from humanbody_cli.storage.publishing import Publisher
 
 CODE, MESSAGE = "NOBODY_FOUND", "no person was found in this photo"
 SOMEBODY, NOBODY = (96, 80), (90, 70)
@@ -167,7 +176,8 @@ def test_recompose_leaves_them_out_unless_told(run: Run, hbseg: Hbseg, mixed: Pa
     run(mixed)
     ended = hbseg("recompose", "out", "--format", "jpg", "--background", "white")
     assert ended.code == 0, ended.err
-    assert "left out: 2 photos in which nobody was found (--include-empty)" in ended.err
+    left_out = "left out: 2 photos in which nobody was found (hbseg recompose --include-empty)"
+    assert left_out in ended.err
     made = {path.name for path in (hbseg.cwd / "out/recomposed").glob("*.jpg")}
     assert made == {"a.jpg"}
     ended = hbseg("recompose", "out", "--format", "jpg", "--include-empty")
@@ -181,4 +191,38 @@ def test_recompose_of_nobody_alone(run: Run, hbseg: Hbseg, mixed: Path) -> None:
     run(mixed / "b.jpg")
     ended = hbseg("recompose", "out")
     assert ended.code == 0
-    assert ended.err == "left out: 1 photo in which nobody was found (--include-empty)\n"
+    left_out = "left out: 1 photo in which nobody was found (hbseg recompose --include-empty)\n"
+    assert ended.err == left_out
+    assert left_out in run(mixed / "b.jpg", "--crop").err
+
+
+def test_they_are_foreseen_as_settled(run: Run, api: FakeApi, mixed: Path, tmp_path: Path) -> None:
+    """The total counted ahead does not take them for photos that are left to do, unless the run
+    requires a person."""
+    run(mixed)
+    settings = run_settings(mixed, tmp_path / "out", api.url)
+    found = list(find(settings.inputs, Walk()))
+    journal = Journal(str(tmp_path / "out"), read_only=True)
+    for required, settled in ((False, 3), (True, 1)):
+        wanted = replace(settings.wanted, require_person=required)
+        fingerprint = fingerprint_of(replace(settings, wanted=wanted))
+        decider = Decider(journal, Publisher(journal.root, durable=False), fingerprint)
+        assert foreseen(found, journal, decider) == settled
+    journal.close()
+
+
+def test_a_watcher_forgets_one_that_was_moved_away(
+    run: Run, paid: Hbseg, api: FakeApi, mixed: Path
+) -> None:
+    """Killed with a done photo before it again, and the photo is gone since: it is done, as it was,
+    and not pending for ever."""
+    run(mixed)
+    with sqlite3.connect(paid.cwd / "out/.hbseg/journal.sqlite3") as db:
+        db.execute("UPDATE photos SET status = 'pending' WHERE name = X'622e706e67'")
+    db.close()
+    (mixed / "b.jpg").unlink()
+    where = (mixed, "-o", "out", "--endpoint", api.url, "--poll", "--max-duration", "1s")
+    assert paid("watch", *where).code == 5
+    figures = json.loads(paid("status", "out", "--json").out)
+    assert (figures["done"], figures["pending"], figures["nobody_found"]) == (3, 0, 2)
+    assert len(api.stats.calls) == 3

@@ -5,50 +5,26 @@ from __future__ import annotations
 import io
 import os
 import pty
-import resource
 import shutil
-import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, Ended, Hbseg, photo
+from conftest import ROOT, Hbseg, Run, photo
 from fake_api import FakeApi
-from fake_behaviour import Behaviour
 from making import noise
 from PIL import Image, ImageCms
+from results import names
 from waiting import until
 
 from humanbody_cli.jobs.single.place import kept_answer
 
 GRACE = ROOT / "sample_images" / "portraits" / "grace_hopper.jpg"
-One = Callable[..., Ended]
 PAIR = {"HBSEG_API_KEY": "key", "HBSEG_API_SECRET": "secret"}
 
 
-@pytest.fixture
-def one(paid: Hbseg, api: FakeApi, tmp_path: Path) -> One:
-    """``segment`` with these arguments against the fake API; there is a photo ``me.jpg``."""
-    photo(tmp_path / "me.jpg", seed=1)
-
-    def run(*arguments: object, code: int = 0, **options: Any) -> Ended:
-        ended = paid("segment", *arguments, "--endpoint", api.url, "--qps", 300, **options)
-        assert ended.code == code, ended.err
-        assert "Traceback" not in ended.err
-        return ended
-
-    return run
-
-
-def names(folder: Path) -> list[str]:
-    """The files of a folder, hidden ones too."""
-    return sorted(path.name for path in folder.iterdir() if path.name != "state")
-
-
-def test_the_file_is_written_and_nothing_else(one: One, api: FakeApi, tmp_path: Path) -> None:
+def test_the_file_is_written_and_nothing_else(one: Run, api: FakeApi, tmp_path: Path) -> None:
     """No folder, no state: me.png is the cutout that a run into a folder publishes."""
     ended = one("me.jpg", "-o", "me.png", "--json")
     assert names(tmp_path) == ["me.jpg", "me.png"]
@@ -60,7 +36,7 @@ def test_the_file_is_written_and_nothing_else(one: One, api: FakeApi, tmp_path: 
         assert file.tobytes() == of.tobytes()
 
 
-def test_a_second_run_is_free(one: One, api: FakeApi, tmp_path: Path) -> None:
+def test_a_second_run_is_free(one: Run, api: FakeApi, tmp_path: Path) -> None:
     """Same bytes and options: no call, the file untouched. ``--force``, another option and another
     photo at the name make it anew."""
     out = tmp_path / "new" / "me.png"
@@ -86,7 +62,7 @@ def test_a_second_run_is_free(one: One, api: FakeApi, tmp_path: Path) -> None:
     ("name", "kind", "mode"), [("a.webp", "WEBP", "RGBA"), ("a.jpg", "JPEG", "RGB")]
 )
 def test_the_suffix_is_the_format(
-    one: One, tmp_path: Path, name: str, kind: str, mode: str
+    one: Run, tmp_path: Path, name: str, kind: str, mode: str
 ) -> None:
     """A WebP keeps the transparency, a JPEG is white behind the person; both have the profile."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -101,7 +77,7 @@ def test_the_suffix_is_the_format(
     assert corner[-1] == 0 if mode == "RGBA" else (corner > 250).all()
 
 
-def test_it_is_composed_as_recompose_does(one: One, api: FakeApi, tmp_path: Path) -> None:
+def test_it_is_composed_as_recompose_does(one: Run, api: FakeApi, tmp_path: Path) -> None:
     """Crop, background, canvas and quality straight from ``segment``, to a file and to stdout."""
     shutil.copy(GRACE, tmp_path / "me.jpg")
     look = ("--crop", "--background", "#102030", "--canvas", "300x400", "--quality", "70")
@@ -125,7 +101,7 @@ def test_it_is_composed_as_recompose_does(one: One, api: FakeApi, tmp_path: Path
     assert len(api.stats.calls) == 3
 
 
-def test_exif_goes_along_only_if_it_is_kept(one: One, tmp_path: Path) -> None:
+def test_exif_goes_along_only_if_it_is_kept(one: Run, tmp_path: Path) -> None:
     """In every format; the result is upright, so the orientation is dropped."""
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = "Maker", 6
@@ -142,7 +118,7 @@ def test_exif_goes_along_only_if_it_is_kept(one: One, tmp_path: Path) -> None:
             assert 0x0112 not in made.getexif()
 
 
-def test_without_output_it_is_named_after_the_photo(one: One, api: FakeApi, tmp_path: Path) -> None:
+def test_without_output_it_is_named_after_the_photo(one: Run, api: FakeApi, tmp_path: Path) -> None:
     """Beside the photo, in the format that is asked for; never one name for two photos. A later
     walk does not take these cutouts for photos."""
     folder = tmp_path / "photos"
@@ -163,7 +139,7 @@ def test_without_output_it_is_named_after_the_photo(one: One, api: FakeApi, tmp_
 
 @pytest.mark.parametrize("how", ["itself", "link", "hard link", "stdin"])
 def test_the_photo_itself_is_never_written_to(
-    one: One, api: FakeApi, tmp_path: Path, how: str
+    one: Run, api: FakeApi, tmp_path: Path, how: str
 ) -> None:
     """By no name: exit 2, before a call."""
     before = (tmp_path / "me.jpg").read_bytes()
@@ -189,7 +165,7 @@ def test_the_photo_itself_is_never_written_to(
 
 @pytest.mark.parametrize("what", ["text", "picture", "edited", "link", "recomposed", "published"])
 def test_what_it_did_not_write_is_not_replaced(
-    one: One, api: FakeApi, tmp_path: Path, what: str
+    one: Run, api: FakeApi, tmp_path: Path, what: str
 ) -> None:
     """Exit 4 before a call, the file as it was; with ``--force`` too."""
     out = tmp_path / "x.png"
@@ -214,7 +190,7 @@ def test_what_it_did_not_write_is_not_replaced(
     assert len(api.stats.calls) == calls
 
 
-def test_results_of_a_folder_are_not_written_to(one: One, api: FakeApi, tmp_path: Path) -> None:
+def test_results_of_a_folder_are_not_written_to(one: Run, api: FakeApi, tmp_path: Path) -> None:
     """A file within masks, cutouts or the state belongs to the runs over that folder."""
     one("me.jpg", "-o", "out")
     for name in ("out/cutouts/me.png", "out/masks/new.png", "out/.hbseg/x.png"):
@@ -222,7 +198,7 @@ def test_results_of_a_folder_are_not_written_to(one: One, api: FakeApi, tmp_path
     assert len(api.stats.calls) == 1
 
 
-def test_stdout_that_is_a_terminal_is_refused(paid: Hbseg, one: One, api: FakeApi) -> None:
+def test_stdout_that_is_a_terminal_is_refused(paid: Hbseg, one: Run, api: FakeApi) -> None:
     """``-o -`` on a real terminal: exit 2 before a call, and nothing is printed on it."""
     master, slave = pty.openpty()
     arguments = ("segment", "me.jpg", "-o", "-", "--endpoint", api.url)
@@ -251,7 +227,7 @@ def test_stdout_that_is_a_terminal_is_refused(paid: Hbseg, one: One, api: FakeAp
     ],
 )
 def test_options_that_contradict_each_other(
-    one: One, api: FakeApi, tmp_path: Path, options: tuple[str, ...], says: str
+    one: Run, api: FakeApi, tmp_path: Path, options: tuple[str, ...], says: str
 ) -> None:
     """One sentence, exit 2, no call and no file."""
     assert says in one("me.jpg", *options, code=2).err
@@ -259,7 +235,7 @@ def test_options_that_contradict_each_other(
     assert names(tmp_path) == ["me.jpg"]
 
 
-def test_a_mask_alone(one: One, tmp_path: Path) -> None:
+def test_a_mask_alone(one: Run, tmp_path: Path) -> None:
     """``--no-cutout`` writes the mask."""
     ended = one("me.jpg", "-o", "mask.png", "--no-cutout", "--json")
     assert (ended.records[0]["mask"], ended.records[0]["cutout"]) == ("mask.png", None)
@@ -267,7 +243,7 @@ def test_a_mask_alone(one: One, tmp_path: Path) -> None:
         assert mask.mode == "L"
 
 
-def test_a_photo_that_is_rejected_leaves_nothing(one: One, api: FakeApi, tmp_path: Path) -> None:
+def test_a_photo_that_is_rejected_leaves_nothing(one: Run, api: FakeApi, tmp_path: Path) -> None:
     """Exit 3 with its code, no file, no call."""
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     ended = one("bad.jpg", "-o", "bad.png", code=3)
@@ -276,66 +252,29 @@ def test_a_photo_that_is_rejected_leaves_nothing(one: One, api: FakeApi, tmp_pat
     assert not api.stats.calls
 
 
-SLOW = ("--canvas", "4000", "--background", "noise.png")
-"""A picture that takes more than a second to compose, and tens of megabytes."""
-
-
-def test_an_answer_outlives_a_kill(paid: Hbseg, one: One, api: FakeApi, tmp_path: Path) -> None:
-    """Killed between the answer and the file: nothing at the name, and no second call."""
-    noise((800, 800)).save(tmp_path / "noise.png")
-    arguments = ("segment", "me.jpg", "-o", "new/me.png", *SLOW, "--endpoint", api.url)
-    with paid.start(*arguments) as command:
-        assert until(lambda: any(path.stat().st_size for path in tmp_path.glob("new/.hbseg-*")))
-        command.send_signal(signal.SIGKILL)
-    assert not (tmp_path / "new/me.png").exists()
-    one("me.jpg", "-o", "new/me.png", *SLOW)
-    assert len(api.stats.calls) == 1
-    assert names(tmp_path / "new") == ["me.png"]
-
-
-def test_a_call_in_flight_is_finished(paid: Hbseg, api: FakeApi, tmp_path: Path) -> None:
-    """After Ctrl-C its answer still becomes the file, and the exit code is 130."""
-    photo(tmp_path / "me.jpg")
-    api.reset(Behaviour(latency=3.0))
-    arguments = ("segment", "me.jpg", "-o", "me.png", "--endpoint", api.url)
-    with paid.start(*arguments) as command:
-        assert until(lambda: bool(api.stats.calls))
-        command.send_signal(signal.SIGINT)
-        assert command.wait(60) == 130
-    assert names(tmp_path) == ["me.jpg", "me.png"]
-    assert paid(*arguments).code == 0
-    assert len(api.stats.calls) == 1
-
-
-def test_two_runs_do_not_write_one_file(one: One, api: FakeApi, tmp_path: Path) -> None:
+def test_two_runs_do_not_write_one_file(one: Run, api: FakeApi, tmp_path: Path) -> None:
     """The second exits 6 before a call."""
     with kept_answer(str(tmp_path / "me.png")):
         ended = one("me.jpg", "-o", tmp_path / "me.png", code=6)
-    assert "another run is writing this file" in ended.err
+    assert "another run is writing this file; wait for it, or give --lock-wait" in ended.err
     assert not api.stats.calls
     one("me.jpg", "-o", tmp_path / "me.png")
     assert names(tmp_path) == ["me.jpg", "me.png"]
 
 
-def test_an_answer_outlives_a_file_that_cannot_be_written(
-    one: One, api: FakeApi, tmp_path: Path
-) -> None:
-    """The file grows beyond what the system allows: exit 4, and later no second call."""
-    noise((800, 800)).save(tmp_path / "noise.png")
-    size = 1_000_000
-
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-    ended = one("me.jpg", "-o", "new/me.png", *SLOW, code=4, preexec_fn=limited)
-    assert "may not grow this large" in ended.err
-    assert not (tmp_path / "new/me.png").exists()
-    one("me.jpg", "-o", "new/me.png", *SLOW)
-    assert len(api.stats.calls) == 1
-    assert names(tmp_path / "new") == ["me.png"]
+def test_a_run_waits_for_another_if_told(paid: Hbseg, api: FakeApi, tmp_path: Path) -> None:
+    """``--lock-wait``: it begins once the other has ended."""
+    photo(tmp_path / "me.jpg")
+    arguments = ("segment", "me.jpg", "-o", "me.png", "--endpoint", api.url, "--log-file", "log")
+    with kept_answer(str(tmp_path / "me.png")):
+        command = paid.start(*arguments, "--lock-wait", 60)
+        assert until((tmp_path / "log").exists)
+    with command:
+        assert command.wait(60) == 0
+    assert names(tmp_path) == ["log", "me.jpg", "me.png"]
 
 
-def test_no_folder_no_call(one: One, api: FakeApi, tmp_path: Path) -> None:
+def test_no_folder_no_call(one: Run, api: FakeApi, tmp_path: Path) -> None:
     """A file where the folder should be: exit 4 before a call."""
     (tmp_path / "file").write_text("x")
     one("me.jpg", "-o", "file/me.png", code=4)
@@ -343,7 +282,7 @@ def test_no_folder_no_call(one: One, api: FakeApi, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["-x.png", "ü ß.png", "new\nline.png", "'\"<&>.png", "%s{}.png"])
-def test_odd_names(one: One, tmp_path: Path, name: str) -> None:
+def test_odd_names(one: Run, tmp_path: Path, name: str) -> None:
     """Any name is a name."""
     one("me.jpg", f"--output={name}")
     with Image.open(io.BytesIO((tmp_path / name).read_bytes())) as made:

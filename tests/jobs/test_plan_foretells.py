@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import pytest
 from conftest import Hbseg, photo
 from fake_api import FakeApi
 from fake_behaviour import Behaviour
@@ -83,3 +84,12 @@ def test_a_photo_that_keeps_its_name_is_foretold_under_it(hbseg: Hbseg, tmp_path
     assert hbseg("plan", "b.jpg", *arguments).code == 0
     assert hbseg("segment", "b.jpg", *arguments).code == 0
     assert (tmp_path / "out/masks/b.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize("out", ["-", "me.png"])
+def test_one_file_is_not_taken_for_a_folder(hbseg: Hbseg, tmp_path: Path, out: str) -> None:
+    """A plan is about an output folder, and not about what ``segment`` writes to one file."""
+    photo(tmp_path / "me.jpg")
+    ended = hbseg("plan", "me.jpg", "-o", out)
+    assert (ended.code, ended.out) == (2, "")
+    assert "give -o FOLDER" in ended.err

@@ -183,7 +183,7 @@ def test_a_page_cannot_be_anywhere(made: Called, file: str, says: str) -> None:
     assert says in refused(made, "report", "out", "-o", file, code=2)
 
 
-@pytest.mark.parametrize("kind", ["file", "link", "edited"])
+@pytest.mark.parametrize("kind", ["file", "link", "edited", "folder"])
 def test_a_page_of_the_users_is_not_replaced(made: Called, kind: str) -> None:
     """A report.html that hbseg did not write, or not so: exit 4, and the file is named."""
     place = made.cwd / "out/report.html"
@@ -192,6 +192,8 @@ def test_a_page_of_the_users_is_not_replaced(made: Called, kind: str) -> None:
         place.write_bytes(place.read_bytes().replace(b"3 done", b"3 fine"))
     elif kind == "file":
         place.write_text("<h1>my own</h1>")
+    elif kind == "folder":
+        place.mkdir()
     else:
         (made.cwd / "mine.html").write_text("<h1>my own</h1>")
         place.symlink_to("../mine.html")

@@ -210,20 +210,21 @@ def test_a_first_rejection_alarms(run: Run, mixed: Path) -> None:
     run(mixed, REQUIRED, "--ignore-known")
 
 
-def test_one_file_is_paid_for_once_too(hbseg: Hbseg, api: FakeApi, tmp_path: Path) -> None:
-    """With one file: rejected again and again, done without the option, and rejected beside the
-    file that is there, all from one answer; a file that is done tells that nobody was found."""
-    photo(tmp_path / "b.jpg", seed=2, size=NOBODY)
-    pair = {"HBSEG_API_KEY": "key", "HBSEG_API_SECRET": "secret"}
-
-    def one(*options: str) -> tuple[int, list[str | None]]:
-        command = "segment", "b.jpg", "-o", "b.png", "--json", "--endpoint", api.url, *options
-        ended = hbseg(*command, env=pair)
-        return ended.code, [record["code"] for record in ended.records]
-
-    assert [one(REQUIRED), one(REQUIRED)] == [(3, [CODE])] * 2
-    assert not (tmp_path / "b.png").exists()
-    assert [one(), one()] == [(0, [CODE])] * 2
-    assert one(REQUIRED) == (3, [CODE])
-    assert len(api.stats.calls) == 1
+def test_one_file_is_judged_as_a_folder_is(
+    paid: Hbseg, api: FakeApi, mixed: Path, tmp_path: Path
+) -> None:
+    """A file that shows nobody is done without the option and rejected with it, whichever came
+    first: the exit code tells, and all of it costs one call."""
+    where = ("segment", mixed / "b.jpg", "-o", tmp_path / "b.png", "--endpoint", api.url, "--json")
+    for _ in range(2):
+        assert paid(*where, REQUIRED).code == 3
+        assert not (tmp_path / "b.png").exists()
+    for _ in range(2):
+        ended = paid(*where)
+        assert (ended.code, ended.records[0]["code"]) == (0, CODE)
+    before = (tmp_path / "b.png").read_bytes()
+    ended = paid(*where, REQUIRED)
+    assert (ended.code, ended.records[0]["status"]) == (3, "rejected")
+    assert (tmp_path / "b.png").read_bytes() == before
     assert not list(tmp_path.glob(".hbseg-*"))
+    assert len(api.stats.calls) == 1

@@ -160,6 +160,7 @@ def test_a_watcher_ends_after_its_time(paid: Hbseg, api: FakeApi, photos: Path) 
     [
         (("missing", "-o", "out"), "missing: there is no such folder"),
         (("photos", "-o", "-"), "give -o FOLDER"),
+        (("photos", "-o", "me.png"), "-o me.png is the name of one picture"),
         (("photos", "-o", "out", "--force"), "--force would process"),
         (("photos", "-o", "out", "--max-calls", "5/week"), "'5/week' is not a number of calls"),
         (("photos", "-o", "out", "--max-duration", "2 weeks"), "'2 weeks' is not a time"),
@@ -208,9 +209,12 @@ def test_a_system_that_cannot_report_changes(paid: Hbseg, photos: Path, tmp_path
         assert "or use --poll" in ended.err
 
 
-def test_an_idle_watcher_ends_at_once(paid: Hbseg, tmp_path: Path) -> None:
-    """SIGTERM before the first photo: exit 143, and the run is noted as interrupted."""
+def test_an_idle_watcher_ends_at_once(paid: Hbseg, photos: Path, tmp_path: Path) -> None:
+    """SIGTERM before the first photo: exit 143, and the run is noted as interrupted, unless it is
+    the first of its folder: a journal without a run counts as lost, so that results are looked up.
+    """
     (tmp_path / "empty").mkdir()
+    assert paid("segment", photos, "-o", "out", "--engine", "local").code == 0
     with watching(paid, "empty", "-o", "out", "--engine", "local") as watcher:
         assert until(lambda: "watching" in watcher.said)
         assert watcher.end() == 143

@@ -30,3 +30,8 @@ def forget(out: Path) -> None:
     with sqlite3.connect(out / ".hbseg/journal.sqlite3") as db:
         db.execute("DELETE FROM photos")
     db.close()
+
+
+def names(folder: Path) -> list[str]:
+    """The files of a folder, hidden ones too."""
+    return sorted(path.name for path in folder.iterdir() if path.name != "state")

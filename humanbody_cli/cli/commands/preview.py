@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
+from humanbody_cli.cli.destination import check_folder
 from humanbody_cli.cli.limits import price
 from humanbody_cli.cli.options import as_json, inputs, option, output_folder, telling
 from humanbody_cli.cli.run_options import run
@@ -36,9 +39,10 @@ def check_command(inputs: InputSettings, fit: bool, json: bool, telling: Telling
 def plan_command(settings: RunSettings) -> int:
     """Show what a run would do: calls, rejected photos, bytes, time.
 
-    Takes the options of `hbseg segment`, makes no call and writes nothing. Exit code 3 if photos
-    would be rejected.
+    Takes the options of `hbseg segment` for photos, engine and results, makes no call and writes
+    nothing. Exit code 3 if photos would be rejected.
     """
     from humanbody_cli.jobs.inspection.plan import plan
 
+    check_folder(settings.output.given, settings.inputs, os.path.isdir)
     return plan(settings)

@@ -40,8 +40,9 @@ def recompose_command(
 ) -> int:
     """Make new cutouts from the masks in OUT, without calls.
 
-    The photos that the masks were made from are read again. A picture that is there already, made
-    from the same photo and mask with the same options, is not made anew."""
+    The photos that the masks were made from are read again. A picture that was already made from
+    the same photo and mask with the same options is left as it is.
+    """
     from humanbody_cli.jobs.recompose import batch
     from humanbody_cli.jobs.recompose.recipes import recipe_of
     from humanbody_cli.jobs.recompose.selection import selected

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
+from humanbody_cli.cli.destination import check_folder
 from humanbody_cli.cli.limits import max_duration, price
 from humanbody_cli.cli.options import FiniteRange, as_json, group, option, output_folder
 from humanbody_cli.cli.run_options import grace, run
@@ -41,5 +44,6 @@ def watch_command(settings: RunSettings, settle: float, poll: bool) -> int:
     """
     from humanbody_cli.jobs.watching.watch import Watched, watch
 
+    check_folder(settings.output.given, settings.inputs, os.path.isdir)
     (folder,) = settings.inputs.inputs
     return watch(settings, Watched(folder, settle, poll))

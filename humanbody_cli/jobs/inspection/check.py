@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -118,13 +119,7 @@ def _examined(rules: Rules, photo: Photo) -> Outcome:
     try:
         picture = sources.examine(photo, rules)
     except PhotoError as error:
-        return Outcome(
-            source=photo.source,
-            status=Status.REJECTED,
-            code=error.code,
-            message=error.message,
-            reason=error.reason,
-        )
+        return replace(Outcome.left_out(photo.source, error), status=Status.REJECTED)
     return Outcome(
         source=photo.source,
         status=Status.PENDING,

@@ -169,10 +169,7 @@ class _Planner:
         return self._plan
 
     def _new_walk(self) -> Walk:
-        walk = Walk()
-        walk.avoid(self._root)
-        walk.avoid_log(self._settings.telling.log_file)
-        return walk
+        return Walk.of_run(self._root, self._settings.telling.log_file)
 
     def _counting(self) -> Counting | None:
         settled = partial(incremental.foreseen, journal=self._journal, decider=self._decider)
@@ -206,10 +203,7 @@ class _Planner:
                 raise no_person()
             needs_call = self._needs_call(picture, sha256, decision)
         except PhotoError as error:
-            status = Status.REJECTED if error.rejected else Status.FAILED
-            return Outcome(
-                source, status, code=error.code, message=error.message, reason=error.reason
-            )
+            return Outcome.left_out(source, error)
         return Outcome(
             source,
             Status.PENDING,

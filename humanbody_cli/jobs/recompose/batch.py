@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 from PIL import Image
 
 from humanbody_cli.core import api_spec
-from humanbody_cli.core.console import counted
+from humanbody_cli.core.console import Stopwatch, counted
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.paths import to_bytes
@@ -88,7 +88,9 @@ def _run(
         _summarise(reporter, target)
     if nobody:
         photos = counted(nobody, "photo")
-        reporter.say(f"left out: {photos} in which nobody was found (--include-empty)")
+        reporter.say(
+            f"left out: {photos} in which nobody was found (hbseg recompose --include-empty)"
+        )
     elif not reporter.tally.total and not reporter.tally.settled:
         reporter.say(f"nothing to do: no photo in {journal.root} is {selection.what}")
     return reporter.exit_code()
@@ -144,6 +146,8 @@ class _Work:
     target: Target
 
     def end_of(self, outcome: Outcome) -> _End:
+        watch = Stopwatch()
+        outcome = replace(outcome, attempts=0)
         try:
             mask = _mask_bytes(outcome)
             made = proof.digest_of(
@@ -152,7 +156,7 @@ class _Work:
             there = self.target.there(outcome, made)
             if there is not None:
                 _check_unchanged(outcome)
-                return _End(replace(outcome, cutout=there, attempts=0), is_settled=True)
+                return _End(replace(outcome, cutout=there), is_settled=True)
             picture = _source(outcome)
             data = composed(
                 self.recipe, picture, _mask(outcome, mask, picture), RECOMPOSED_SEAL, made
@@ -161,7 +165,7 @@ class _Work:
         except PhotoError as error:
             failed = replace(outcome, status=Status.FAILED, code=error.code, message=error.message)
             return _End(failed)
-        return _End(replace(outcome, cutout=path, attempts=0))
+        return _End(replace(outcome, cutout=path, elapsed=round(watch.seconds() * 1000)))
 
 
 def _check_unchanged(outcome: Outcome) -> None:

@@ -12,7 +12,7 @@ from humanbody_cli.discovery import lists
 from humanbody_cli.discovery.inputs import is_path
 from humanbody_cli.storage.journal import Journal
 
-DOUBTFUL = "doubtful"
+ONLY_DOUBTFUL = "doubtful"
 """The word that selects the photos whose masks are doubtful."""
 
 
@@ -56,7 +56,7 @@ class Selection:
 
 
 def selected(journal: Journal, only: str | None, *, includes_empty: bool) -> Selection:
-    """The selection that ``--only`` asks for: `DOUBTFUL`, or a list with one photo per line.
+    """The selection that ``--only`` asks for: `ONLY_DOUBTFUL`, or a list with one photo per line.
 
     A photo is named as ``hbseg status`` prints it, or by a path from the current folder.
 
@@ -65,9 +65,9 @@ def selected(journal: Journal, only: str | None, *, includes_empty: bool) -> Sel
     """
     if only is None:
         return Selection(includes_empty=includes_empty)
-    if only == DOUBTFUL:
+    if only == ONLY_DOUBTFUL:
         return Selection(
-            lambda outcome: outcome.is_doubtful, what=DOUBTFUL, includes_empty=includes_empty
+            lambda outcome: outcome.is_doubtful, what=ONLY_DOUBTFUL, includes_empty=includes_empty
         )
     listed = _Listed(only)
     sources = listed.sources_in(journal)

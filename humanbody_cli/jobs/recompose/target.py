@@ -177,7 +177,7 @@ class Target:
                     f"--into {self.folder}: {path} is one of the photos; choose another folder"
                 )
         ownership.check_replaceable(
-            path, RECOMPOSED_SEAL, "move it away, or choose another --into DIR"
+            path, RECOMPOSED_SEAL, "move it away, or run hbseg recompose with another --into DIR"
         )
 
 

@@ -15,6 +15,7 @@ SEAL = "report"
 
 _PAGE = "report.html"
 _SUFFIXES = (".html", ".htm")
+_REMEDY = "move it away, or give another place with -o FILE"
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,24 @@ def place_of(root: str, file: str | None) -> Place:
         raise UsageError(
             f"-o {file}: only hbseg segment writes to {guarded}; choose another folder"
         )
-    remedy = "move it away, or give another place with -o FILE"
-    ownership.check_replaceable(page, SEAL, remedy)
+    check_page(page)
     place = Place(page, f"{stem}-files", root)
-    _check_files(place.files, remedy)
+    _check_files(place.files)
     return place
 
 
-def _check_files(folder: str, remedy: str) -> None:
+def check_page(page: str) -> None:
+    """Check that nothing but an earlier page is at a page's name.
+
+    Raises:
+        OutputError: something is.
+    """
+    if os.path.isdir(page):
+        raise OutputError(f"cannot write {page}: there is a folder of this name; {_REMEDY}")
+    ownership.check_replaceable(page, SEAL, _REMEDY)
+
+
+def _check_files(folder: str) -> None:
     """Check that a folder is hbseg's or new: its mark would hide photos in it from a walk."""
     status = ownership.seen(folder)
     if status is None:
@@ -69,4 +80,4 @@ def _check_files(folder: str, remedy: str) -> None:
                 return
         except OSError as error:
             raise output_error(folder, error) from error
-    raise OutputError(f"cannot write {folder}: hbseg did not make what is there; {remedy}")
+    raise OutputError(f"cannot write {folder}: hbseg did not make what is there; {_REMEDY}")

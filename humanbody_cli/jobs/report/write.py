@@ -12,7 +12,7 @@ from humanbody_cli.core.errors import output_error
 from humanbody_cli.core.outcomes import DOUBTFUL, Status
 from humanbody_cli.jobs.inspection.status import counts
 from humanbody_cli.jobs.report import template
-from humanbody_cli.jobs.report.place import SEAL, Place, place_of
+from humanbody_cli.jobs.report.place import SEAL, Place, check_page, place_of
 from humanbody_cli.jobs.report.rows import GROUPS, Row, Rows, plain, portable
 from humanbody_cli.jobs.report.thumbnails import Thumbnails
 from humanbody_cli.storage import ownership
@@ -73,6 +73,7 @@ def _publish(place: Place, data: bytes) -> None:
     with suppress(OSError):
         if content(place.page) == data:
             return
+    check_page(place.page)  # thumbnails took their time, in which something may have come there
     publisher = Publisher(place.folder, durable=False)
     publisher.publish("", os.path.basename(place.page), data, may_replace=always)
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -17,6 +18,10 @@ from humanbody_cli.storage import ownership
 from humanbody_cli.storage.disk import RealDisk, temporary_path, write_all
 from humanbody_cli.storage.layout import BESIDE, SINGLE_SEAL
 from humanbody_cli.storage.names import MAX_NAME, SUFFIX, marked, namer, plain_name
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_POLL = 0.2
+"""Seconds between two looks at a file that another run holds."""
 
 
 def check_stdout(photo: Photo) -> None:
@@ -104,39 +109,42 @@ class KeptAnswer:
 
 
 @contextlib.contextmanager
-def kept_answer(path: str) -> Iterator[KeptAnswer]:
+def kept_answer(path: str, wait: float = 0.0) -> Iterator[KeptAnswer]:
     """The place of the answer for a file at ``path``, which no other run may write meanwhile. It is
     removed at the end unless there is an answer in it.
 
     Raises:
-        OutputHeld: another run is at work on the same file.
+        OutputHeld: another run is at work on the same file, and still is after ``wait`` seconds.
         OutputError: its folder cannot be written.
     """
     place = temporary_path(f"{path} answer")
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    deadline = time.monotonic() + wait
     try:
-        file = os.open(place, flags, 0o666)
+        while (file := _locked(place)) is None:
+            if time.monotonic() >= deadline:
+                raise OutputHeld(
+                    f"{path}: another run is writing this file; wait for it, or give --lock-wait "
+                    "SECONDS"
+                )
+            time.sleep(_POLL)
     except OSError as error:
         raise output_error(path, error) from error
     try:
-        _lock(file, place, path)
-        try:
-            yield KeptAnswer(place, file)
-        finally:
-            if not os.fstat(file).st_size:
-                os.unlink(place)
+        yield KeptAnswer(place, file)
     finally:
+        if not os.fstat(file).st_size:
+            with contextlib.suppress(OSError):  # then the next run finds it empty
+                os.unlink(place)
         os.close(file)
 
 
-def _lock(file: int, place: str, path: str) -> None:
-    try:
+def _locked(place: str) -> int | None:
+    """The file, open and locked; ``None`` where another run holds it."""
+    file = os.open(place, _FLAGS, 0o666)
+    with contextlib.suppress(BlockingIOError, FileNotFoundError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # A run that ended in between has removed the file that was opened here.
-        is_free = os.path.samestat(os.fstat(file), os.stat(place))
-    except (BlockingIOError, FileNotFoundError):
-        is_free = False
-    except OSError as error:
-        raise output_error(path, error) from error
-    if not is_free:
-        raise OutputHeld(f"{path}: another run is writing this file; wait until it has ended")
+        if os.path.samestat(os.fstat(file), os.stat(place)):
+            return file
+    os.close(file)
+    return None

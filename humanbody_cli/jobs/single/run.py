@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from functools import partial
 
 from humanbody_cli.core import console
-from humanbody_cli.core.api_spec import NOBODY_FOUND, TOO_LARGE_FOR_FORMAT
+from humanbody_cli.core.api_spec import NOBODY_FOUND
 from humanbody_cli.core.console import Stopwatch, duration
 from humanbody_cli.core.errors import PhotoError, UsageError
-from humanbody_cli.core.outcomes import NOBODY_MESSAGE, Outcome, Status, is_nobody
+from humanbody_cli.core.outcomes import NOBODY_MESSAGE, Outcome, Status
 from humanbody_cli.core.paths import to_bytes
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.discovery import sources
@@ -29,15 +28,11 @@ from humanbody_cli.jobs.single.place import (
     kept_answer,
 )
 from humanbody_cli.jobs.single.work import Work
-from humanbody_cli.pipeline.decision import lacks_person, no_person
-from humanbody_cli.pipeline.engine import check_installed, engine_line, name_of
+from humanbody_cli.pipeline.engine import check_installed, engine_line
 from humanbody_cli.storage import ownership
 from humanbody_cli.storage.answer_spool import room_for
 from humanbody_cli.storage.layout import SINGLE_SEAL
 from humanbody_cli.storage.publishing import Publisher
-
-_MENDED_BY_OPTIONS = (NOBODY_FOUND, TOO_LARGE_FOR_FORMAT)
-"""How a photo may end whose answer is sound: a run with other options has a use for it."""
 
 
 def to_stdout(settings: RunSettings) -> int:
@@ -62,17 +57,19 @@ def _to_stdout(settings: RunSettings, work: Work) -> int:
     check_stdout(work.photo)
     check_installed(work.settings)
     work.reporter.say(engine_line(settings))
+    watch, data = Stopwatch(), b""
     try:
         picture = work.examined()
         made = work.segmented(picture)
         data = work.data(picture, made)
+        outcome = work.finished(picture, made, watch.seconds())
     except PhotoError as error:
-        work.reporter.error(f"hbseg: {work.photo.source}: {error.code}: {error.message}")
-        return error.exit_code
-    if is_nobody(made.coverage):
+        outcome = Outcome.left_out(work.photo.source, error)
+    if outcome.is_nobody:
         work.reporter.say(f"{work.photo.source}: {NOBODY_FOUND}: {NOBODY_MESSAGE}")
+    work.reporter.add(outcome)
     console.write_data(data)
-    return 0
+    return work.reporter.tally.exit_code()
 
 
 def to_file(settings: RunSettings, out: str | None) -> int:
@@ -94,13 +91,15 @@ def _to_file(settings: RunSettings, work: Work, out: str | None) -> int:
     durable = settings.output.durable is not False
     publisher = Publisher(os.path.dirname(path) or os.curdir, durable=durable)
     publisher.make_folder("", os.path.basename(path))
-    with kept_answer(path) as answer:
+    with kept_answer(path, settings.output.lock_wait) as answer:
         try:
             outcome = _written(work, path, publisher, answer)
         except PhotoError as error:
-            if not error.transient and error.code not in _MENDED_BY_OPTIONS:
+            # A photo that is rejected before its call waits for no answer. After it, the answer may
+            # still become a file, by another option or at another time.
+            if error.rejected and not error.transient and error.code != NOBODY_FOUND:
                 answer.discard()
-            outcome = _left_out(work, error)
+            outcome = Outcome.left_out(work.photo.source, error)
         if outcome is not None:
             work.reporter.add(outcome)
     if work.reporter.stop.reason is not None:
@@ -113,8 +112,9 @@ def _written(work: Work, path: str, publisher: Publisher, answer: KeptAnswer) ->
     watch = Stopwatch()
     picture = work.examined()
     sha256 = sources.sha256_of(picture)
-    done = None if work.settings.output.force else work.made_before(path, sha256)
+    done = None if work.settings.output.force else work.done_before(path, sha256)
     if done is not None:
+        answer.discard()  # of a run that was killed when the file was in place
         _report_made(work, path, done)
         return None
     check_installed(work.settings)
@@ -125,19 +125,7 @@ def _written(work: Work, path: str, publisher: Publisher, answer: KeptAnswer) ->
     may_replace = partial(ownership.is_own, kind=SINGLE_SEAL)
     publisher.publish("", os.path.basename(path), data, may_replace=may_replace)
     answer.discard()
-    outcome = replace(
-        work.outcome(path, sha256),
-        width=picture.size[0],
-        height=picture.size[1],
-        attempts=made.attempts,
-        request_id=made.request_id,
-        image_id=made.image_id,
-        time_used=made.time_used,
-        elapsed=round(watch.seconds() * 1000),
-        engine=name_of(made.engine),
-        coverage=made.coverage,
-        doubt=made.doubt,
-    )
+    outcome = work.finished(picture, made, watch.seconds(), path)
     work.reporter.say(f"{path}: written in {duration(watch.seconds())}{_remark(outcome)}")
     return outcome
 
@@ -149,20 +137,6 @@ def _remark(outcome: Outcome) -> str:
 
 
 def _report_made(work: Work, path: str, done: Outcome) -> None:
-    if lacks_person(work.settings.wanted, done.coverage):
-        raise no_person()
     key = to_bytes(work.photo.key)
-    work.reporter.skip(Status.DONE.value, [key], lambda key: done, nobody=done.is_nobody)
-    work.reporter.say(f"{path}: already done{_remark(done)}; --force makes it anew")
-
-
-def _left_out(work: Work, error: PhotoError) -> Outcome:
-    return Outcome(
-        work.photo.source,
-        Status.REJECTED if error.rejected else Status.FAILED,
-        code=error.code,
-        message=error.message,
-        attempts=error.attempts,
-        request_id=error.request_id,
-        transient=error.transient,
-    )
+    work.reporter.skip(Status.DONE.value, [key], lambda _: done, nobody=done.is_nobody)
+    work.reporter.say(f"{path}: already done; give --force to make it again")

@@ -26,6 +26,7 @@ from humanbody_cli.jobs.progress.reporter import Reporter
 from humanbody_cli.jobs.recompose.recipes import composed, recipe_of
 from humanbody_cli.jobs.single.place import KeptAnswer
 from humanbody_cli.pipeline.decision import lacks_person, no_person
+from humanbody_cli.pipeline.engine import name_of
 from humanbody_cli.pipeline.fingerprint import Fingerprint, fingerprint_of
 from humanbody_cli.pipeline.photo_steps import ClientSteps, Prepared, Results
 from humanbody_cli.storage import ownership
@@ -80,19 +81,25 @@ class Work:
         keeps = not self.settings.uses_api
         return steps_for(self.settings, self.fingerprint.engine, keep_pixels=keeps)
 
-    def made_before(self, path: str, sha256: str) -> Outcome | None:
-        """The photo's record if a file was made of these bytes, with these options, by an engine
-        that serves. A picture does not show that nobody was found, so its seal tells."""
-        seal = ownership.made_of(path, SINGLE_SEAL)
-        for engine in self.fingerprint.engines if seal is not None else ():
-            for coverage in (None, 0.0):
-                if seal == self._digest(sha256, engine, coverage):
-                    return replace(self.outcome(path, sha256), coverage=coverage)
-        return None
+    def done_before(self, path: str, sha256: str) -> Outcome | None:
+        """The record of the photo if its file is there: made of these bytes, with these options, by
+        an engine that serves.
 
-    def _digest(self, sha256: str, engine: str, coverage: float | None) -> str:
-        made = self.fingerprint.made(self.kind, engine), self.recipe.made
-        return proof.digest_of(sha256, *made, *([NOBODY_FOUND] if is_nobody(coverage) else []))
+        Raises:
+            PhotoError: the file shows nobody, and the run requires a person.
+        """
+        made, done = ownership.made_of(path, SINGLE_SEAL), self._done(sha256, path)
+        engines = self.fingerprint.engines
+        if made in {self._digest(sha256, engine, nobody=True) for engine in engines}:
+            if self.settings.wanted.require_person:
+                raise no_person()
+            return replace(done, coverage=0.0)
+        return done if made in {self._digest(sha256, engine) for engine in engines} else None
+
+    def _digest(self, sha256: str, engine: str, *, nobody: bool = False) -> str:
+        """What the seal says. There is no journal, so it tells too that nobody was found."""
+        how = self.fingerprint.made(self.kind, engine), self.recipe.made
+        return proof.digest_of(sha256, *how, *([NOBODY_FOUND] if nobody else []))
 
     def segmented(self, picture: Picture, answer: KeptAnswer | None = None) -> Results:
         """The photo's results by the engine.
@@ -148,7 +155,8 @@ class Work:
         Raises:
             PhotoError: it cannot be composed.
         """
-        digest = self._digest(sources.sha256_of(picture), made.engine, made.coverage)
+        nobody = is_nobody(made.coverage)
+        digest = self._digest(sources.sha256_of(picture), made.engine, nobody=nobody)
         if self.recipe.is_plain:
             result = made.cutout if self.kind == CUTOUTS else made.mask
             assert result is not None
@@ -161,7 +169,24 @@ class Work:
             error.attempts = made.attempts
             raise
 
-    def outcome(self, path: str, sha256: str) -> Outcome:
-        """The record of a photo whose file is there."""
+    def finished(
+        self, picture: Picture, made: Results, seconds: float, path: str | None = None
+    ) -> Outcome:
+        """The record of the photo, done in so many seconds; ``path`` is its file, if it has one."""
+        return replace(
+            self._done(sources.sha256_of(picture), path),
+            width=picture.size[0],
+            height=picture.size[1],
+            attempts=made.attempts,
+            request_id=made.request_id,
+            image_id=made.image_id,
+            time_used=made.time_used,
+            elapsed=round(seconds * 1000),
+            engine=name_of(made.engine),
+            coverage=made.coverage,
+            doubt=made.doubt,
+        )
+
+    def _done(self, sha256: str, path: str | None) -> Outcome:
         cutout, mask = (path if self.kind == kind else None for kind in (CUTOUTS, MASKS))
         return Outcome(self.photo.source, Status.DONE, cutout=cutout, mask=mask, sha256=sha256)

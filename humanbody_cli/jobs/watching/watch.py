@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from humanbody_cli.core.api_spec import NOBODY_FOUND
 from humanbody_cli.core.console import Stopwatch, counted, duration
 from humanbody_cli.core.errors import HbsegError, PhotoError, UsageError, time_is_over
 from humanbody_cli.core.outcomes import Outcome, Status, Tally
@@ -72,8 +73,6 @@ def watch(settings: RunSettings, watched: Watched, disk: Disk | None = None) -> 
 def _check(settings: RunSettings, watched: Watched) -> None:
     if not os.path.isdir(watched.folder):
         raise UsageError(f"{watched.folder}: there is no such folder; check the path")
-    if str(settings.output.folder) == "-":
-        raise UsageError("hbseg watch needs a folder for its results; give -o FOLDER")
     if settings.output.force:
         raise UsageError(
             "--force would process every photo again at each start; run hbseg segment --force once"
@@ -127,7 +126,8 @@ class WatchRun(Run):
                 photo = Photo(key, key, to_text(known.name), -1, NO_TIME)
                 if known.sha256 is None:
                     self.names.put_back(Due(photo, None))
-                elif known.code is None:  # it was done
+                elif known.code is None or (known.code == NOBODY_FOUND and known.has_files):
+                    # It was done: a photo that was rejected with this code has no files.
                     self.names.put_back(Due(photo, known._replace(status=Status.DONE.value)))
 
     def _chunks(self) -> Iterator[list[Photo]]:
