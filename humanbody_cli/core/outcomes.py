@@ -112,8 +112,8 @@ class Outcome:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether a person should look at the mask."""
-        return self.doubt is not None and self.doubt > DOUBTFUL
+        """Whether a person should look at the mask. Photos without a person are told apart."""
+        return self.doubt is not None and self.doubt > DOUBTFUL and not self.is_nobody
 
     def record(self) -> dict[str, Any]:
         """The public record: plain values, in a fixed order."""

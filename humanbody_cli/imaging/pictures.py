@@ -256,7 +256,7 @@ def _normalised(image: Image.Image, picture: Picture) -> Image.Image:
     if image.mode == "F":
         return image.point(lambda v: v * _float_scale(image) + 0.5).convert("L").convert("RGB")
     if image.mode == "CMYK" and picture.profile:
-        return _cmyk_to_srgb(image, picture.profile)
+        return to_srgb(image, picture.profile)
     return image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
 
 
@@ -283,17 +283,19 @@ def _float_scale(image: Image.Image) -> float:
     return 255.0 if isinstance(highest, float) and highest <= 1.0 else 1.0
 
 
-def _cmyk_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """A picture with a colour profile as RGB without one, or as RGBA if it is RGBA."""
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
     try:
         converted = ImageCms.profileToProfile(
             image,
             ImageCms.ImageCmsProfile(io.BytesIO(profile)),
             ImageCms.createProfile("sRGB"),
-            outputMode="RGB",
+            outputMode=mode,
         )
     except Exception:  # noqa: BLE001 - a broken profile raises anything, and affects no pixel
-        return image.convert("RGB")
-    return converted if converted is not None else image.convert("RGB")
+        return image.convert(mode)
+    return converted if converted is not None else image.convert(mode)
 
 
 def rgb_profile(picture: Picture) -> bytes | None:

@@ -184,6 +184,11 @@ class Journal(Runs):
                 return
             last = rows[-1][1]
 
+    def finish_times(self) -> dict[str, float]:
+        """When each photo ended, in seconds since 1970, by its key."""
+        rows = self.rows("SELECT key, finished FROM photos WHERE finished IS NOT NULL")
+        return {to_text(key): float(finished) for key, finished in rows}
+
     def is_settled(self) -> bool:
         """Whether no photo waits for results: none is pending, none has failed temporarily."""
         query = "SELECT 1 FROM photos WHERE status = 'pending' OR transient LIMIT 1"

@@ -69,3 +69,11 @@ def test_outcomes_cannot_be_changed() -> None:
     """What became of a photo is settled."""
     with pytest.raises(AttributeError):
         Outcome("a.jpg", Status.DONE).status = Status.FAILED  # type: ignore[misc]
+
+
+def test_a_photo_without_a_person_is_not_doubtful_too() -> None:
+    """Each photo is told under one heading: nobody found, or a doubtful mask."""
+    nobody = Outcome("a.jpg", Status.DONE, coverage=0.0, doubt=0.9)
+    somebody = Outcome("a.jpg", Status.DONE, coverage=0.1, doubt=0.9)
+    assert (nobody.is_nobody, nobody.is_doubtful) == (True, False)
+    assert (somebody.is_nobody, somebody.is_doubtful) == (False, True)

@@ -233,6 +233,20 @@ def test_a_run_composes_its_photos(run: Run, api: FakeApi, photos: Path, tmp_pat
     assert len(api.stats.calls) == 5
 
 
+def test_a_file_of_the_users_stops_one_picture(run: Run, photos: Path, tmp_path: Path) -> None:
+    """It stays, its photo is told as failed, and the other pictures are composed."""
+    shutil.copy(GRACE, photos / "a.jpg")
+    shutil.copy(GRACE, photos / "b.jpg")
+    made = tmp_path / "out/recomposed"
+    made.mkdir(parents=True)
+    (made / "a.jpg").write_text("of the user's")
+    ended = run(photos, "--engine", "local", "--format", "jpg", code=3)
+    assert "a.jpg: OUTPUT_NAME_TAKEN" in ended.err
+    assert (made / "a.jpg").read_text() == "of the user's"
+    with Image.open(made / "b.jpg") as composed:
+        assert composed.format == "JPEG"
+
+
 def test_the_runs_exit_code_stays(run: Run, photos: Path, tmp_path: Path) -> None:
     """A rejected photo is exit 3, and the others are composed; so is what --max-calls allowed."""
     (photos / "bad.jpg").write_bytes(b"no picture")

@@ -12,7 +12,7 @@ from calling import Called
 from conftest import Hbseg
 from hypothesis import given
 from hypothesis import strategies as st
-from reporting import Folder, data_of, names, opened
+from reporting import PAINTED, Folder, data_of, names, opened
 
 from humanbody_cli.core.outcomes import Status
 from humanbody_cli.jobs.report.template import escaped
@@ -94,7 +94,7 @@ def test_names_are_text(tab: Tab) -> None:
 @needs_chromium
 def test_pictures_of_any_name_are_found(tab: Tab) -> None:
     """Photos, cutouts and masks are linked and shown, whatever their names are."""
-    tab.until("[...document.querySelectorAll('.card img')].every((one) => one.naturalWidth > 0)")
+    tab.until(PAINTED)
     tab.key("ArrowDown")
     tab.key("Enter")
     tab.key("s")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from browser import Browser, Tab
+from calling import Called
 from conftest import ROOT
 from PIL import Image, ImageDraw
 
@@ -21,6 +22,11 @@ from humanbody_cli.storage.journal import Journal
 from humanbody_cli.storage.tables.runs import RunCounts, RunEnd
 
 SIZE = (240, 160)
+PAINTED = (
+    "(all => all.length > 0 && all.every((one) => one.dataset.state === 'shown'))"
+    "([...document.querySelectorAll('.card canvas')])"
+)
+"""In a page: whether the thumbnails of all photos in sight are there."""
 
 
 @dataclass
@@ -89,6 +95,33 @@ class Folder:
 def _save(image: Image.Image, path: Path, kind: str, **how: Any) -> None:
     os.makedirs(path.parent, exist_ok=True)
     image.save(path, kind, **how)
+
+
+def report(folder: Folder, *arguments: str) -> Path:
+    """Close the journal and write the report; the page."""
+    folder.close()
+    ended = Called(folder.root)("report", folder.root / "out", *arguments)
+    assert ended.code == 0, ended.err
+    return folder.root / ended.out.rstrip("\n")
+
+
+def seen(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file below a folder: its inode and time of change."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file() and ".hbseg/" not in str(path)
+    }
+
+
+def thumbnails(folder: Path) -> set[str]:
+    """The thumbnails of a report in a folder."""
+    return {path.stem for path in folder.rglob("report-files/*/*.webp")}
+
+
+def strips(page: Path) -> set[str]:
+    """The files of thumbnails that a page shows, by their names."""
+    return {f"{row['strip']}-{row['panes']}" for row in rows_of(page) if row["panes"]}
 
 
 def data_of(page: Path) -> dict[str, Any]:

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import click
 
+from humanbody_cli.cli.limits import price
+from humanbody_cli.cli.options import telling
+from humanbody_cli.core.settings import Price, Telling
+
 
 @click.command("report")
 @click.argument("out", metavar="OUT")
@@ -18,10 +22,14 @@ import click
     help="Write the page to FILE instead, with its thumbnails beside it.",
 )
 @click.option("--open", "shows", is_flag=True, help="Open the page in the browser.")
-def report_command(out: str, file: str | None, shows: bool) -> int:
+@price
+@telling
+def report_command(
+    out: str, file: str | None, shows: bool, price: Price | None, telling: Telling
+) -> int:
     """Write an HTML page for looking through the results in OUT.
 
-    The page is OUT/report.html and needs no server; small copies of the pictures are in
+    The page is OUT/report.html and needs no server; thumbnails, one file per photo, are in
     OUT/report-files. Photos in which nobody was found come first, then doubtful masks. Photos can
     be marked there and listed for --from-file. The page's path is printed.
     """
@@ -31,7 +39,7 @@ def report_command(out: str, file: str | None, shows: bool) -> int:
 
     journal = Journal(out, read_only=True)
     try:
-        page = write(journal, file)
+        page = write(journal, file, price, telling)
     finally:
         journal.close()
     console.write_data(os.fsencode(page) + b"\n")

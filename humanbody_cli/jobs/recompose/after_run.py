@@ -52,7 +52,12 @@ class Composer:
         try:
             selection = Selection(lambda outcome: outcome.source in self.met)
             composed = batch.run(
-                journal, self.recipe, selection, json=False, telling=settings.telling
+                journal,
+                self.recipe,
+                selection,
+                json=False,
+                telling=settings.telling,
+                all_or_none=False,  # the photos are paid for: one odd file must not stop the rest
             )
         finally:
             journal.close()

@@ -47,9 +47,13 @@ def run(
     *,
     json: bool,
     telling: Telling,
+    all_or_none: bool = True,
 ) -> int:
     """Compose the selected photos of an output folder, except those whose pictures are there
     already, made of the same results by the same recipe; the exit code.
+
+    With ``all_or_none`` nothing is begun if a file that is not hbseg's is at a picture's place;
+    without it, only that picture fails.
 
     Raises:
         UsageError: the results would be among masks and cutouts, or replace photos.
@@ -60,11 +64,21 @@ def run(
     target = Target(journal, lambda: selection.photos(journal), folder, recipe.format)
     with logs.opened(telling) as log:
         reporter = Reporter(telling, json=json, log=log)
-        return _run(journal, recipe, selection, target, reporter)
+        check = target.check if all_or_none else _unchecked
+        return _run(journal, recipe, selection, target, reporter, check)
+
+
+def _unchecked(place: str) -> None:
+    """The place of a picture is checked when that is written."""
 
 
 def _run(
-    journal: Journal, recipe: Recipe, selection: Selection, target: Target, reporter: Reporter
+    journal: Journal,
+    recipe: Recipe,
+    selection: Selection,
+    target: Target,
+    reporter: Reporter,
+    check: Callable[[str], None],
 ) -> int:
     count, nobody = selection.counts(journal)
     reporter.progress.ahead = Exactly(count, has_ended=True)
@@ -74,7 +88,7 @@ def _run(
             ThreadPoolExecutor(workers, thread_name_prefix="compose") as pool,
             reporter.at_work(),
         ):
-            for _ in in_order(pool, target.check, target.places(), 2 * workers):
+            for _ in in_order(pool, check, target.places(), 2 * workers):
                 pass
             target.make()
             reporter.progress.begin()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from humanbody_cli.core.api_spec import NOBODY_FOUND
 from humanbody_cli.core.outcomes import Outcome, Status
 from humanbody_cli.core.paths import to_bytes
 from humanbody_cli.discovery.inputs import is_url
@@ -20,7 +21,8 @@ and at last what needs no look."""
 class Row(NamedTuple):
     """One photo. ``folder`` is a number into the page's list of folders, ``name`` what follows it.
     ``result`` is the output name below the folders of cutouts and masks, if there is one there;
-    ``elapsed`` and ``time_used`` are milliseconds. The last three name thumbnails."""
+    ``elapsed`` and ``time_used`` are milliseconds, ``finished`` seconds since 1970. ``strip`` names
+    the photo's thumbnails; ``panes`` is which of them there are, as `Thumbnails.shown` says it."""
 
     folder: int
     name: str
@@ -38,23 +40,26 @@ class Row(NamedTuple):
     result: str | None
     has_cutout: int
     has_mask: int
-    photo_shown: str | None
-    cutout_shown: str | None
-    mask_shown: str | None
+    finished: int | None
+    strip: str | None
+    panes: int = 0
 
 
 class Rows:
-    """The rows of all photos of the output folder ``root``, and the folders that they name."""
+    """The rows of all photos of the output folder ``root``, and the folders that they name.
+    ``finished`` are the times at which photos ended, by their keys."""
 
-    def __init__(self, root: str, thumbnails: Thumbnails) -> None:
+    def __init__(self, root: str, thumbnails: Thumbnails, finished: Mapping[str, float]) -> None:
         self._root = root
         self._thumbnails = thumbnails
+        self._finished = finished
         self._folders: dict[str, int] = {}
         self._rows: list[Row] = []
 
     def add(self, outcome: Outcome) -> None:
         """Add a photo; its ``source`` is its key: an absolute path, or what stands for one."""
         folder, name = _split(outcome.source)
+        finished = self._finished.get(outcome.source)
         self._rows.append(
             Row(
                 self._folders.setdefault(folder, len(self._folders)),
@@ -65,20 +70,14 @@ class Rows:
                 *(outcome.attempts, outcome.engine),
                 self._result(outcome),
                 *(int(outcome.cutout is not None), int(outcome.mask is not None)),
-                self._thumbnails.photo(outcome.source, outcome.sha256),
-                self._shown(outcome.cutout),
-                self._shown(outcome.mask),
+                None if finished is None else int(finished),
+                self._thumbnails.add(outcome),
             )
         )
 
     def _result(self, outcome: Outcome) -> str | None:
         kind, path = (CUTOUTS, outcome.cutout) if outcome.cutout else (MASKS, outcome.mask)
         return portable(path[len(os.path.join(self._root, kind, "")) :]) if path else None
-
-    def _shown(self, path: str | None) -> str | None:
-        if path is None:
-            return None
-        return self._thumbnails.file(path, path[len(os.path.join(self._root, "")) :])
 
     def folders(self) -> list[list[str]]:
         """Each folder's whole path, and what of it tells it from the others."""
@@ -92,23 +91,19 @@ class Rows:
         ]
 
     def sorted(self) -> Iterator[Row]:
-        """The rows in the order of `GROUPS`, each group by doubt; without lost thumbnails."""
-        lost = self._thumbnails.lost
-        rows = sorted(self._rows, key=lambda row: (row.group, -(row.doubt or 0)))
-        for row in rows:
-            shown = (row.photo_shown, row.cutout_shown, row.mask_shown)
-            if lost.isdisjoint(shown):
-                yield row
-            else:
-                yield Row(*row[:-3], *(name if name not in lost else None for name in shown))
+        """The rows in the order of `GROUPS`, each group by doubt, with the thumbnails there are."""
+        for row in sorted(self._rows, key=lambda row: (row.group, -(row.doubt or 0))):
+            panes = self._thumbnails.shown(row.strip) if row.strip is not None else 0
+            yield row._replace(panes=panes)
 
 
 def group_of(outcome: Outcome) -> str:
-    """Which of `GROUPS` a photo belongs to."""
+    """Which of `GROUPS` a photo belongs to. ``--require-person`` rejects photos of nobody: they
+    belong with those that are done."""
+    if outcome.is_nobody or (outcome.status, outcome.code) == (Status.REJECTED, NOBODY_FOUND):
+        return "nobody"
     if outcome.status is not Status.DONE:
         return str(outcome.status.value)
-    if outcome.is_nobody:
-        return "nobody"
     return "doubtful" if outcome.is_doubtful else "sure"
 
 

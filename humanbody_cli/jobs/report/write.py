@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any
 
 from humanbody_cli.core.errors import output_error
-from humanbody_cli.core.outcomes import DOUBTFUL, Status
+from humanbody_cli.core.outcomes import DOUBTFUL, Outcome, Status
+from humanbody_cli.core.settings import Price, Telling
 from humanbody_cli.jobs.inspection.status import counts
+from humanbody_cli.jobs.progress import log as logs
+from humanbody_cli.jobs.progress.figures import Exactly
+from humanbody_cli.jobs.progress.reporter import Reporter
 from humanbody_cli.jobs.report import template
 from humanbody_cli.jobs.report.place import SEAL, Place, check_page, place_of
 from humanbody_cli.jobs.report.rows import GROUPS, Row, Rows, plain, portable
@@ -22,37 +24,54 @@ from humanbody_cli.storage.ownership import always
 from humanbody_cli.storage.publishing import Publisher
 
 
-def write(journal: Journal, file: str | None = None) -> str:
-    """Write the page about an output folder, into it or to ``file``; the page's path.
+def write(journal: Journal, file: str | None, price: Price | None, telling: Telling) -> str:
+    """Write the page about an output folder, into it or to ``file``; the page's path. ``price`` is
+    that of a call, if the user named it.
 
     Raises:
         UsageError: a page cannot be at ``file``.
         OutputError: page or thumbnails cannot be written, or something that hbseg did not write is
             in the way.
     """
-    place = place_of(journal.root, file)
-    thumbnails = Thumbnails(place.files)
-    rows = Rows(journal.root, thumbnails)
-    for outcome in journal.outcomes(absolute=True):
-        rows.add(outcome)
-    with closing(_Bar()) as bar:
-        thumbnails.make(bar.begin)
-    figures = counts(journal)
-    title = ", ".join(f"{figures[status.value]} {status.value}" for status in Status)
-    _publish(place, template.page(title, _data(journal, place, figures, rows)))
-    thumbnails.remove_unused()
-    if file is None:
-        _remove_further_pages(journal.root)
+    with logs.opened(telling) as log:
+        place = place_of(journal.root, file)
+        thumbnails = Thumbnails(place.files, journal.root)
+        rows = Rows(journal.root, thumbnails, journal.finish_times())
+        for outcome in journal.outcomes(absolute=True):
+            rows.add(outcome)
+        _make(thumbnails, Reporter(telling, log=log))
+        figures = counts(journal)
+        title = ", ".join(f"{figures[status.value]} {status.value}" for status in Status)
+        spent = price.of(figures["calls"]) if price is not None else None
+        data = {**_data(journal, place, rows, figures), "spent": spent}
+        _publish(place, template.page(title, data))
+        thumbnails.remove_unused()
+        if file is None:
+            _remove_further_pages(journal.root)
     return place.page
 
 
-def _data(journal: Journal, place: Place, figures: dict[str, Any], rows: Rows) -> dict[str, Any]:
+def _make(thumbnails: Thumbnails, reporter: Reporter) -> None:
+    """Make the thumbnails that are missing, and show how far that has come."""
+    reporter.progress.ahead = Exactly(thumbnails.missing, has_ended=True)
+    try:
+        with reporter.at_work():
+            for source, is_shown in thumbnails.make():
+                reporter.count(Outcome(source, Status.DONE))
+                made = "thumbnails made" if is_shown else "nothing to show: gone or damaged"
+                reporter.say(f"{source}: {made}", level=1)
+    finally:
+        reporter.close()
+
+
+def _data(journal: Journal, place: Place, rows: Rows, figures: dict[str, Any]) -> dict[str, Any]:
     return {
         "out": portable(journal.root),
         "results": portable(place.from_page(journal.root)),
         "thumbnails": portable(os.path.basename(place.files)),
         "doubtful": DOUBTFUL,
         "groups": GROUPS,
+        "done": figures[Status.DONE.value],
         "calls": figures["calls"],
         "runs": _runs(journal),
         "folders": rows.folders(),
@@ -87,25 +106,3 @@ def _remove_further_pages(root: str) -> None:
         except OSError as error:
             raise output_error(path, error) from error
         number += 1
-
-
-class _Bar:
-    """The bar while thumbnails are made, on a terminal."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def begin(self, total: int) -> Callable[[int], object]:
-        """Show it; what is to be called with the number of thumbnails made."""
-        if not total or not sys.stderr.isatty():
-            return lambda made: None
-        from tqdm import tqdm
-
-        self._bar = tqdm(total=total, unit=" thumbnails", leave=False, file=sys.stderr)
-        update: Callable[[int], object] = self._bar.update
-        return update
-
-    def close(self) -> None:
-        """Take it away."""
-        if self._bar is not None:
-            self._bar.close()

@@ -9,7 +9,7 @@ const GROUP_NAMES = {
   pending: "Pending",
 };
 const VIEWS = {
-  side: { narrowest: 500, panes: ["photo", "cutout", "mask"], caption: 62 },
+  side: { narrowest: 500, panes: KINDS, caption: 62 },
   cutouts: { narrowest: 170, panes: ["cutout"], caption: 46 },
 };
 const GAP = 14;
@@ -22,6 +22,7 @@ let lastDraw = -REST;
 const grid = {
   shown: [], // indices into `photos`, filtered and sorted
   cards: new Map(), // position in `shown` -> its element
+  spare: [], // canvases of cards that are gone
   current: 0, // position of the card that keys act on
   columns: 1,
   width: 0,
@@ -74,16 +75,12 @@ function draw() {
 
 // The pictures of the cards that are there.
 function loadPictures() {
-  for (const image of byId("grid").querySelectorAll("img[data-src]")) {
-    image.src = image.dataset.src;
-    image.removeAttribute("data-src");
-  }
+  for (const canvas of byId("grid").querySelectorAll("canvas:not([data-state])")) paint(canvas);
 }
 
-// Remove a card, and let go of its pictures at once rather than with the next garbage collection.
 function drop(card) {
   card.remove();
-  for (const image of card.querySelectorAll("img")) image.removeAttribute("src");
+  for (const canvas of card.querySelectorAll("canvas")) spare(canvas);
 }
 
 function put(position) {
@@ -104,7 +101,9 @@ function put(position) {
 function cardOf(index) {
   const group = groupOf(index);
   const name = nameOf(index);
-  const panes = VIEWS[grid.view].panes.map((kind) => pane(index, kind));
+  const panes = element("div", { className: "panes" });
+  panes.append(...VIEWS[grid.view].panes.map((kind) => pane(index, kind)));
+  if (stripLink(index)) panes.append(strip(index));
   const box = element("input", {
     type: "checkbox",
     className: "mark",
@@ -119,7 +118,7 @@ function cardOf(index) {
   const card = element(
     "div",
     { className: "card " + group, role: "listitem", ariaLabel: name + ": " + GROUP_NAMES[group] },
-    element("div", { className: "panes" }, ...panes),
+    panes,
     element("div", { className: "line" }, element("label", { className: "box" }, box), path),
     element("div", { className: "line why" }, badge(index), element("bdi", {}, reason(index))),
   );
@@ -133,23 +132,73 @@ function badge(index) {
   return element("span", { className: "badge " + group }, GROUP_NAMES[group] + figure);
 }
 
+// What is behind a thumbnail, or stands in its place.
 function pane(index, kind) {
-  const link = thumbnailLink(index, kind);
   const shown = element("div", { className: "pane " + kind });
-  if (!link) {
-    shown.classList.add("empty");
-    shown.append(element("span", {}, "no " + kind));
-    return shown;
-  }
-  const image = element("img", { alt: kind + " of " + nameOf(index), decoding: "async" });
-  image.draggable = false;
-  image.addEventListener("error", () => {
-    shown.classList.add("empty");
-    image.replaceWith(element("span", {}, "no " + kind));
-  });
-  image.dataset.src = link;
-  shown.append(image);
+  shown.dataset.kind = kind;
+  if (!hasThumbnail(index, kind)) empty(shown);
   return shown;
+}
+
+function empty(shown) {
+  shown.classList.add("empty");
+  shown.replaceChildren(element("span", {}, "no " + shown.dataset.kind));
+}
+
+// The thumbnails of a photo, over its panes. Browsers keep the pixels of image elements long after
+// these are gone, half a gigabyte of them, and those of a canvas until garbage is collected: so they
+// are on canvases that are used again.
+function strip(index) {
+  const canvas = grid.spare.pop() ?? element("canvas", { className: "strip", role: "img" });
+  canvas.ariaLabel = VIEWS[grid.view].panes.join(", ") + " of " + nameOf(index);
+  canvas.dataset.src = stripLink(index);
+  return canvas;
+}
+
+async function paint(canvas) {
+  const turn = (canvas.turn = {}); // the canvas may be another photo's once the pixels are there
+  canvas.dataset.state = "loading";
+  const pixels = await pixelsOf(canvas.dataset.src, VIEWS[grid.view].panes).catch(() => null);
+  if (canvas.turn !== turn) {
+    pixels?.close();
+  } else if (pixels) {
+    show(canvas, pixels);
+  } else {
+    for (const shown of canvas.parentNode.querySelectorAll(".pane")) empty(shown);
+    spare(canvas);
+  }
+}
+
+// Some pictures of a strip, which are neighbours in it.
+async function pixelsOf(link, panes) {
+  const image = new Image();
+  await new Promise((done, failed) => {
+    image.addEventListener("load", done);
+    image.addEventListener("error", failed);
+    image.src = link;
+  });
+  const side = image.naturalHeight;
+  const left = KINDS.indexOf(panes[0]) * side;
+  const pixels = await createImageBitmap(image, left, 0, panes.length * side, side);
+  image.removeAttribute("src"); // at once rather than with the next garbage collection
+  return pixels;
+}
+
+function show(canvas, pixels) {
+  canvas.width = pixels.width;
+  canvas.height = pixels.height;
+  canvas.getContext("bitmaprenderer").transferFromImageBitmap(pixels);
+  canvas.dataset.state = "shown";
+}
+
+// Take a canvas away and let go of its pixels.
+function spare(canvas) {
+  canvas.turn = null;
+  canvas.remove();
+  canvas.getContext("bitmaprenderer").transferFromImageBitmap(null);
+  canvas.removeAttribute("data-src");
+  canvas.removeAttribute("data-state");
+  grid.spare.push(canvas);
 }
 
 // One line of why a photo is where it is.
@@ -157,7 +206,7 @@ function reason(index) {
   const coverage = value(index, "coverage");
   switch (groupOf(index)) {
     case "nobody":
-      return "the mask is empty";
+      return value(index, "result") ? "the mask is empty" : "no person was found";
     case "doubtful":
       return percent(value(index, "doubt")) + " of what may be a person is not surely one";
     case "sure":

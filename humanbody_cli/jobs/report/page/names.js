@@ -78,9 +78,16 @@ function resultLink(index, kind) {
   return encoded(data.results) + "/" + kind + "/" + encoded(value(index, "result"));
 }
 
-function thumbnailLink(index, kind) {
-  const name = value(index, kind + "_shown");
-  return name ? encoded(data.thumbnails) + "/" + name[0] + "/" + name + ".webp" : null;
+const KINDS = ["photo", "cutout", "mask"]; // from left to right in a strip of thumbnails
+
+function hasThumbnail(index, kind) {
+  return Boolean(value(index, "panes") & (1 << KINDS.indexOf(kind)));
+}
+
+// The address of a photo's strip of thumbnails; null where none of its pictures can be shown.
+function stripLink(index) {
+  const [name, panes] = [value(index, "strip"), value(index, "panes")];
+  return panes ? encoded(data.thumbnails) + "/" + name[0] + "/" + name + "-" + panes + ".webp" : null;
 }
 
 // The bytes of a name as they are on the disk.

@@ -32,6 +32,7 @@ const ORDERS = {
   small: (a, b) => (value(a, "coverage") ?? 2) - (value(b, "coverage") ?? 2),
   large: descending("coverage"),
   slow: descending("elapsed"),
+  latest: descending("finished"),
 };
 
 function apply() {
@@ -82,12 +83,11 @@ function startGroups() {
     });
     byId("groups").append(button);
   }
-  summarise(counts);
+  summarise();
 }
 
-function summarise(counts) {
-  const done = counts.nobody + counts.doubtful + counts.sure;
-  const parts = [`${done.toLocaleString("en")} of ${counted(photos.length, "photo")} done`];
+function summarise() {
+  const parts = [`${data.done.toLocaleString("en")} of ${counted(photos.length, "photo")} done`];
   if (data.calls) parts.push(counted(data.calls, "call"));
   if (data.runs.length) parts.push("last run " + when(data.runs[data.runs.length - 1].started));
   byId("summary").textContent = parts.join(" \u00b7 ");

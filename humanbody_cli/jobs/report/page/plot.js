@@ -128,7 +128,9 @@ function runsTable() {
 // Name and figure of the whole folder, as the page lists them.
 function totals() {
   const last = data.runs[data.runs.length - 1];
-  const rows = [["calls in all", data.calls.toLocaleString("en")], ["runs", String(data.runs.length)]];
+  const rows = [["calls in all", data.calls.toLocaleString("en")]];
+  if (data.spent !== null) rows.push(["spent", visible(data.spent)]);
+  rows.push(["runs", String(data.runs.length)]);
   if (last) rows.push(["last run", when(last.started)]);
   const worked = [...data.runs].reverse().find((run) => run.done && seconds(run));
   if (worked) rows.push(["pace of the last run", (worked.done / seconds(worked)).toFixed(1) + " photos/s"]);

@@ -14,8 +14,8 @@ function explained(index) {
   const doubt = value(index, "doubt");
   switch (groupOf(index)) {
     case "nobody":
-      return "Nobody was found: the mask is empty, and so is the cutout. If somebody is in the " +
-        "photo, try a crop in which the person is larger, or another engine.";
+      return "Nobody was found" + (value(index, "result") ? ": the mask is empty" : "") +
+        ". If somebody is in the photo, try a crop in which the person is larger, or another engine.";
     case "doubtful":
       return `Flagged because its doubt is ${doubt.toFixed(2)}, above ${doubtLimit}: ` +
         `${percent(doubt)} of the area that may be a person is not surely one. Compare the ` +
@@ -56,7 +56,7 @@ function showInViewer() {
   byId("earlier").disabled = grid.current === 0;
   byId("later").disabled = grid.current === grid.shown.length - 1;
   byId("viewer").ariaLabel = nameOf(index);
-  const canCompare = Boolean(thumbnailLink(index, "photo") && thumbnailLink(index, "cutout"));
+  const canCompare = hasThumbnail(index, "photo") && hasThumbnail(index, "cutout");
   const mode = canCompare ? viewer.mode : "side";
   for (const button of document.querySelectorAll("[data-mode]")) {
     button.ariaPressed = String(button.dataset.mode === mode);
@@ -68,7 +68,7 @@ function showInViewer() {
   byId("side").replaceChildren();
   forget(byId("before"), byId("after-image"));
   if (mode === "slider") compare(index);
-  else byId("side").append(...["photo", "cutout", "mask"].map((kind) => panel(index, kind)));
+  else byId("side").append(...KINDS.map((kind) => panel(index, kind)));
   byId("about").replaceChildren(...about(index));
 }
 
@@ -82,8 +82,8 @@ function compare(index) {
   byId("compare").style.aspectRatio = width + " / " + height;
   byId("before").alt = "photo " + nameOf(index);
   byId("after-image").alt = "cutout of " + nameOf(index);
-  sharpen(byId("before"), thumbnailLink(index, "photo"), photoLink(index));
-  sharpen(byId("after-image"), thumbnailLink(index, "cutout"), resultLink(index, "cutouts"));
+  sharpen(byId("before"), index, "photo");
+  sharpen(byId("after-image"), index, "cutout");
   slide(50);
 }
 
@@ -95,23 +95,29 @@ function slide(percentage) {
 
 function panel(index, kind) {
   const made = pane(index, kind);
-  const image = made.querySelector("img");
-  const full = kind === "photo" ? photoLink(index) : resultLink(index, kind + "s");
-  image?.removeAttribute("data-src");
-  if (image) sharpen(image, thumbnailLink(index, kind), full);
+  if (hasThumbnail(index, kind)) {
+    const image = element("img", { alt: kind + " of " + nameOf(index) });
+    image.addEventListener("error", () => empty(made));
+    made.append(image);
+    sharpen(image, index, kind);
+  }
   return element("figure", {}, made, element("figcaption", {}, kind));
 }
 
 // The thumbnail at once, and the picture itself as soon as it is there, if the browser can show it.
-function sharpen(image, thumbnail, full) {
+function sharpen(image, index, kind) {
   const turn = viewer.wanted;
-  image.src = thumbnail;
+  const full = kind === "photo" ? photoLink(index) : resultLink(index, kind + "s");
+  image.className = "strip " + kind;
+  image.src = stripLink(index);
   if (!full || !full.startsWith("file:") && /^https?:/i.test(full)) return; // loads nothing from outside
   const whole = new Image();
   whole.src = full;
   whole.decode().then(
     () => {
-      if (turn === viewer.wanted && byId("viewer").open) image.src = whole.src;
+      if (turn !== viewer.wanted || !byId("viewer").open) return;
+      image.className = "";
+      image.src = whole.src;
     },
     () => {}, // gone, or in a format of cameras: the thumbnail stays
   );
