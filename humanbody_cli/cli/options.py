@@ -278,8 +278,21 @@ def _telling(
     how = LogFormat(log_format)
     if log_file is None and how is not LogFormat.TEXT:
         raise UsageError(f"--log-format {log_format} is only for a log; give --log-file FILE too")
+    if log_file is not None:
+        _check_log(log_file)
     verbosity = -1 if quiet else verbose
     return Telling(verbosity, ProgressChoice(progress), log_file, how)
+
+
+def _check_log(log_file: str) -> None:
+    """A log would be appended to a list or the file with the key, and be in the way of a result."""
+    for param in click.get_current_context().command.params:
+        path = click.get_current_context().params.get(param.name or "")
+        is_file = param.name in ("from_file", "credentials", "only", "output")
+        if is_file and path is not None and os.path.realpath(path) == os.path.realpath(log_file):
+            raise UsageError(
+                f"--log-file {log_file}: that is the file of {param.opts[-1]}; choose another name"
+            )
 
 
 telling = group(

@@ -13,7 +13,7 @@ from humanbody_cli.core.photo import Photo
 from humanbody_cli.discovery.inputs import Met
 from humanbody_cli.discovery.single import trouble
 from humanbody_cli.discovery.tree import Folder, Listing, OwnOutput, Part
-from humanbody_cli.storage.layout import RESULTS
+from humanbody_cli.storage.layout import RECOMPOSED_SEAL, RESULTS, THUMBNAIL
 from humanbody_cli.storage.names import namer
 
 _MOST_NOTES = 20
@@ -108,7 +108,7 @@ class Walk:
             if not folder.above:
                 takes_recomposed = listing.is_recomposed
             if listing.is_recomposed and not takes_recomposed:
-                self._skip_recomposed(listing)
+                self._skip_recomposed(listing, folder)
             if listing.identity in folder.above:
                 continue
             if self._leaves_out(listing, folder, met):
@@ -149,8 +149,17 @@ class Walk:
             met.walks(folder.absolute)
         return False
 
-    def _skip_recomposed(self, listing: Listing) -> None:
-        """Remove recomposed cutouts: they are not photos unless the user named their folder."""
+    def _skip_recomposed(self, listing: Listing, folder: Folder) -> None:
+        """Remove recomposed cutouts: they are not photos unless the user named their folder. One
+        that bears no seal may be a photo that came later, so the user is told."""
+        paths = (os.path.join(folder.path, name) for name in listing.pictures)
+        foreign = sum(not _is_of_hbseg(path) for path in paths)
+        if foreign:
+            self.note(
+                f"{folder.path}: {counted(foreign, 'picture')} that hbseg did not make skipped, as "
+                "this folder holds its pictures; give the folder by name, or move them to another",
+                quiet=True,
+            )
         self.skipped += len(listing.pictures)
         listing.pictures, listing.results_removed = [], True
 
@@ -163,6 +172,14 @@ class Walk:
         """Whether a walk of a folder would find nothing."""
         other = Walk(_own=self._own)
         return next(other.folder(path, ""), None) is None
+
+
+def _is_of_hbseg(path: str) -> bool:
+    """Whether a picture in a marked folder is a recomposed cutout or a report's thumbnail."""
+    from humanbody_cli.imaging import proof  # loads zlib; few walks meet such a folder
+
+    is_thumbnail = THUMBNAIL.fullmatch(os.path.basename(path)) is not None
+    return is_thumbnail or proof.may_be_sealed(path, RECOMPOSED_SEAL)
 
 
 def _new(photos: Iterator[Photo] | list[Photo], met: Met | None) -> Iterator[Photo]:

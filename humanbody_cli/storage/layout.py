@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -32,6 +33,9 @@ are: its pictures are not photos."""
 
 RECOMPOSED_SEAL = "recomposed"
 """The kind of seal that the cutouts of `hbseg recompose` bear."""
+
+THUMBNAIL = re.compile(r"([0-9a-f]{20})(?:-([1-7]))?\.webp")
+"""The names of a report's thumbnails, which bear no seal."""
 
 SINGLE_SEAL = "single"
 """The kind of seal that the file of one photo bears (`hbseg segment me.jpg -o me.png`)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -154,3 +155,30 @@ def test_no_connection_is_the_fault_of_one_that_was_never_made() -> None:
         port = listener.getsockname()[1]
     with pytest.raises(httpcore.ConnectError):
         asyncio.run(streams.Sockets().connect_tcp("127.0.0.1", port, timeout=30))
+
+
+async def answers_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that answers each request with its own body, two times at once."""
+    with contextlib.closing(writer), contextlib.suppress(EOFError, ConnectionError):
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            length = re.search(rb"(?i)content-length: *(\d+)", head)
+            body = await reader.readexactly(int(length[1]) if length else 0)
+            answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+            writer.write(answer * 2)
+
+
+@pytest.mark.parametrize("by", ["direct", "proxy"])
+def test_an_answer_to_nothing_is_not_taken_for_the_next_one(by: str) -> None:
+    """What a server or proxy sends behind an answer would be the next photo's answer otherwise."""
+
+    async def post() -> list[bytes]:
+        server = await asyncio.start_server(answers_twice, "127.0.0.1", 0)
+        url = "http://{}:{}".format(*server.sockets[0].getsockname())
+        async with httpx.AsyncClient(proxy=url if by == "proxy" else None) as client:
+            streams.use(client)
+            photos = [b"one", b"two", b"three"]
+            answers = [await client.post(url, content=photo) for photo in photos]
+        server.close()
+        return [answer.content for answer in answers]
+
+    assert asyncio.run(post()) == [b"one", b"two", b"three"]

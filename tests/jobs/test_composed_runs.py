@@ -273,3 +273,18 @@ def test_a_run_that_cannot_compose_does_not_begin(
     assert says in run(*arguments, code=2).err
     assert not api.stats.calls
     assert not (tmp_path / "out").exists()
+
+
+def test_a_photo_among_composed_pictures_is_told_of(hbseg: Hbseg, tmp_path: Path) -> None:
+    """A walk leaves out all pictures of a marked folder; one that hbseg did not make may be a photo
+    that came later, and is not passed over without a word. A report's thumbnails are hbseg's."""
+    photo(tmp_path / "photos/a.jpg", seed=1)
+    assert hbseg("segment", "photos", "-o", "out").code == 0
+    composed = hbseg("recompose", "out", "--include-empty", "--into", "photos/shop")
+    assert composed.code == hbseg("report", "out", "-o", "photos/page.html").code == 0
+    told = "that hbseg did not make skipped"
+    assert told not in hbseg("segment", "photos", "-o", "out").err
+    photo(tmp_path / "photos/shop/b.jpg", seed=2)
+    ended = hbseg("segment", "photos", "-o", "out")
+    assert f"photos/shop: 1 picture {told}" in ended.err
+    assert ended.code == 0

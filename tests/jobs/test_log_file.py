@@ -113,6 +113,18 @@ def test_a_log_that_cannot_be_is_a_usage_error(
     assert not (hbseg.cwd / "new/masks").exists()
 
 
+@pytest.mark.parametrize("option", ["--from-file", "--credentials", "--output", "--only"])
+def test_a_log_is_no_other_file_of_the_command(hbseg: Hbseg, photos: Path, option: str) -> None:
+    """A list and the file with the key stay as they are, and no log is where a result belongs."""
+    file = hbseg.cwd / "me.png"
+    file.write_text("api_key=k\napi_secret=s\n")
+    command = ("recompose", "out") if option == "--only" else ("segment", photos / "a.jpg")
+    ended = hbseg(*command, option, file, "--log-file", "./me.png")
+    assert ended.code == 2
+    assert f"--log-file ./me.png: that is the file of {option}" in ended.err
+    assert file.read_text() == "api_key=k\napi_secret=s\n"
+
+
 def test_a_format_without_a_log_is_a_usage_error(hbseg: Hbseg, photos: Path) -> None:
     """An option that would do nothing is not accepted silently."""
     assert hbseg("check", photos, "--log-format", "json").code == 2

@@ -65,6 +65,18 @@ def test_a_limit_of_a_time_holds_over_runs(journal: Journal, per: Period, later:
     assert made_since(journal, bounds(per, clock.now)[0]) == 100
 
 
+@pytest.mark.parametrize(("per", "hour"), [(Period.DAY, 23), (Period.HOUR, 12)])
+def test_the_last_half_second_is_not_of_the_next_period(
+    journal: Journal, per: Period, hour: int
+) -> None:
+    """A call just before midnight or a full hour does not count after it."""
+    clock = Clock(datetime(2026, 3, 28, hour, 59, 59, 600_000).timestamp())
+    limit = CallLimit(MaxCalls(3, per), journal, clock)
+    assert taken(limit) == 3
+    clock.now += 1
+    assert taken(limit) == 3
+
+
 def test_a_call_that_was_not_sent_is_given_back(journal: Journal) -> None:
     """It counts neither for the run nor for the day."""
     limit = CallLimit(MaxCalls(1, Period.DAY), journal, Clock())

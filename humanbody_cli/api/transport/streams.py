@@ -32,11 +32,46 @@ _NEXT_ADDRESS = 0.25
 
 
 def use(client: httpx.AsyncClient) -> None:
-    """Have a client's direct connections made here. Without effect on a transport of another kind,
-    as a test may set it."""
-    pool = getattr(client._transport, "_pool", None)
-    if isinstance(pool, httpcore.AsyncConnectionPool):
-        pool._network_backend = Sockets()
+    """Have a client's direct connections made here, and close any of its connections on which more
+    than an answer has come. Without effect on a transport of another kind, as a test may set it."""
+    for transport in (client._transport, *client._mounts.values()):
+        pool = getattr(transport, "_pool", None)
+        if isinstance(pool, httpcore.AsyncConnectionPool):
+            _expire_with_more(pool)
+            if transport is client._transport:
+                pool._network_backend = Sockets()
+
+
+def _expire_with_more(pool: httpcore.AsyncConnectionPool) -> None:
+    """Have a pool close an idle connection that bytes behind the last answer were read from.
+
+    h11 keeps them and would take them for the next answer: another photo's. httpcore asks only
+    whether there are bytes that nobody has read yet.
+    """
+    made_by_pool = pool.create_connection
+
+    def create(origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
+        connection = made_by_pool(origin)
+        has_expired = connection.has_expired
+
+        def has_expired_or_more() -> bool:
+            return has_expired() or (connection.is_idle() and bool(unasked(connection)))
+
+        connection.has_expired = has_expired_or_more  # type: ignore[method-assign]
+        return connection
+
+    pool.create_connection = create  # type: ignore[method-assign]
+
+
+def unasked(connection: httpcore.AsyncConnectionInterface) -> bytes:
+    """What was read behind the last answer of an idle connection."""
+    inner: Any = connection
+    while hasattr(inner, "_connection"):
+        inner = inner._connection
+    if not isinstance(inner, httpcore.AsyncHTTP11Connection):  # not connected yet
+        return b""
+    data, _ = inner._h11_state.trailing_data
+    return data
 
 
 class Sockets(httpcore.AsyncNetworkBackend):

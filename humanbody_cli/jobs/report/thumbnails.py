@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +32,7 @@ from humanbody_cli.imaging import pictures, uploads
 from humanbody_cli.imaging.decoding import DecodeDeadline, decoding
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.storage import ownership
-from humanbody_cli.storage.layout import RECOMPOSED_MARK
+from humanbody_cli.storage.layout import RECOMPOSED_MARK, THUMBNAIL
 from humanbody_cli.storage.publishing import Publisher
 
 SIDE = 320
@@ -58,7 +57,7 @@ _SECONDS = 30.0
 
 _NOT_PERMITTED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
-_strip = re.compile(r"([0-9a-f]{20})(?:-([1-7]))?" + re.escape(_SUFFIX)).fullmatch
+_strip = THUMBNAIL.fullmatch
 """The name of a strip, or of a thumbnail as earlier versions made them, which is not used."""
 
 

@@ -126,4 +126,4 @@ def made_since(journal: Journal, when: float) -> int:
 
 
 def _quarter(when: float) -> int:
-    return round(when) // QUARTER
+    return int(when // QUARTER)
