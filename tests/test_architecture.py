@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import tokenize
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from tokenize import COMMENT
@@ -27,6 +28,7 @@ MOST_LINES, MOST_LINES_OF_A_FUNCTION, MEDIAN_LINES_OF_A_FUNCTION = 350, 45, 8
 TESTS = Path(__file__).resolve().parent
 
 
+@cache
 def modules() -> list[str]:
     """Every module of the package by its name below it."""
     names = []
@@ -48,6 +50,7 @@ def folders_in(place: Path) -> list[Path]:
     return sorted(path.parent for path in place.rglob("*/__init__.py"))
 
 
+@cache
 def imported(name: str) -> set[str]:
     """What a module imports of the package, wherever in its text, type checking included."""
     path = PACKAGE / Path(*name.split("."))
