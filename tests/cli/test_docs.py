@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from conftest import ROOT, Hbseg
@@ -35,17 +33,6 @@ def test_every_option_in_the_readme_exists() -> None:
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= known
     of_systemd = {"--system", "--now"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", AUTOMATION)) <= known | of_systemd
-
-
-def test_the_readmes_commands_for_one_photo_run(hbseg: Hbseg, tmp_path: Path) -> None:
-    """The block runs as it is, and writes the files that it names."""
-    shutil.copy(ROOT / "sample_images" / "portraits" / "grace_hopper.jpg", tmp_path / "me.jpg")
-    block = re.search(r"```\n(hbseg segment me\.jpg .*?)```", README, re.DOTALL)
-    assert block is not None
-    shell = f'hbseg() {{ "{sys.executable}" -m humanbody_cli "$@"; }}\n{block[1]}'
-    subprocess.run(["sh", "-ec", shell], cwd=tmp_path, env=hbseg.environment(), check=True)
-    written = {path.name for path in tmp_path.iterdir()} - {"state"}
-    assert written == {"me.jpg", "me-cutout.png", "cutout.webp", "pass.jpg"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
