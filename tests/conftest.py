@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from browser import Browser, chromium
 from checking import Check
 from fake_api import FakeApi
 from fake_behaviour import Behaviour
@@ -239,3 +240,10 @@ def run_settings(
         local=LocalSettings(),
         telling=Telling(verbosity=-1),
     )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests of a file."""
+    with chromium() as running:
+        yield running

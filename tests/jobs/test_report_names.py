@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, Browser, Tab, Trouble, chromium
+from browser import CHROMIUM, Browser, Tab, Trouble
 from calling import Called
 from conftest import Hbseg
 from hypothesis import given
@@ -43,13 +43,6 @@ FOLDER = "</script><script>window.broken=1<"
 
 TALL = 2400
 """A window in which all of them are seen at once."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests of this file."""
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, Browser, Tab, chromium
+from browser import CHROMIUM, Browser, Tab
 from calling import Called
 from PIL import Image
 from reporting import PAINTED, Folder, data_of, names, opened
@@ -21,13 +21,6 @@ WIDTHS = (1300, 800, 390)
 DOUBTS = {"a/one.jpg": 0.3, "a/two.jpg": 0.05, "b/three.jpg": 0.62, "b/four.jpg": 0.01}
 IN_ORDER = ["empty.jpg", "three.jpg", "one.jpg", "broken.jpg", "phone.heic", "two.jpg", "four.jpg"]
 """The photos of `page`, the most urgent one first."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests of this file."""
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
