@@ -51,11 +51,12 @@ def slow() -> Iterator[FakeApi]:
 
 
 class Terminal:
-    """A command on a pseudo-terminal of 80 columns and 24 rows."""
+    """A command whose stderr is a pseudo-terminal of 80 columns and 24 rows, or a pipe."""
 
-    def __init__(self, hbseg: Hbseg, *arguments: object, **options: Any) -> None:
-        self._own, other = pty.openpty()
-        fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    def __init__(self, hbseg: Hbseg, *arguments: object, tty: bool = True, **options: Any) -> None:
+        self._own, other = pty.openpty() if tty else os.pipe()
+        if tty:
+            fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.process = hbseg.start(*arguments, stderr=other, **options)
         os.close(other)
         self.text = ""
@@ -164,11 +165,17 @@ def test_a_short_run_has_no_line_of_progress(run: Run, photos: Path) -> None:
     assert " left" not in run(photos, "--progress", "plain").err
 
 
-def test_the_bar_can_be_had_without_a_terminal(run: Run, many: Path) -> None:
-    """``--progress bar`` is obeyed, ``none`` shows nothing."""
+def test_progress_can_be_switched_off(run: Run, many: Path) -> None:
+    """``--progress none`` shows nothing."""
     assert "%" not in run(many, "--progress", "none").err
-    (many / "new.jpg").write_bytes((many / "00.jpg").read_bytes() + b" ")
-    assert "/41" in run(many, "--progress", "bar", "--qps", 1).err
+
+
+def test_the_bar_can_be_had_without_a_terminal(hbseg: Hbseg, many: Path) -> None:
+    """``--progress bar`` is obeyed where stderr is a pipe; the last photo, on stdin, keeps it on."""
+    arguments = ("check", many, "-", "--progress", "bar")
+    piped = Terminal(hbseg, *arguments, tty=False, stdin=subprocess.PIPE)
+    piped.until(re.compile(r"\d+/41 \d+%"))
+    assert piped.interrupt() in (130, -signal.SIGINT)
 
 
 @pytest.mark.parametrize(
