@@ -171,7 +171,7 @@ def test_progress_can_be_switched_off(run: Run, many: Path) -> None:
 
 
 def test_the_bar_can_be_had_without_a_terminal(hbseg: Hbseg, many: Path) -> None:
-    """``--progress bar`` is obeyed where stderr is a pipe; the last photo, on stdin, keeps it on."""
+    """``--progress bar`` is obeyed where stderr is a pipe; a photo on stdin keeps it on."""
     arguments = ("check", many, "-", "--progress", "bar")
     piped = Terminal(hbseg, *arguments, tty=False, stdin=subprocess.PIPE)
     piped.until(re.compile(r"\d+/41 \d+%"))
