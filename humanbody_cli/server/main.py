@@ -47,7 +47,7 @@ def serve(settings: ServeSettings, announce: Callable[[str], None]) -> None:
         if settings.keys is None:
             announce(f"api_key={keys[0].api_key} api_secret={keys[0].api_secret}")
         announce(f"endpoint={_endpoint(listener)}")
-        log.info("open %s/ in a browser for a page that cuts people out", _endpoint(listener))
+        log.info("open %s/ in a browser to try it with a photo", _page(listener))
 
     limiter = RateLimiter([(key.qps, key.balance) for key in keys])
     with contextlib.closing(limiter), listener:
@@ -117,6 +117,11 @@ def _listen(settings: ServeSettings) -> socket.socket:
 def _endpoint(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _page(listener: socket.socket) -> str:
+    """The page's address on this machine: no browser opens the address that stands for all."""
+    return _endpoint(listener).replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 Work = Callable[[int, Callable[[], None]], None]

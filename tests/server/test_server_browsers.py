@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from conftest import Hbseg
 from server_fixture import PORTRAIT, Server, message, running, serving_keys
 
 ORIGIN = "https://shop.example"
@@ -120,6 +121,18 @@ def test_a_server_with_keys_answers_to_every_name(keyed: Server) -> None:
     """A proxy may hand on any Host; without a key nobody gets anything."""
     assert call(keyed, {"Host": "api.example"}).status_code == 200
     assert get(keyed, "/", {"Host": "api.example"}).status_code == 200
+
+
+def test_a_run_by_another_name_is_told_what_to_do(
+    server: Server, hbseg: Hbseg, photos: Path
+) -> None:
+    """hbseg itself, with an endpoint that the server does not answer to: it stops at the first
+    call, and the name of the option is in its sentence."""
+    address = f"http://0.0.0.0:{server.port}"  # which leads to this machine
+    pair = {"HBSEG_API_KEY": server.key, "HBSEG_API_SECRET": server.secret}
+    ended = hbseg("segment", photos, "-o", "out", "--endpoint", address, env=pair)
+    assert ended.code == 4
+    assert "--allow-host" in ended.err
 
 
 def test_programs_are_served_as_before(server: Server, keyed: Server) -> None:

@@ -111,7 +111,7 @@ function understood(response, text) {
     };
   }
   const [code, parameter = ""] = String(fields.error_message ?? "").split(/:\s*/, 2);
-  if (code in WORDS.en.errors) {
+  if (Object.hasOwn(WORDS.en.errors, code)) {
     return { error: code, values: { parameter, min: root.dataset.minSide, max: root.dataset.maxSide } };
   }
   return { error: "unexpected", values: { status: response.status } };

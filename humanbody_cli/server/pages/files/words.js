@@ -146,7 +146,7 @@ function say(name, values = {}) {
 /** The language that was chosen before, or the browser's own. */
 function preferredLanguage() {
   const wanted = [remembered("language"), ...navigator.languages].map((tag) => (tag ?? "").slice(0, 2));
-  return wanted.find((tag) => tag in WORDS) ?? "en";
+  return wanted.find((tag) => Object.hasOwn(WORDS, tag)) ?? "en";
 }
 
 // What looks are chosen is remembered; a browser may forbid it.
