@@ -1,4 +1,4 @@
-"""The page at ``/`` in a real browser, and pages of other origins that try to use the server."""
+"""The page at ``/`` in a real browser."""
 
 from __future__ import annotations
 
@@ -10,17 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 from browser import CHROMIUM, Browser, Tab
-from server_fixture import PATH, SAMPLES, Server, noise, running, serving_keys, site
-from waiting import until
+from server_fixture import PATH, Server, noise, running, serving_keys
+from server_page import PHOTO, SHOWN, contents, drop, opened
 
 from humanbody_cli.core import api_spec
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-
-PHOTO = SAMPLES / "portraits" / "grace_hopper.jpg"
-SHOWN = (
-    "!document.getElementById('result').hidden && document.getElementById('cutout').naturalWidth"
-)
 
 
 @pytest.fixture(scope="module")
@@ -33,31 +28,6 @@ def server() -> Iterator[Server]:
 def keyed() -> Iterator[Server]:
     with serving_keys() as started:
         yield started
-
-
-def opened(browser: Browser, address: str, language: str = "en-GB", width: int = 1300) -> Tab:
-    """A tab with this page, in a browser of this language."""
-    tab = browser.tab(width=width)
-    agent = tab.js("navigator.userAgent")
-    tab.call("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage=language)
-    tab.call("Page.navigate", url=address)
-    tab.until("document.readyState === 'complete' && location.protocol === 'http:'")
-    return tab
-
-
-def drop(tab: Tab, name: str, data: str) -> None:
-    """Drop a file onto the box: ``data`` is an expression of its contents."""
-    tab.js(
-        f"(async () => {{ const held = new DataTransfer();"
-        f"held.items.add(new File([{data}], {json.dumps(name)}));"
-        f"for (const kind of ['dragenter', 'dragover', 'drop'])"
-        f" document.getElementById('drop').dispatchEvent("
-        f"  new DragEvent(kind, {{dataTransfer: held, bubbles: true, cancelable: true}})); }})()"
-    )
-
-
-def contents(path: Path) -> str:
-    return f"new Uint8Array({list(path.read_bytes())})"
 
 
 @pytest.mark.parametrize(
@@ -174,6 +144,34 @@ def test_what_is_not_a_photo_is_told(
     tab.close()
 
 
+def test_a_pasted_photo_is_cut_out(browser: Browser, server: Server) -> None:
+    """A picture from the clipboard; pasted text does nothing."""
+    tab = opened(browser, server.endpoint)
+    tab.js(
+        "(() => { const held = new DataTransfer(); held.setData('text/plain', 'words');"
+        "dispatchEvent(new ClipboardEvent('paste', {clipboardData: held})); })()"
+    )
+    assert tab.js("document.getElementById('message').hidden")
+    tab.js(
+        "(() => { const held = new DataTransfer();"
+        f"held.items.add(new File([{contents(PHOTO)}], 'image.jpg', {{type: 'image/jpeg'}}));"
+        "dispatchEvent(new ClipboardEvent('paste', {clipboardData: held})); })()"
+    )
+    tab.until(SHOWN)
+    tab.close()
+
+
+def test_a_server_that_has_ended_is_told(browser: Browser) -> None:
+    """The page is still open, and says in a sentence that nobody answers."""
+    with running() as server:
+        tab = opened(browser, server.endpoint)
+        assert server.stop() == 0
+    drop(tab, "me.jpg", contents(PHOTO))
+    tab.until("document.querySelector('.message.error')")
+    assert tab.texts("#message")[0].startswith("The server did not answer.")
+    tab.close()
+
+
 def test_with_keys_the_page_asks_for_them(browser: Browser, keyed: Server) -> None:
     """Nothing is sent without them; a wrong pair is told; the right one works, and is stored
     nowhere."""
@@ -233,113 +231,3 @@ def test_a_host_that_is_markup_stays_text(keyed: Server) -> None:
         keyed.endpoint, headers={"Host": "<script>alert(1)</script>"}, trust_env=False
     ).text
     assert "<script>alert" not in text
-
-
-# --- pages of other origins -----------------------------------------------------------------------
-
-ATTACK = """
-<!doctype html><title>waiting</title><body><iframe name="frame" id="frame"></iframe>
-<form id="form" method="post" enctype="multipart/form-data" target="frame" action="{url}">
-<input type="file" name="image_file" id="file"></form>
-<script>
-const photo = new Blob([new Uint8Array({photo})], {{type: "image/jpeg"}});
-function form() {{
-  const form = new FormData();
-  form.append("image_file", photo, "a.jpg");
-  return form;
-}}
-const outcomes = {{}};
-async function attempt(name, how, address) {{
-  try {{
-    const answer = await fetch(address ?? "{url}", how);
-    outcomes[name] = answer.type + " " + answer.status + " " + (await answer.text());
-  }} catch (error) {{ outcomes[name] = "failed"; }}
-}}
-async function attack() {{
-  await attempt("simple", {{method: "POST", body: form()}});
-  await attempt("own header", {{method: "POST", body: form(), headers: {{"hbseg-page": "1"}}}});
-  await attempt("no-cors", {{method: "POST", body: form(), mode: "no-cors"}});
-  await attempt("page", {{}}, "{endpoint}/");
-  await attempt("figures", {{mode: "no-cors"}}, "{endpoint}/metrics");
-  const held = new DataTransfer(); held.items.add(new File([photo], "a.jpg"));
-  document.getElementById("file").files = held.files;
-  document.getElementById("form").submit();
-  document.title = "done";
-}}
-attack();
-</script>
-"""
-
-
-@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
-def test_a_page_of_another_origin_gets_nothing(browser: Browser, server: Server, name: str) -> None:
-    """Another port of this machine, by the same name (the same site) and by another: fetch, the
-    page's own header, no-cors, a form that posts a photo into a frame. No photo is processed, and
-    nothing can be read."""
-    photo = list(PHOTO.read_bytes())
-    served = server.metric("hbseg_photo_seconds_count")
-    attack = ATTACK.format(url=server.url, endpoint=server.endpoint, photo=photo)
-    before = refused(server)
-    with site({"/": attack.encode()}) as web:
-        tab = opened(browser, web.replace("127.0.0.1", name))
-        tab.until("document.title === 'done'")
-        outcomes = tab.js("outcomes")
-        assert until(lambda: refused(server) >= before + 6)
-        tab.close()
-    assert outcomes == {
-        "simple": "failed",
-        "own header": "failed",
-        "no-cors": "opaque 0 ",
-        "page": "failed",
-        "figures": outcomes["figures"],
-    }
-    assert outcomes["figures"] in ("failed", "opaque 0 ")
-    assert server.metric("hbseg_photo_seconds_count") == served
-
-
-def refused(server: Server) -> int:
-    """Requests that were refused as another origin's."""
-    return server.log.read_text().count("Origin not allowed")
-
-
-def test_the_page_cannot_be_framed(browser: Browser, server: Server) -> None:
-    """A frame of another origin shows an error of the browser."""
-    frame = f'<title>f</title><iframe id="f" src="{server.endpoint}/"></iframe>'
-    before = refused(server)
-    with site({"/": frame.encode()}) as web:
-        tab = opened(browser, web)
-        assert until(lambda: refused(server) > before)
-        assert tab.js("document.getElementById('f').contentDocument") is None
-        tab.close()
-
-
-def test_a_link_leads_to_the_page(browser: Browser, server: Server) -> None:
-    """From another site, and the page works then."""
-    link = f'<title>l</title><a id="a" href="{server.endpoint}/">there</a>'
-    with site({"/": link.encode()}) as web:
-        tab = opened(browser, web)
-        tab.click("#a")
-        tab.until(f"location.origin === '{server.endpoint}' && document.readyState === 'complete'")
-        drop(tab, "me.jpg", contents(PHOTO))
-        tab.until(SHOWN)
-        tab.close()
-
-
-def test_a_rebound_name_gets_nothing(browser: Browser, server: Server) -> None:
-    """DNS rebinding: a page of http://evil.test, a name that leads to this machine. Its requests
-    are of its own origin for the browser, and are refused for their Host; so is the page itself."""
-    served = server.metric("hbseg_photo_seconds_count")
-    tab = browser.tab()
-    tab.call("Page.setBypassCSP", enabled=True)  # as the attacker's own page has none
-    tab.call("Page.navigate", url=f"http://evil.test:{server.port}/")
-    tab.until("location.hostname === 'evil.test' && document.readyState === 'complete'")
-    assert tab.texts("body")[0].startswith("Host not allowed")
-    sent = (
-        "(() => { const form = new FormData();"
-        f"form.append('image_file', new Blob([{contents(PHOTO)}]), 'a.jpg');"
-        f"return fetch('{PATH}', {{method: 'POST', body: form, headers: {{'hbseg-page': '1'}}}})"
-        ".then((answer) => answer.text()); })()"
-    )
-    assert json.loads(tab.js(sent)) == {"error_message": "AUTHORIZATION_ERROR: Host not allowed"}
-    assert server.metric("hbseg_photo_seconds_count") == served
-    tab.close()
