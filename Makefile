@@ -12,7 +12,7 @@ JOBS ?= 4
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check package package-test bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report clean
+.PHONY: help run test lint types check package package-test image bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -51,6 +51,9 @@ package: $(VENV)/.dev ## Build the sdist, and the wheel from it, into dist/
 
 package-test: package ## Install the wheel with pip, pipx and uv for all PYTHONS, and use it
 	$(PYTHON) tests/support/interpreters.py dist/*.whl sample_images $(PYTHONS)
+
+image: ## Build the container image hbseg with Docker
+	docker build -t hbseg .
 
 bench-quota: $(VENV)/.dev ## How much of the quota a run uses, against a local server
 	$(BIN)/python benchmarks/bench_quota.py

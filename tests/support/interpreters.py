@@ -33,10 +33,18 @@ def pythons(names: list[str], room: Path) -> Iterator[tuple[str, list[str]]]:
     for name in names:
         if os.path.isdir(name):
             yield name, [*inside(Path(name), room), "python3"]
-        elif shutil.which(name):
+        elif _runs(name):
             yield name, [name]
         else:
             print(f"{name}: not on this machine, left out", flush=True)
+
+
+def _runs(name: str) -> bool:
+    """A command may be there and still not run: pyenv has one for each version it knows."""
+    try:
+        return subprocess.run([name, "-c", ""], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def main(wheel: Path, photos: Path, names: list[str]) -> int:
