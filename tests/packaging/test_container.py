@@ -1,4 +1,4 @@
-"""The Dockerfile and its page: the steps are followed without Docker, and the image does its job."""
+"""The Dockerfile and its page: its steps are followed without Docker; the image does its job."""
 
 from __future__ import annotations
 
