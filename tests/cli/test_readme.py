@@ -19,7 +19,7 @@ from shell import Shell, timeless
 README = (ROOT / "README.md").read_text()
 FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 BLOCKS = [block for language, block in FENCED if not language]
-TRANSCRIPTS = [block for language, block in FENCED if language == "text"]
+TRANSCRIPTS = [block for language, block in FENCED if language == "console"]
 
 FIRST = "hbseg segment ./photos -o ./out\nhbseg report ./out\n"
 ONE = next(block for block in BLOCKS if block.startswith("hbseg segment me.jpg"))
