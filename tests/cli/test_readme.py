@@ -79,7 +79,7 @@ def test_the_pictures_of_the_pages_exist_and_are_small() -> None:
         for page in pages
         for text, place in re.findall(r"!\[(.*?)\]\((.*?)\)", page.read_text())
     ]
-    assert {path.name for path, _ in shown} == {"before-after.webp", "report.webp"}
+    assert {"before-after.webp", "report.webp"} <= {path.name for path, _ in shown}
     for path, text in shown:
         assert text
         assert 0 < path.stat().st_size < 300_000
