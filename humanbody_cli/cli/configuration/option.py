@@ -219,8 +219,8 @@ def _read(ctx: click.Context) -> Settings:
         return settings_file.settings(path, text, profile, lambda all_: _keys(ctx, all_))
     if profile is not None:
         raise UsageError(
-            f"{profile[1]}: there is no profile {profile[0]}, because there is no settings file "
-            f"{path or ''}; 'hbseg config --init' writes one"
+            f"{profile[1]} {profile[0]}: there is no settings file {path or ''}; "
+            "'hbseg config --init' writes one"
         )
     return Settings(path)
 

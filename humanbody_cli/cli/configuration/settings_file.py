@@ -137,7 +137,7 @@ def settings(
     profiles = document.pop(_PROFILE, {})
     _check_profiles(path, profiles, default)
     if wanted is None and default is not None:
-        wanted = default, f"{path}: {_DEFAULT_PROFILE}"
+        wanted = default, _DEFAULT_PROFILE
     if wanted is not None and wanted[0] not in profiles:
         raise UsageError(_no_profile(path, *wanted, list(profiles)))
     reader = _Reader(path, keys)
@@ -195,7 +195,7 @@ def _check_profiles(path: Path, profiles: Any, default: Any) -> None:
 
 def _no_profile(path: Path, name: str, by: str, profiles: list[str]) -> str:
     known = f"there are {', '.join(profiles)}" if profiles else "there are no profiles in it"
-    return f"{by}: {path} has no [profile.{name}]; {known}{_meant(name, profiles)}"
+    return f"{by} {name}: {path} has no [profile.{name}]; {known}{_meant(name, profiles)}"
 
 
 def _meant(name: str, names: list[str]) -> str:
@@ -240,7 +240,8 @@ class _Reader:
                 return key
         if isinstance(value, dict):
             raise UsageError(
-                f"{where} is not a table of this file, which has [profile.NAME] and [serve] only"
+                f"{where} is not a table of this file, which has [profile.NAME] and [serve]; the "
+                "keys of other commands stand before the tables or in a profile"
             )
         keys = self.keys(True)
         other = "" if of else SERVE
