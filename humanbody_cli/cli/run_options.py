@@ -154,7 +154,11 @@ api = group(
         help="API key; its secret is read from HBSEG_API_SECRET or the settings file.",
     ),
     option("--api-secret", cls=SecretOption, hidden=True, secret=True, help="Secret of the key."),
-    option("--credentials", metavar="FILE", help="File with api_key=... and api_secret=..."),
+    option(
+        "--credentials",
+        metavar="FILE",
+        help="File with the key pair: api_key=... and api_secret=..., or JSON.",
+    ),
     option(
         "--qps",
         type=Qps(),

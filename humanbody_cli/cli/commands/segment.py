@@ -22,7 +22,7 @@ from humanbody_cli.core.settings import RunSettings
         "-o",
         "--output",
         metavar="OUT",
-        otherwise="for one photo NAME-cutout.png beside it",
+        otherwise="NAME-cutout.png beside one photo",
         help="Output folder; for one photo also a .png, .webp or .jpg file, or '-' for stdout.",
     ),
     grace,

@@ -24,8 +24,8 @@ from humanbody_cli.core.errors import UsageError
 OPTIONS = "Options"
 """The section of options that name none."""
 
-TIED = "\xa0"
-"""Stands for a space in a help text at which no line is broken."""
+TIED = str.maketrans(" -", "\xa0\u2011")
+"""A space and a hyphen, at which lines are broken, and what stands for them where none is to be."""
 
 CONFIG, PROFILE, _SETTINGS = (f"{__name__}.{name}" for name in ("config", "profile", "settings"))
 """In a context's ``meta``: the value of ``--config`` or ``--profile`` and who gave it, and what was
@@ -63,7 +63,7 @@ class Option(click.Option):
         record = super().get_help_record(ctx)
         if record is None:
             return None
-        default = f"[default: {self.otherwise}]".replace(" ", TIED) if self.otherwise else ""
+        default = f"[default: {self.otherwise}]".translate(TIED) if self.otherwise else ""
         return record[0], f"{self.help or ''}  {default}".rstrip()
 
     def consume_value(
