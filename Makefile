@@ -9,7 +9,7 @@ EVAL ?= eval
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report clean
+.PHONY: help run test lint types man check bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -37,6 +37,9 @@ lint: $(VENV)/.dev ## Check style
 
 types: $(VENV)/.dev ## Check types
 	$(BIN)/mypy
+
+man: $(VENV)/.dev ## Write the man pages, docs/man/*.1, from the commands
+	$(BIN)/python docs/generate_man.py
 
 check: lint types test ## Everything that must hold before a change lands
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from humanbody_cli.cli import completion
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
     Edges,
@@ -38,12 +39,25 @@ def option(*names: str, prefix: str = "HBSEG_", **attributes: Any) -> Decorator:
     return click.option(*names, envvar=variable, **attributes)
 
 
+class Choice(click.Choice):
+    """One of some words; a slip is told which word it resembles."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The word itself."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            from difflib import get_close_matches
+
+            close = get_close_matches(str(value), list(self.choices), n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            self.fail(error.message + hint, param, ctx)
+
+
 def one_of(name: str, default: Enum, help: str) -> Decorator:  # noqa: A002 - click's own name
     """An option that takes one of an enum's values, as text."""
     values = [member.value for member in type(default)]
-    return option(
-        name, type=click.Choice(values), default=default.value, show_default=True, help=help
-    )
+    return option(name, type=Choice(values), default=default.value, show_default=True, help=help)
 
 
 def group(name: str, build: Callable[..., Any], *options: Decorator) -> Decorator:
@@ -178,9 +192,18 @@ def _check_name(settings: InputSettings) -> None:
 inputs = group(
     "inputs",
     _inputs,
-    click.argument("inputs", nargs=-1, metavar="INPUT...", type=click.Path(path_type=str)),
+    click.argument(
+        "inputs",
+        nargs=-1,
+        metavar="INPUT...",
+        type=click.Path(path_type=str),
+        shell_complete=completion.photos,
+    ),
     option(
-        "--from-file", metavar="LIST", help="Read inputs from LIST, one per line ('-' for stdin)."
+        "--from-file",
+        metavar="LIST",
+        shell_complete=completion.files(),
+        help="Read inputs from LIST, one per line ('-' for stdin).",
     ),
     option("-0", "--null", "nul", is_flag=True, help="Names in LIST end with NUL, not a newline."),
     option(
@@ -192,6 +215,7 @@ inputs = group(
     option(
         "--base",
         metavar="DIR",
+        shell_complete=completion.folders,
         help="Names in LIST keep their path below DIR.  [default: their common folder]",
     ),
     option("--name", metavar="NAME", help="Name for the photo on stdin (INPUT '-')."),
@@ -247,7 +271,14 @@ wanted = group(
     ),
 )
 
-output_folder = option("-o", "--output", required=True, metavar="OUT", help="Output folder.")
+output_folder = option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    shell_complete=completion.outputs_first,
+    help="Output folder.",
+)
 
 output_options = (
     option(
@@ -313,6 +344,7 @@ telling = group(
     option(
         "--log-file",
         metavar="FILE",
+        shell_complete=completion.files(),
         help="Append each line to FILE, with its time, and one per photo.",
     ),
     one_of("--log-format", LogFormat.TEXT, help="json: one object per line."),

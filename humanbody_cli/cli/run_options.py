@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from humanbody_cli.cli import limits
+from humanbody_cli.cli import completion, limits
 from humanbody_cli.cli.options import (
+    Choice,
     Decorator,
     FiniteRange,
     Qps,
@@ -57,7 +58,7 @@ def _api(
 ) -> ApiSettings:
     return ApiSettings(
         credentials=key_pair(api_key, credentials),
-        endpoint=_host(endpoint),
+        endpoint=host_of(endpoint),
         qps=qps,
         concurrency=concurrency,
         retries=retries,
@@ -66,7 +67,7 @@ def _api(
     )
 
 
-def _host(endpoint: str) -> str:
+def host_of(endpoint: str) -> str:
     """The endpoint, without the API's own path if that was given too."""
     try:
         parts = urlsplit(endpoint)
@@ -98,7 +99,7 @@ def _local(
     }
     given = [name for name, value in preprocessing.items() if value is not None]
     if model is not None:
-        _check_model(model)
+        check_model(model)
     elif given:
         raise UsageError(
             f"{' and '.join(given)} can be used only with a model of your own; add --model "
@@ -115,7 +116,12 @@ def _local(
     return LocalSettings(path, preset, mean, std, side, threads, who, cropped)
 
 
-def _check_model(path: str) -> None:
+def check_model(path: str) -> None:
+    """Check that a model's file can be read.
+
+    Raises:
+        UsageError: it cannot.
+    """
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
     except OSError as error:
@@ -161,11 +167,17 @@ api = group(
         help="API host, or your own server (hbseg serve).",
     ),
     option("--api-key", metavar="KEY", help="API key; its secret is read from HBSEG_API_SECRET."),
-    option("--credentials", metavar="FILE", help="File with api_key=... and api_secret=..."),
+    option(
+        "--credentials",
+        metavar="FILE",
+        shell_complete=completion.files(),
+        help="File with api_key=... and api_secret=...",
+    ),
     option(
         "--qps",
         type=Qps(),
         metavar="N|auto",
+        shell_complete=completion.words("auto"),
         default=f"{FREE_QPS:g}",
         show_default=True,
         help="Your key's quota in calls per second; auto finds it.",
@@ -201,11 +213,13 @@ local = group(
     option(
         "--model",
         metavar="FILE.onnx",
+        shell_complete=completion.files("onnx"),
         help="Run your own segmentation model on this machine; no photo is sent to the API.",
     ),
     option(
         "--preset",
         metavar="NAME",
+        shell_complete=completion.presets,
         help="Preprocessing for --model: u2net, u2netp, isnet, modnet, birefnet or selfie.",
     ),
     option("--mean", metavar="R,G,B", help="Mean to subtract, instead of the preset's."),
@@ -218,7 +232,7 @@ local = group(
     ),
     option(
         "--crops",
-        type=click.Choice(["on", "off"]),
+        type=Choice(["on", "off"]),
         help="Give --model the crops around the people found, not the whole photo.  [default: off]",
     ),
     one_of(

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import click
 
+from humanbody_cli.cli import completion
 from humanbody_cli.cli.look_options import look
 from humanbody_cli.cli.options import as_json, edges, metadata, option, telling
 from humanbody_cli.core.settings import Edges, Look, Metadata, Telling
 
 
 @click.command("recompose")
-@click.argument("out", metavar="OUT")
+@click.argument("out", metavar="OUT", shell_complete=completion.outputs)
 @edges
 @look
 @metadata
 @option(
     "--only",
     metavar="doubtful|LIST",
+    shell_complete=completion.doubtful_or_list,
     help="Only photos with doubtful masks, or those in LIST, one per line ('-' for stdin).",
 )
 @option(
     "--into",
     metavar="DIR",
+    shell_complete=completion.folders,
     help="Output folder; only earlier cutouts are replaced.  [default: OUT/recomposed]",
 )
 @option("--include-empty", is_flag=True, help="Include photos in which nobody was found.")

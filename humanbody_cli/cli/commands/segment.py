@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import click
 
+from humanbody_cli.cli.completion import outputs_first
 from humanbody_cli.cli.destination import Destination, destination, format_of
 from humanbody_cli.cli.limits import max_duration, price
 from humanbody_cli.cli.look_options import look
@@ -22,6 +23,7 @@ from humanbody_cli.core.settings import RunSettings
         "-o",
         "--output",
         metavar="OUT",
+        shell_complete=outputs_first,
         help="Output folder; for one photo also a .png, .webp or .jpg file, or '-' for stdout.  "
         "[default: for one photo NAME-cutout.png beside it]",
     ),

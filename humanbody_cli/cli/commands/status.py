@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from humanbody_cli.cli import completion
 from humanbody_cli.cli.limits import price
 from humanbody_cli.cli.options import option
 from humanbody_cli.core.errors import UsageError
@@ -11,7 +12,7 @@ from humanbody_cli.core.settings import Price
 
 
 @click.command("status")
-@click.argument("out", metavar="OUT")
+@click.argument("out", metavar="OUT", shell_complete=completion.outputs)
 @option("--json", "json", is_flag=True, help="Print counts and every photo's record as JSON.")
 @click.option(
     "--failed",

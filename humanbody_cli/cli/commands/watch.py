@@ -6,6 +6,7 @@ import os
 
 import click
 
+from humanbody_cli.cli import completion
 from humanbody_cli.cli.destination import check_folder
 from humanbody_cli.cli.limits import max_duration, price
 from humanbody_cli.cli.options import FiniteRange, as_json, group, option, output_folder
@@ -15,7 +16,12 @@ from humanbody_cli.core.settings import InputSettings, RunSettings
 _inbox = group(
     "inputs",
     lambda inbox: InputSettings((inbox,)),
-    click.argument("inbox", metavar="INBOX", type=click.Path(path_type=str)),
+    click.argument(
+        "inbox",
+        metavar="INBOX",
+        type=click.Path(path_type=str),
+        shell_complete=completion.folders,
+    ),
 )
 
 
