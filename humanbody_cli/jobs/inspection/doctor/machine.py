@@ -87,9 +87,9 @@ def engine(*, needed: bool) -> Finding:
     try:
         damaged = _damaged()
         took = _segmented(LocalSettings()) if damaged is None else ""
-    except ModuleNotFoundError as error:
+    except ModuleNotFoundError:
         level = Level.FAIL if needed else Level.OK
-        return Finding("engine", level, f"the embedded one needs {error.name}", _INSTALL)
+        return Finding("engine", level, "the embedded one is not installed", _INSTALL)
     except ImportError as error:
         return Finding("engine", bad, f"it cannot be loaded: {first_line(error)}", _REINSTALL)
     except HbsegError as error:
