@@ -21,6 +21,9 @@ _ROOM, _TRIAL = 1 << 30, 1 << 20
 def findings(out: str) -> Iterator[Finding]:
     """Whether results can be written to OUT, which need not exist yet."""
     place = _existing(out)
+    if not os.path.isdir(place):
+        yield Finding("disk", Level.FAIL, f"{place} is not a folder", "choose another name")
+        return
     try:
         locks = _tried(place)
         free, longest = shutil.disk_usage(place).free, os.pathconf(place, "PC_NAME_MAX")
@@ -47,7 +50,9 @@ def _existing(out: str) -> str:
 
 
 def _is_closed(path: str) -> bool:
-    return os.path.lexists(path) and not os.access(path, os.W_OK | os.X_OK)
+    effective = os.access in os.supports_effective_ids
+    may = os.access(path, os.W_OK | os.X_OK, effective_ids=effective)
+    return os.path.lexists(path) and not may
 
 
 def _room(place: str, free: int) -> Finding:

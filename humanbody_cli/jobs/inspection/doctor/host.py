@@ -27,7 +27,7 @@ _PATIENCE = 15.0
 """Seconds for the host to answer."""
 
 
-def host(endpoint: str, *, needed: bool) -> tuple[Finding, str | None]:
+def host(endpoint: str, *, needed: bool, patience: float = _PATIENCE) -> tuple[Finding, str | None]:
     """Whether the API's host answers, and the date that it gives (``None``: none).
 
     It gets a HEAD request without the key, which is no call.
@@ -36,7 +36,7 @@ def host(endpoint: str, *, needed: bool) -> tuple[Finding, str | None]:
     watch = console.Stopwatch()
     try:
         name = usable(endpoint).host
-        answer = _head(endpoint)
+        answer = _head(endpoint, patience)
     except HbsegError as error:
         return Finding("host", bad, str(error)), None
     except socket.gaierror as error:
@@ -46,7 +46,7 @@ def host(endpoint: str, *, needed: bool) -> tuple[Finding, str | None]:
         advice = network.never_passes(error) or "check the address, the network and firewalls"
         return Finding("host", bad, f"{name}: {network.explain(error)}", advice), None
     except TimeoutError:
-        message = f"{name}: no complete answer within {_PATIENCE:g} s"
+        message = f"{name}: no complete answer within {patience:g} s"
         return Finding("host", bad, message, "check the address, the network and firewalls"), None
     return _judged(name, answer, watch.seconds()), answer.headers.get("Date")
 
@@ -63,7 +63,7 @@ def _judged(name: str, answer: httpx.Response, seconds: float) -> Finding:
     return Finding("host", Level.OK, message)
 
 
-def _head(endpoint: str) -> httpx.Response:
+def _head(endpoint: str, patience: float) -> httpx.Response:
     """The answer to HEAD /, through the proxy of the environment if there is one.
 
     Raises:
@@ -79,13 +79,13 @@ def _head(endpoint: str) -> httpx.Response:
     try:
         client = httpx.AsyncClient(
             verify=network.tls_context() if is_secure else False,
-            timeout=_PATIENCE,
+            timeout=patience,
             headers={"User-Agent": "hbseg"},
         )
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         raise FatalError(f"{network.UNUSABLE_PROXY}: {error}; fix or unset it") from error
     answers: list[httpx.Response] = []
-    run_loop(within(_PATIENCE, _ask(client, httpx.URL(endpoint + "/"), answers)))
+    run_loop(within(patience, _ask(client, httpx.URL(endpoint + "/"), answers)))
     return answers[0]
 
 
