@@ -39,7 +39,7 @@ types: $(VENV)/.dev ## Check types
 	$(BIN)/mypy
 
 man: $(VENV)/.dev ## Write the man pages, docs/man/*.1, from the commands
-	$(BIN)/python docs/generate_man.py
+	$(BIN)/python -m docs.make_man
 
 check: lint types test ## Everything that must hold before a change lands
 

@@ -20,7 +20,7 @@ def test_the_pages_are_those_of_the_commands(tmp_path: Path) -> None:
     """Written again, wherever and whenever, they are the same: else run `make man`."""
     for columns in ("40", "200"):
         subprocess.run(
-            [sys.executable, ROOT / "docs" / "generate_man.py", tmp_path],
+            [sys.executable, ROOT / "docs" / "make_man.py", tmp_path],
             env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": columns, "LC_ALL": "C.UTF-8"},
             check=True,
         )

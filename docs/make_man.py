@@ -1,4 +1,4 @@
-"""Write the man pages, docs/man/*.1, from the commands: python docs/generate_man.py [FOLDER].
+"""Write the man pages, docs/man/*.1, from the commands: `make man`.
 
 click-man lays a page out. Here its text is made safe for troff, and the commands, which hbseg
 imports one by one, are listed.
