@@ -15,6 +15,7 @@ import click
 from click_man.man import ManPage
 
 from humanbody_cli import __version__
+from humanbody_cli.cli.configuration.command import SECTIONS
 from humanbody_cli.cli.main import COMMANDS, hbseg
 
 FOLDER = Path(__file__).parent / "man"
@@ -44,13 +45,17 @@ def _page(context: click.Context, words: str, commands: dict[str, str]) -> str:
     page.short_help = _troff(words)
     page.synopsis = " ".join(context.command.collect_usage_pieces(context))
     page.description = _paragraphs(context.command.help or "")
-    page.options = [
-        (record[0].replace("\\", r"\e"), _troff(record[1]))
+    records = [
+        (getattr(param, "section", SECTIONS[-1]), record)
         for param in context.command.get_params(context)
         if isinstance(param, click.Option) and (record := param.get_help_record(context))
     ]
+    records.sort(key=lambda one: SECTIONS.index(one[0]))
+    page.options = [
+        (_plain(names).replace("\\", r"\e"), _troff(text)) for _, (names, text) in records
+    ]
     page.commands = [(name, _troff(text)) for name, text in commands.items()]
-    _, _, body = str(page).partition("\n")
+    _, _, body = _in_sections(str(page), [section for section, _ in records]).partition("\n")
     # A title in one word; and no date: that of the day would change every page every day.
     title = context.command_path.replace(" ", "-").upper()
     head = f'.TH "{title}" "1" "" "hbseg {__version__}" "hbseg manual"'
@@ -59,9 +64,24 @@ def _page(context: click.Context, words: str, commands: dict[str, str]) -> str:
     return f"{head}\n{body}.SH SEE ALSO\n{see}\n"
 
 
+def _in_sections(page: str, sections: list[str]) -> str:
+    """A page with a heading before the first option of each section, if there are several."""
+    head, *options = page.split(".TP\n")
+    before = ["", *sections]
+    for number, section in enumerate(sections):
+        is_first = section != before[number] and len(set(sections)) > 1
+        head += (f".SS {section}\n" if is_first else "") + ".TP\n" + options[number]
+    return head
+
+
+def _plain(text: str) -> str:
+    """Text with what keeps words together in a terminal taken out."""
+    return text.translate({0xA0: " ", 0x2011: "-"})
+
+
 def _troff(text: str) -> str:
     """Text that troff prints as it is: hyphens and quotes can be copied into a shell."""
-    return re.sub(r"(?m)^\.", r"\\&.", text.translate(_ESCAPES))
+    return re.sub(r"(?m)^\.", r"\\&.", _plain(text).translate(_ESCAPES))
 
 
 def _paragraphs(text: str) -> str:

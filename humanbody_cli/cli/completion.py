@@ -31,6 +31,13 @@ def words(*values: str) -> Completer:
     ]
 
 
+def commands(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names of commands."""
+    root = ctx.find_root()
+    assert isinstance(root.command, click.Group)
+    return words(*root.command.list_commands(root))(ctx, param, incomplete)
+
+
 def presets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The names of presets."""
     from humanbody_cli.embedded.presets import PRESETS

@@ -163,6 +163,7 @@ def test_what_cannot_be_listed_is_answered_by_nothing(ask: Ask) -> None:
     assert ask("hbseg segment --nonsense me") == ["me.jpg"]
     assert ask("hbseg nonsense ") == list(COMMANDS)
     assert ask("hbseg segment me", HBSEG_QPS="-1", HBSEG_SHARD="x") == ["me.jpg"]
+    assert ask("hbseg segment me", HBSEG_CONFIG="notes.txt", HBSEG_PROFILE="x") == ["me.jpg"]
 
 
 def test_a_name_that_no_line_can_hold_is_left_out(ask: Ask, place: Path) -> None:

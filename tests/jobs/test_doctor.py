@@ -8,10 +8,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
-import tomllib
 from conftest import KEY, ROOT, SECRET, Hbseg
 from finding import common_user
 from models import mean_model

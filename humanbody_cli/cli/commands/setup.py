@@ -1,4 +1,4 @@
-"""``hbseg completion`` and ``hbseg doctor``: setting hbseg up on a machine."""
+"""``hbseg config``, ``completion`` and ``doctor``: the commands about hbseg itself."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
 from humanbody_cli.cli import completion
 from humanbody_cli.cli.commands.segment import segment_command
-from humanbody_cli.cli.options import option
-from humanbody_cli.cli.run_options import check_model, engine_choice, host_of, key_pair
+from humanbody_cli.cli.configuration.command import Command, command
+from humanbody_cli.cli.configuration.credentials import file_comes_first, key_pair
+from humanbody_cli.cli.configuration.option import Choice, Option, option
+from humanbody_cli.cli.run_options import check_model, engine_choice, host_of
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
@@ -34,9 +35,38 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PAIR = ("api_key", "api_secret", "credentials")
+
+
+@command("config")
+@click.argument("name", metavar="[COMMAND]", required=False, shell_complete=completion.commands)
+@option(
+    "--init",
+    is_flag=True,
+    settable=False,
+    help="Write a settings file in which everything is commented out; never replaces one.",
+)
+@option("--json", "json", is_flag=True, settable=False, help="Print one JSON object.")
+@click.pass_context
+def config_command(ctx: click.Context, name: str | None, init: bool, json: bool) -> None:
+    """Show the settings and where each of them is from.
+
+    The list has the options of COMMAND, or of all commands, with their values and what sets them:
+    an environment variable, a profile, the settings file, or nothing (default). Every value is
+    checked. The API key and its secret are not shown, only whether they are set.
+    """
+    from humanbody_cli.cli.configuration import example, report
+
+    if init:
+        click.echo(example.write(ctx))
+    elif json:
+        click.echo(report.as_json(ctx, name))
+    else:
+        click.echo(report.as_text(ctx, name))
+
 
 @click.command("completion")
-@click.argument("shell", type=click.Choice(list(completion.SHELLS)), metavar="bash|zsh|fish")
+@click.argument("shell", type=Choice(list(completion.SHELLS)), metavar="bash|zsh|fish")
 @click.pass_context
 def completion_command(ctx: click.Context, shell: str) -> None:
     """Print the script that completes hbseg in bash, zsh or fish.
@@ -55,16 +85,19 @@ def completion_command(ctx: click.Context, shell: str) -> None:
 
 
 _OF_A_RUN = frozenset(
-    "engine endpoint api_key credentials model preset mean std side crops".split()
+    "engine endpoint api_key api_secret credentials model preset mean std side crops".split()
 )
 
 
 @click.command(
-    "doctor", params=[param for param in segment_command.params if param.name in _OF_A_RUN]
+    "doctor",
+    cls=Command,
+    params=[param for param in segment_command.params if param.name in _OF_A_RUN],
 )
 @option(
     "-o",
     "--output",
+    section="Output",
     metavar="OUT",
     shell_complete=completion.outputs_first,
     help="Check also whether results can be written to OUT.",
@@ -72,9 +105,19 @@ _OF_A_RUN = frozenset(
 @option(
     "--network/--offline",
     default=None,
-    help="Contact the API's host, or do not.  [default: if a run would call it]",
+    settable=False,
+    section="API",
+    otherwise="if a run would call it",
+    help="Contact the API's host, or do not.",
 )
-@option("--json", "json", is_flag=True, help="Print one JSON object.")
+@option(
+    "--json",
+    "json",
+    is_flag=True,
+    settable=False,
+    section="Output",
+    help="Print one JSON object.",
+)
 @click.pass_context
 def doctor_command(
     ctx: click.Context, /, output: str | None, network: bool | None, json: bool, **of_a_run: Any
@@ -110,7 +153,7 @@ def _examined(
     local = _local(given)
     if local.model is not None:
         sound("model", partial(check_model, str(local.model)), None)
-    pair = sound("key", lambda: key_pair(given["api_key"], given["credentials"]), None)
+    pair = sound("key", lambda: key_pair(*(given[name] for name in _PAIR)), None)
     endpoint = sound("host", lambda: host_of(given["endpoint"]), DEFAULT_ENDPOINT)
     choice = sound("engine", lambda: engine_choice(given["engine"], local), EngineChoice.AUTO)
     folder = None if output is None else _folder(output)
@@ -141,7 +184,9 @@ def _folder(output: str) -> str:
 
 def _key_from(ctx: click.Context) -> str:
     """Where the key pair is from, in words."""
-    if ctx.params["credentials"] is not None:
-        return f"from {ctx.params['credentials']}"
-    is_option = ctx.get_parameter_source("api_key") is ParameterSource.COMMANDLINE
-    return f"from {'--api-key' if is_option else 'HBSEG_API_KEY'} and HBSEG_API_SECRET"
+    key, secret, credentials = (ctx.params[name] or "" for name in _PAIR)
+    if credentials and file_comes_first(key, secret):
+        return f"from {credentials}"
+    own = {param.name: param for param in ctx.command.params if isinstance(param, Option)}
+    places = [own[name].origin(ctx) or own[name].opts[0] for name in _PAIR[:2]]
+    return f"from {' and '.join(dict.fromkeys(places))}"

@@ -9,7 +9,7 @@ from importlib import metadata
 
 from humanbody_cli import __version__
 from humanbody_cli.core import console
-from humanbody_cli.core.errors import HbsegError
+from humanbody_cli.core.errors import HbsegError, how_to_install
 from humanbody_cli.core.settings import LocalSettings
 from humanbody_cli.jobs.inspection.doctor.finding import Finding, Level, first_line
 from humanbody_cli.pipeline.fingerprint import BUNDLED
@@ -37,8 +37,11 @@ _MODULES = {"onnxruntime": "humanbody_cli.embedded.ort"}
 """What is imported in place of a library: this module sets its telemetry off first."""
 
 _MISSING = "missing"
-_INSTALL = "to install it: pip install 'hbseg[local]'"
 _REINSTALL = "reinstall it: pip install --force-reinstall 'hbseg[local]'"
+
+
+def _to_install(name: str) -> str:
+    return f"to install it: {how_to_install(name)}"
 
 
 def versions() -> Finding:
@@ -61,7 +64,7 @@ def extra(name: str) -> Finding:
     missing = [library for library, fault in faults.items() if fault == _MISSING]
     if missing:
         message = f"not installed ({', '.join(missing)}); it is for {_USES[name]}"
-        return Finding(check, Level.OK, message, f"to install it: pip install 'hbseg[{name}]'")
+        return Finding(check, Level.OK, message, _to_install(name))
     for library, fault in faults.items():
         if fault is not None:
             message = f"{library} is installed and cannot be loaded: {fault}"
@@ -89,7 +92,7 @@ def engine(*, needed: bool) -> Finding:
         took = _segmented(LocalSettings()) if damaged is None else ""
     except ModuleNotFoundError:
         level = Level.FAIL if needed else Level.OK
-        return Finding("engine", level, "the embedded one is not installed", _INSTALL)
+        return Finding("engine", level, "the embedded one is not installed", _to_install("local"))
     except ImportError as error:
         return Finding("engine", bad, f"it cannot be loaded: {first_line(error)}", _REINSTALL)
     except HbsegError as error:
@@ -124,7 +127,9 @@ def model(local: LocalSettings, *, needed: bool) -> Finding:
     try:
         took = _segmented(local)
     except ImportError as error:
-        return Finding("model", bad, f"it cannot be loaded: {first_line(error)}", _INSTALL)
+        return Finding(
+            "model", bad, f"it cannot be loaded: {first_line(error)}", _to_install("local")
+        )
     except HbsegError as error:
         return Finding("model", bad, str(error))
     return Finding("model", Level.OK, f"{local.model}: a small picture took {took}")
