@@ -61,6 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
         compileall.compile_dir(ROOT / "humanbody_cli", quiet=2)
     state = tempfile.TemporaryDirectory(prefix="hbseg-state-")
     config.add_cleanup(state.cleanup)
+    for name in ("HBSEG_CONFIG", "HBSEG_PROFILE"):
+        os.environ.pop(name, None)
     os.environ["XDG_STATE_HOME"] = os.environ["XDG_CONFIG_HOME"] = state.name
 
 

@@ -170,7 +170,7 @@ api = group(
         "--credentials",
         metavar="FILE",
         shell_complete=completion.files(),
-        help="File with api_key=... and api_secret=...",
+        help="File with the key pair: api_key=... and api_secret=..., or JSON.",
     ),
     option(
         "--qps",

@@ -24,7 +24,7 @@ from humanbody_cli.core.settings import RunSettings
         "--output",
         metavar="OUT",
         shell_complete=completion.outputs_first,
-        otherwise="for one photo NAME-cutout.png beside it",
+        otherwise="NAME-cutout.png beside one photo",
         help="Output folder; for one photo also a .png, .webp or .jpg file, or '-' for stdout.",
     ),
     grace,

@@ -75,7 +75,7 @@ class Command(click.Command):
 
     def get_help(self, ctx: click.Context) -> str:
         """The help; what is to stay on one line is held together until its lines are broken."""
-        return super().get_help(ctx).replace(TIED, " ")
+        return super().get_help(ctx).translate({tied: char for char, tied in TIED.items()})
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """One section after the other, their texts below each other."""

@@ -30,7 +30,7 @@ def key_pair(
     """
     key, secret = (api_key or "").strip(), (api_secret or "").strip()
     if credentials is not None and file_comes_first(key, secret):
-        return _from_file(Path(credentials))
+        return from_file(Path(credentials))
     if not key and not secret:
         return None
     if not secret:
@@ -84,7 +84,12 @@ def _warn_if_open(path: Path) -> None:
         click.echo(f"hbseg: {path} can be read by others; run chmod 600 {path}", err=True)
 
 
-def _from_file(path: Path) -> Credentials:
+def from_file(path: Path) -> Credentials:
+    """The key pair in a file of assignments or JSON.
+
+    Raises:
+        UsageError: the file cannot be read, or has no such pair.
+    """
     try:
         with open(path, "rb") as file:
             text = file.read(_LARGEST + 1).decode("utf-8-sig")
@@ -148,19 +153,23 @@ _PAIR = re.compile(
 program. Several pairs may stand on one line, as `hbseg serve` prints them, which is why no library
 for .env files can be used: to those the second pair is a part of the first's value."""
 
+_OTHER = re.compile(r"(?i:(?:export\s+)?(?!(?:hbseg_)?api[_-](?:key|secret)\b)[a-z_]\w*\s*=)")
+"""Another variable of an environment file, whose value need not be understood."""
+
 
 def _pairs(text: str, path: Path) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
-        rest = line.strip()
+        rest, is_other = line.strip(), False
         while rest and not rest.startswith("#"):
             found = _PAIR.match(rest)
+            if found is None and (is_other or _OTHER.match(rest)):
+                break
             if found is None:
                 raise UsageError(
                     f"--credentials {path}, line {number}: this is not NAME=VALUE; write "
                     'api_key=... or export HBSEG_API_KEY="...", with both quotes or none'
                 )
-            yield (
-                _name(found[1]),
-                next((g for g in found.groups()[1:] if g is not None), "").strip(),
-            )
+            name = _name(found[1])
+            is_other = name not in ("api_key", "api_secret")
+            yield name, (found[2] or found[3] or found[4] or "").strip()
             rest = rest[found.end() :].lstrip()

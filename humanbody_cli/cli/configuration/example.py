@@ -31,9 +31,11 @@ def write(ctx: click.Context) -> str:
             os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
         ) as file:
             file.write(example(ctx))
-    except FileExistsError:
-        raise UsageError(f"{path} exists, and is not replaced; edit it, or move it away") from None
     except OSError as error:
+        if isinstance(error, FileExistsError) and os.path.lexists(path):
+            raise UsageError(
+                f"{path} exists, and is not replaced; edit it, or move it away"
+            ) from None
         reason = OUTPUT_REASONS.get(error.errno or 0) or error.strerror or str(error)
         raise OutputError(f"cannot write {path}: {reason}") from error
     return str(path)

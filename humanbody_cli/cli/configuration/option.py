@@ -24,8 +24,8 @@ from humanbody_cli.core.errors import UsageError
 OPTIONS = "Options"
 """The section of options that name none."""
 
-TIED = "\xa0"
-"""Stands for a space in a help text at which no line is broken."""
+TIED = str.maketrans(" -", "\xa0\u2011")
+"""A space and a hyphen, at which lines are broken, and what stands for them where none is to be."""
 
 CONFIG, PROFILE, _SETTINGS = (f"{__name__}.{name}" for name in ("config", "profile", "settings"))
 """In a context's ``meta``: the value of ``--config`` or ``--profile`` and who gave it, and what was
@@ -63,7 +63,7 @@ class Option(click.Option):
         record = super().get_help_record(ctx)
         if record is None:
             return None
-        default = f"[default: {self.otherwise}]".replace(" ", TIED) if self.otherwise else ""
+        default = f"[default: {self.otherwise}]".translate(TIED) if self.otherwise else ""
         return record[0], f"{self.help or ''}  {default}".rstrip()
 
     def consume_value(
@@ -101,7 +101,7 @@ class Option(click.Option):
         setting = self.setting(ctx) if source is ParameterSource.DEFAULT_MAP else None
         return setting.where if setting else None
 
-    def keys(self) -> Iterator[tuple[tuple[str, str], Key]]:
+    def own_keys(self) -> Iterator[tuple[tuple[str, str], Key]]:
         """The names that set it in the settings file: those of the command line."""
         if self.key is None:
             return
@@ -257,5 +257,5 @@ def _keys(ctx: click.Context, of_all: bool) -> Keys:
         for command in commands
         for param in command.params
         if isinstance(param, Option)
-        for name, key in param.keys()
+        for name, key in param.own_keys()
     }

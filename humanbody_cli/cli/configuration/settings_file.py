@@ -112,11 +112,11 @@ def read(path: Path | None, named: str | None) -> str | None:
 
 def _is_absent(path: Path, error: OSError) -> bool:
     """Whether there is no file, or none that this user can see: HOME may be another user's."""
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return True
+    if error.errno != errno.EACCES:
+        return error.errno in (errno.ENOENT, errno.ENOTDIR) and not path.is_symlink()
     try:
         path.stat()
-    except OSError:
+    except PermissionError:  # a folder on the way may not be entered
         return True
     return False
 
@@ -168,7 +168,7 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", str(error))
         what = found[1] if found else str(error)
-        line = found[2] if found and found[2] else text.count("\n") + 1
+        line = found[2] if found and found[2] else text.rstrip().count("\n") + 1
         raise UsageError(
             f"{path}, line {line}: this is not TOML: {what[:1].lower()}{what[1:]}; write "
             'KEY = VALUE, with text in quotes, such as qps = "auto"'
