@@ -12,7 +12,7 @@ JOBS ?= 4
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check package package-test image bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report pictures clean
+.PHONY: help run test lint types check package package-test image bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report pictures man clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -40,6 +40,9 @@ lint: $(VENV)/.dev ## Check style
 
 types: $(VENV)/.dev ## Check types
 	$(BIN)/mypy
+
+man: $(VENV)/.dev ## Write the man pages, docs/man/*.1, from the commands
+	$(BIN)/python -m docs.make_man
 
 check: lint types test ## Everything that must hold before a change lands
 
