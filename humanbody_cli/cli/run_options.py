@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
@@ -22,7 +21,7 @@ from humanbody_cli.cli.options import (
     telling,
     wanted,
 )
-from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS, SEGMENT_PATH
+from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
     GRACE,
@@ -41,7 +40,12 @@ from humanbody_cli.core.settings import (
     Timeouts,
     Wanted,
     readable_by_others,
-    without_password,
+)
+from humanbody_cli.jobs.setup.checks import (
+    check_people,
+    checked_endpoint,
+    checked_pair,
+    local_settings,
 )
 
 
@@ -57,26 +61,13 @@ def _api(
 ) -> ApiSettings:
     return ApiSettings(
         credentials=key_pair(api_key, credentials),
-        endpoint=_host(endpoint),
+        endpoint=checked_endpoint(endpoint),
         qps=qps,
         concurrency=concurrency,
         retries=retries,
         timeouts=Timeouts.of(timeout),
         max_calls=max_calls,
     )
-
-
-def _host(endpoint: str) -> str:
-    """The endpoint, without the API's own path if that was given too."""
-    try:
-        parts = urlsplit(endpoint)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound or "?" in endpoint or "#" in endpoint or any(char.isspace() for char in endpoint):
-        shown = without_password(endpoint)
-        raise UsageError(f"--endpoint {shown!r} is not an address such as {DEFAULT_ENDPOINT}")
-    return endpoint.rstrip("/").removesuffix(SEGMENT_PATH)
 
 
 def _local(
@@ -89,44 +80,8 @@ def _local(
     people: str,
     threads: int | None,
 ) -> LocalSettings:
-    preprocessing = {
-        "--preset": preset,
-        "--mean": mean,
-        "--std": std,
-        "--side": side,
-        "--crops": crops,
-    }
-    given = [name for name, value in preprocessing.items() if value is not None]
-    if model is not None:
-        _check_model(model)
-    elif given:
-        raise UsageError(
-            f"{' and '.join(given)} can be used only with a model of your own; add --model "
-            f"FILE.onnx, or drop {'it' if len(given) == 1 else 'them'}"
-        )
-    who, cropped = People(people), crops == "on"
-    if model is not None and not cropped and who is not People.ALL:
-        raise UsageError(
-            f"--people {people} does not work with --model on the whole picture; add --crops on, "
-            "or drop --people"
-        )
-    path = Path(model) if model is not None else None
-    threads = threads or os.cpu_count() or 1
-    return LocalSettings(path, preset, mean, std, side, threads, who, cropped)
-
-
-def _check_model(path: str) -> None:
-    try:
-        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UsageError(
-            f"--model {path}: cannot be read: {reason}; check the path and its permissions"
-        ) from error
-    except ValueError:  # a NUL byte
-        raise UsageError(f"--model {path!r} is not a file's path") from None
-    if not os.path.isfile(path):
-        raise UsageError(f"--model {path}: this is not a file; give an .onnx file")
+    cropped = None if crops is None else crops == "on"
+    return local_settings(model, preset, mean, std, side, cropped, People(people), threads)
 
 
 def engine_choice(engine: str, local: LocalSettings) -> EngineChoice:
@@ -251,7 +206,7 @@ def key_pair(api_key: str | None, path: str | None) -> Credentials | None:
         raise UsageError("an API key is given without its secret: set HBSEG_API_SECRET too")
     if not key:
         raise UsageError("HBSEG_API_SECRET is set without a key: set HBSEG_API_KEY too")
-    return _checked(key, secret, "HBSEG_API_KEY and HBSEG_API_SECRET")
+    return checked_pair(key, secret, "HBSEG_API_KEY and HBSEG_API_SECRET")
 
 
 def _from_file(path: Path) -> Credentials:
@@ -274,14 +229,7 @@ def _from_file(path: Path) -> Credentials:
         raise UsageError(
             f"--credentials {path}: needs api_key=... and api_secret=..., one per line, or JSON"
         ) from None
-    return _checked(key, secret, f"--credentials {path}")
-
-
-def _checked(key: str, secret: str, where: str) -> Credentials:
-    for text in (key, secret):
-        if not text or not text.isascii() or not text.isprintable() or len(text) > 256:
-            raise UsageError(f"{where}: key and secret must be ASCII text, at most 256 characters")
-    return Credentials(key, secret)
+    return checked_pair(key, secret, f"--credentials {path}")
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -312,11 +260,7 @@ def _run(
         *(inputs, output, wanted, choice, api, local, json, telling),
         *(grace, ignore_known, look, max_duration, price),
     )
-    if settings.uses_api and local.people is not People.ALL:
-        raise UsageError(
-            f"the API cuts out everyone, so it cannot be used with --people {local.people.value}; "
-            "add --engine local, or drop --people"
-        )
+    check_people(settings)
     return settings
 
 
