@@ -17,7 +17,7 @@ from PIL import Image, JpegImagePlugin
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.imaging.decoding import decoding, unsupported
-from humanbody_cli.imaging.pictures import API_FORMATS, Picture, read_header
+from humanbody_cli.imaging.pictures import API_FORMATS, Picture, of_image, read_header
 
 _QUALITIES = (95, 90, 85, 80, 75)
 _SHRINK = 0.84
@@ -145,13 +145,30 @@ def prepare(picture: Picture, *, fit: bool) -> Upload:
     """
     if picture.orientation == 1 and (not fit or _fits(picture)):
         return Upload(picture.data, picture.format, picture.size, picture)
+    return _reread(_encode(_sized(picture, fit=fit), picture, shrink=fit))
+
+
+@decoding()
+def prepare_pixels(picture: Picture, *, fit: bool, sent: bool) -> Upload:
+    """The upload for a photo that has no bytes (`pictures.of_image`), which gets some only if they
+    are ``sent``: a local model sees the pixels themselves.
+
+    Raises:
+        PhotoError: rejected; it cannot be brought within the limits.
+    """
+    image = _sized(picture, fit=fit)
+    if sent:
+        return _reread(_encode(image, picture, shrink=fit))
+    return Upload(b"", picture.format, image.size, of_image(image))
+
+
+def _sized(picture: Picture, *, fit: bool) -> Image.Image:
     image = picture.pixels()
     target = fitted_size(image.size) if fit else image.size
-    if target != image.size:
-        # Shrink by area: sharper kernels ring at the edges, which matter most here.
-        image = image.resize(target, Image.Resampling.BOX, reducing_gap=2.0)
-    data = _encode(image, picture, shrink=fit)
-    return _reread(data)
+    if target == image.size:
+        return image
+    # Shrink by area: sharper kernels ring at the edges, which matter most here.
+    return image.resize(target, Image.Resampling.BOX, reducing_gap=2.0)
 
 
 def _fits(picture: Picture) -> bool:
