@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from PIL import Image, JpegImagePlugin
@@ -17,7 +17,7 @@ from PIL import Image, JpegImagePlugin
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.imaging.decoding import decoding, unsupported
-from humanbody_cli.imaging.pictures import API_FORMATS, Picture, of_image, read_header
+from humanbody_cli.imaging.pictures import API_FORMATS, Picture, read_header
 
 _QUALITIES = (95, 90, 85, 80, 75)
 _SHRINK = 0.84
@@ -159,7 +159,8 @@ def prepare_pixels(picture: Picture, *, fit: bool, sent: bool) -> Upload:
     image = _sized(picture, fit=fit)
     if sent:
         return _reread(_encode(image, picture, shrink=fit))
-    return Upload(b"", picture.format, image.size, of_image(image))
+    shown = replace(picture, stored=image.size, _pixels=image)
+    return Upload(b"", picture.format, image.size, shown)
 
 
 def _sized(picture: Picture, *, fit: bool) -> Image.Image:

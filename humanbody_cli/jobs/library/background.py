@@ -32,6 +32,7 @@ class Background:
         self._guard = threading.Lock()
         self._ended = False
         self._loop = asyncio.new_event_loop()
+        self._loop.set_debug(False)  # a program's debug mode is for its own loops: it logs
         self._thread = threading.Thread(target=self._run, name="hbseg", daemon=True)
         with limits_told():
             self._thread.start()

@@ -71,8 +71,8 @@ class Api:
             raise told(error) from None
         _check("qps", self.qps, above=0, most=10_000)
         _check("concurrency", self.concurrency, least=1, whole=True)
-        _check("retries", self.retries, least=0, whole=True)
-        _check("timeout", self.timeout, above=0, most=86_400)
+        _check("retries", self.retries, least=0, whole=True, required=True)
+        _check("timeout", self.timeout, above=0, most=86_400, required=True)
         _check("max_calls", self.max_calls, least=0, whole=True)
         return ApiSettings(
             credentials=checked_pair(self.api_key, self.api_secret, "Api"),
@@ -183,13 +183,18 @@ def _check(
     above: float = -math.inf,
     most: float = math.inf,
     whole: bool = False,
+    required: bool = False,
 ) -> None:
     """Check a number, where it was given."""
-    if value is None and name != "retries":
+    if value is None and not required:
         return
-    if isinstance(value, int if whole else (int, float)) and not isinstance(value, bool):
-        if max(least, above) <= value <= most and above < value < math.inf:
-            return
+    if (
+        isinstance(value, int if whole else (int, float))
+        and not isinstance(value, bool)
+        and least <= value <= most
+        and above < value < math.inf
+    ):
+        return
     what = "a whole number" if whole else "a number"
     bound = f"of at least {least:g}" if least > -math.inf else f"above {above:g}"
     upper = f" and at most {most:g}" if most < math.inf else ""

@@ -56,11 +56,10 @@ def picture_of(source: Source, rules: Rules) -> Picture:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return sources.check(bytes(source), memoryview(source).nbytes, rules)
     path = os.fsdecode(source)
-    try:
-        return sources.check(*sources.read(Photo(path, "", "", -1, -1), rules.most_bytes), rules)
-    except ValueError as error:  # a NUL byte
-        message = f"not a file's path ({error})"
-        raise PhotoError(api_spec.UNREADABLE, message, rejected=True) from None
+    if not os.path.lexists(path):
+        message = "there is no such file; check the path"
+        raise PhotoError(api_spec.UNREADABLE, message, rejected=True, transient=True)
+    return sources.check(*sources.read(Photo(path, "", "", -1, -1), rules.most_bytes), rules)
 
 
 def _of_image(image: Image.Image, rules: Rules) -> Picture:

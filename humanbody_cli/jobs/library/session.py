@@ -44,7 +44,7 @@ class Parts:
         try:
             self.engine: Engine = library_engine(settings, self.stop, self.pool)
         except BaseException:
-            self.pool.shutdown(wait=False)
+            self.pool.shutdown(wait=True)  # idle
             raise
         # With the API a photo keeps its bytes only, and most of its time it waits.
         self.places = asyncio.Semaphore(

@@ -1,0 +1,354 @@
+"""The library on one photo, with the embedded engine: what it takes, gives and raises."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from conftest import ROOT, Hbseg
+from PIL import Image, ImageCms
+from process_state import no_thread_left
+
+from humanbody_cli import (
+    Api,
+    FatalError,
+    HbsegError,
+    PhotoError,
+    SegmentedPhoto,
+    Segmenter,
+    UsageError,
+    segment,
+    segment_async,
+)
+
+GRACE = ROOT / "sample_images" / "portraits" / "grace_hopper.jpg"
+TURNED = ROOT / "sample_images" / "phone" / "held upright.jpg"
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Any:
+    """One for the tests that need nothing special."""
+    with Segmenter(threads=2) as opened:
+        yield opened
+
+
+def grace() -> Image.Image:
+    with Image.open(GRACE) as image:
+        image.load()
+        return image
+
+
+def same(one: SegmentedPhoto, other: SegmentedPhoto) -> bool:
+    pixels = ((found.mask.tobytes(), found.cutout.tobytes()) for found in (one, other))
+    return next(pixels) == next(pixels) and one.doubt == other.doubt
+
+
+def test_bytes_a_path_and_an_image_are_one_photo(segmenter: Segmenter) -> None:
+    """Each gives the same mask and cutout, as images of the photo's size."""
+    with Image.open(GRACE) as image:
+        by_image = segmenter.segment(image)
+    sources = (GRACE, str(GRACE), GRACE.read_bytes(), bytearray(GRACE.read_bytes()))
+    assert all(same(segmenter.segment(source), by_image) for source in sources)
+    assert (by_image.mask.mode, by_image.cutout.mode) == ("L", "RGBA")
+    assert by_image.mask.size == by_image.cutout.size == grace().size
+    assert 0.3 < by_image.coverage < 0.9 and by_image.doubt < 0.15 and by_image.code is None
+    assert (by_image.engine, by_image.attempts, by_image.is_doubtful) == ("local", 0, False)
+
+
+@pytest.mark.parametrize("edges", ["hard", "soft"])
+def test_results_are_the_commands(hbseg: Hbseg, edges: Any) -> None:
+    """Pixel by pixel, of a photo as it is and of one that is turned."""
+    for number, source in enumerate((GRACE, TURNED)):
+        out = f"out{number}"
+        ended = hbseg("segment", source, "-o", out, "--fit", "--edges", edges)
+        assert ended.code == 0, ended.err
+        found = segment(source, edges=edges)
+        name = source.with_suffix(".png").name
+        with Image.open(hbseg.cwd / out / "masks" / name) as mask:
+            assert mask.tobytes() == found.mask.tobytes()
+        with Image.open(hbseg.cwd / out / "cutouts" / name) as cutout:
+            assert cutout.convert("RGBA").tobytes() == found.cutout.tobytes()
+
+
+def in_mode(mode: str) -> Image.Image:
+    image = grace().resize((96, 112))
+    if mode in ("La", "RGBa"):
+        return image.convert(mode.upper()[:-1] + "A").convert(mode)
+    if mode.startswith("I;16"):
+        return image.convert("L").convert("I").point(lambda value: value * 257).convert(mode)
+    if mode == "LAB":
+        profiles = (ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"))
+        return cast("Image.Image", ImageCms.profileToProfile(image, *profiles, outputMode="LAB"))
+    if mode == "PA":
+        return image.convert("P").convert("PA")
+    return image.convert(mode)
+
+
+MODES = "1 L LA La P PA RGB RGBA RGBa RGBX CMYK YCbCr HSV LAB I F I;16 I;16B".split()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_images_of_any_mode(segmenter: Segmenter, mode: str) -> None:
+    """Each is taken for a picture of eight bits, and is left as it was."""
+    image = in_mode(mode)
+    before = image.copy()
+    found = segmenter.segment(image)
+    assert (found.cutout.mode, found.cutout.size) == ("RGBA", image.size)
+    assert image == before and image.mode == mode
+    if mode in ("L", "LA", "P", "RGBA", "CMYK", "I;16", "I;16B"):
+        assert found.cutout.convert("RGB").getextrema()[1] != (0, 0)
+
+
+def test_transparency_is_kept(segmenter: Segmenter) -> None:
+    """What is transparent in the photo is transparent in the cutout."""
+    image = grace().convert("RGBA")
+    image.paste((0, 0, 0, 0), (0, 300, image.width, image.height))
+    assert (
+        segmenter.segment(image).cutout.crop((0, 300, *image.size)).getchannel("A").getbbox()
+        is None
+    )
+
+
+def test_orientation_and_colours_travel_and_places_do_not(segmenter: Segmenter) -> None:
+    """The Exif orientation is applied once, the profile kept, and no Exif is in the results."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "a camera"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    with Image.open(GRACE) as image:
+        lying = image.transpose(Image.Transpose.ROTATE_90)
+    buffer = io.BytesIO()
+    lying.save(buffer, "PNG", exif=exif, icc_profile=profile)
+    upright = segmenter.segment(GRACE)
+    for source in (buffer.getvalue(), Image.open(io.BytesIO(buffer.getvalue()))):
+        found = segmenter.segment(source)
+        assert same(found, upright)
+        assert set(found.cutout.info) == {"icc_profile"} and found.mask.info == {}
+    again = io.BytesIO()
+    found.composed(background="white").save(again, "PNG")
+    with Image.open(again) as saved:
+        assert saved.info["icc_profile"] == profile and not saved.getexif()
+
+
+def test_a_photo_of_twelve_megapixels(segmenter: Segmenter) -> None:
+    """It just works, from its file as from memory; the results have its size."""
+    large = grace().resize((3000, 4000))
+    buffer = io.BytesIO()
+    large.save(buffer, "JPEG", quality=98)
+    assert len(buffer.getvalue()) > 2 * 1024 * 1024
+    for source in (buffer.getvalue(), large, large.resize((4200, 5600))):
+        found = segmenter.segment(source)
+        size = source.size if isinstance(source, Image.Image) else large.size
+        assert found.mask.size == found.cutout.size == size
+        assert found.coverage == pytest.approx(0.584, abs=0.02)
+    with pytest.raises(PhotoError, match=r"use fit=True to have it shrunk") as raised:
+        segment(buffer.getvalue(), fit=False)
+    assert (raised.value.code, raised.value.rejected) == ("IMAGE_FILE_TOO_LARGE", True)
+
+
+def test_nobody(segmenter: Segmenter) -> None:
+    """No error: a code, an empty mask, and a cutout without a pixel."""
+    found = segmenter.segment(Image.new("RGB", (200, 200), "navy"))
+    assert (found.code, found.coverage, found.is_doubtful) == ("NOBODY_FOUND", 0, False)
+    assert found.mask.getbbox() is None and found.cutout.getbbox() is None
+
+
+def test_composed(segmenter: Segmenter, tmp_path: Path) -> None:
+    """Cropped to the person, in front of a colour or a picture."""
+    found = segmenter.segment(GRACE)
+    assert found.composed().size == found.cutout.size
+    cropped = found.composed(crop=True, margin=0)
+    assert cropped.mode == "RGBA" and cropped.height < found.cutout.height
+    assert found.composed(background="red").getpixel((0, 0)) == (255, 0, 0)
+    assert found.composed(background=(0, 9, 0)).getpixel((0, 0)) == (0, 9, 0)
+    Image.new("RGB", (9, 9), "blue").save(tmp_path / "wall.png")
+    for wall in (tmp_path / "wall.png", Image.new("P", (5, 5)), str(tmp_path / "wall.png")):
+        assert found.composed(background=wall).mode == "RGB"
+    for wrong in ("no colour", (1, 2), (300, 0, 0), 7):
+        with pytest.raises(UsageError, match="background"):
+            found.composed(background=wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="margin must be a number from 0 to 10"):
+        found.composed(crop=True, margin=-1)
+
+
+WRONG: list[tuple[Callable[[], object], type[HbsegError], str]] = [
+    (lambda: segment("gone.jpg"), PhotoError, "gone.jpg: there is no such file; check the path"),
+    (lambda: segment("/"), PhotoError, "/: not a regular file"),
+    (lambda: segment("a\0b"), PhotoError, "there is no such file; check the path"),
+    (lambda: segment(b""), PhotoError, "photo of 0 bytes: the file is empty"),
+    (lambda: segment(b"GIF89a"), PhotoError, "photo of 6 bytes: "),
+    (lambda: segment(Image.new("RGB", (0, 5))), PhotoError, "0 x 5 pixels: it has no pixels"),
+    (lambda: segment(Image.new("L", (9, 9)), fit=False), PhotoError, "use fit=True to have it"),
+    (lambda: segment("https://example.com/a.jpg"), UsageError, "is an address; fetch the photo"),
+    (lambda: segment(7), UsageError, "bytes, a path or a PIL image, not int"),  # type: ignore[arg-type]
+    (lambda: Segmenter(edges="round"), UsageError, "edges must be hard or soft, not 'round'"),  # type: ignore[arg-type]
+    (lambda: Segmenter(people="me"), UsageError, "people must be all or main, not 'me'"),  # type: ignore[arg-type]
+    (lambda: Segmenter(threads=0), UsageError, "threads must be a whole number of at least 1"),
+    (lambda: Segmenter(crops=True), UsageError, "crops can be used only with a model of your own"),
+    (lambda: Segmenter(model="gone.onnx"), UsageError, "model gone.onnx: cannot be read"),
+    (lambda: segment(GRACE, model=GRACE), FatalError, "is not a model that can be run"),
+    (lambda: segment(GRACE, model=GRACE, preset="x"), UsageError, "there is no preset 'x'"),
+    (lambda: segment(GRACE, model=GRACE, mean=(1, 2)), UsageError, "mean must be three numbers"),
+    (lambda: Segmenter(model=GRACE, mean=["a"]), UsageError, "mean must be numbers such as"),  # type: ignore[list-item]
+    (lambda: Segmenter(model=GRACE, people="main"), UsageError, "add crops=True, or drop people"),
+    (lambda: Segmenter(api=Api("k", "s"), people="main"), UsageError, "leave out api, or drop"),
+    (lambda: Segmenter(api=Api("k", "s"), model=GRACE), UsageError, "leave out api or model"),
+    (lambda: Segmenter(api="key"), UsageError, "api must be an Api"),  # type: ignore[arg-type]
+    (lambda: Api("", "s"), UsageError, "Api: key and secret must be ASCII text"),
+    (lambda: Api("k", "s", endpoint="ftp:x"), UsageError, "endpoint 'ftp:x' is not an address"),
+    (lambda: Api("k", "s", qps=0), UsageError, "qps must be a number above 0 and at most 10000"),
+    (lambda: Api("k", "s", retries=-1), UsageError, "retries must be a whole number"),
+    (lambda: Api("k", "s", timeout=float("nan")), UsageError, "timeout must be a number above 0"),
+    (lambda: Api("k", "s", max_calls=True), UsageError, "max_calls must be a whole number"),
+    (lambda: Segmenter().segment_folder("gone"), UsageError, "gone: there is no such folder"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)))
+def test_each_error_is_a_sentence_of_the_library(number: int) -> None:
+    """It names the argument or the photo, and no option of the command; no thread is left."""
+    call, kind, words = WRONG[number]
+    with no_thread_left(), pytest.raises(kind) as raised:
+        call()
+    text = str(raised.value)
+    assert words in text and "--" not in text and "HBSEG" not in text and "\n" not in text
+
+
+def test_a_closed_file_is_told_of(segmenter: Segmenter) -> None:
+    """Pillow's images read their files late."""
+    with Image.open(GRACE) as image:
+        pass
+    with pytest.raises(PhotoError, match=r"cannot be used: .*; open it again"):
+        segmenter.segment(image)
+
+
+def test_a_limit_of_the_programs_own_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's limit on pixels is the program's: the photo is rejected, with its name."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(PhotoError, match=r"MAX_IMAGE_PIXELS"):
+        segment(GRACE)
+
+
+def test_a_heic_needs_no_reader_in_pillow(tmp_path: Path) -> None:
+    """It is read, and Pillow itself knows as many formats as before."""
+    script = (
+        "import sys, pillow_heif, io\nfrom PIL import Image\nfrom humanbody_cli import segment\n"
+        "file = io.BytesIO()\n"
+        "pillow_heif.from_pillow(Image.open(sys.argv[1]).convert('RGB')).save(file)\n"
+        "assert segment(file.getvalue()).coverage > 0.3\n"
+        "assert 'HEIF' not in Image.OPEN\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(GRACE)], cwd=ROOT, check=True)
+
+
+def test_inside_a_running_loop(segmenter: Segmenter) -> None:
+    """The blocking function works there, and awaited ones share the engine."""
+
+    async def main() -> None:
+        blocking = segment(GRACE)
+        awaited = await asyncio.gather(*(segmenter.segment_async(GRACE) for _ in range(6)))
+        assert all(same(found, blocking) for found in (*awaited, await segment_async(GRACE)))
+
+    asyncio.run(main())
+
+
+def test_from_several_threads_and_loops(segmenter: Segmenter) -> None:
+    """One Segmenter serves them at a time, an image whose file is not read yet included."""
+    image = Image.open(GRACE)
+    expected = segmenter.segment(GRACE)
+
+    def work(number: int) -> bool:
+        if number % 2:
+            return same(segmenter.segment(image), expected)
+        return same(asyncio.run(segmenter.segment_async(image)), expected)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(8)))
+
+
+def test_closed(tmp_path: Path) -> None:
+    """To close twice does nothing, no thread is left, and work is refused from then on."""
+    with no_thread_left():
+        one = Segmenter()
+        assert one.segment(GRACE).code is None
+        one.close()
+        one.close()
+    with pytest.raises(UsageError, match="this Segmenter was closed; open another"):
+        one.segment(GRACE)
+    with pytest.raises(UsageError, match="closed"):
+        list(one.segment_folder(tmp_path))
+    Segmenter().close()
+
+
+def test_dropped_without_being_closed() -> None:
+    """Its threads end, in a program that goes on as in one that ends."""
+    one = Segmenter(threads=1)
+    one.segment(GRACE)
+    background = one._background
+    assert background is not None
+    del one
+    background.join()
+    script = (
+        "import sys\nfrom humanbody_cli import Segmenter\n"
+        "one = Segmenter()\none.segment(sys.argv[1])\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", script, str(GRACE)],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+
+
+def test_a_forked_process_is_told(segmenter: Segmenter) -> None:
+    """It has no such thread: an error in place of waiting for ever."""
+    segmenter.segment(GRACE)
+    script = (
+        "import os, sys\nfrom humanbody_cli import Segmenter, UsageError\n"
+        "one = Segmenter()\none.segment(sys.argv[1])\n"
+        "if (child := os.fork()):\n"
+        "    one.close()\n    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "try: one.segment(sys.argv[1])\n"
+        "except UsageError as error: one.close(); os._exit(0 if 'forked' in str(error) else 1)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(GRACE)], cwd=ROOT, check=True, timeout=60)
+
+
+def test_cancelled(segmenter: Segmenter) -> None:
+    """A cancelled task ends at once, leaves no thread of its own, and the Segmenter goes on."""
+
+    async def main() -> None:
+        for call in (segmenter.segment_async, segment_async):
+            task = asyncio.ensure_future(call(GRACE))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    before = set(threading.enumerate())
+    asyncio.run(main())
+    assert set(threading.enumerate()) <= before
+    assert segmenter.segment(GRACE).code is None
+
+
+def test_closed_while_at_work() -> None:
+    """Who waits for a photo then is told so; to them it does not look like a cancellation."""
+    with no_thread_left(), ThreadPoolExecutor(4) as pool:
+        one = Segmenter(threads=1)
+        one.segment(GRACE)
+        waiting = [pool.submit(one.segment, GRACE) for _ in range(4)]
+        asyncio.run(one.aclose())
+        errors = [future.exception() for future in waiting]
+    assert all(
+        isinstance(error, UsageError) and "closed" in str(error) for error in errors if error
+    )
