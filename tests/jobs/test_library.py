@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import pickle
 import subprocess
 import sys
 import threading
@@ -190,6 +191,8 @@ WRONG: list[tuple[Callable[[], object], type[HbsegError], str]] = [
     (lambda: segment("https://example.com/a.jpg"), UsageError, "is an address; fetch the photo"),
     (lambda: segment(7), UsageError, "bytes, a path or a PIL image, not int"),  # type: ignore[arg-type]
     (lambda: Segmenter(edges="round"), UsageError, "edges must be hard or soft, not 'round'"),  # type: ignore[arg-type]
+    (lambda: Segmenter(fit="no"), UsageError, "fit must be True or False, not 'no'"),  # type: ignore[arg-type]
+    (lambda: Segmenter(model=7), UsageError, "model must be the path of an ONNX file, not int"),  # type: ignore[arg-type]
     (lambda: Segmenter(people="me"), UsageError, "people must be all or main, not 'me'"),  # type: ignore[arg-type]
     (lambda: Segmenter(threads=0), UsageError, "threads must be a whole number of at least 1"),
     (lambda: Segmenter(crops=True), UsageError, "crops can be used only with a model of your own"),
@@ -220,6 +223,16 @@ def test_each_error_is_a_sentence_of_the_library(number: int) -> None:
         call()
     text = str(raised.value)
     assert words in text and "--" not in text and "HBSEG" not in text and "\n" not in text
+
+
+def test_results_and_errors_cross_processes(segmenter: Segmenter) -> None:
+    """Both can be pickled, as pools of processes need it."""
+    found = segmenter.segment(GRACE)
+    assert same(pickle.loads(pickle.dumps(found)), found)
+    with pytest.raises(PhotoError) as raised:
+        segmenter.segment("gone.jpg")
+    again = pickle.loads(pickle.dumps(raised.value))
+    assert (str(again), vars(again)) == (str(raised.value), vars(raised.value))
 
 
 def test_a_closed_file_is_told_of(segmenter: Segmenter) -> None:

@@ -51,7 +51,7 @@ class FolderRun:
     """Works through a folder on the event loop of a `Segmenter`; results are taken with `take`.
 
     As many photos are under way as the engine has use for. Results are made only while fewer than
-    two per thread wait to be taken: a slow taker holds up the work, and memory stays bounded.
+    one per thread wait to be taken: a slow taker holds up the work, and memory stays bounded.
     """
 
     def __init__(self, session: Session, folder: str) -> None:
@@ -70,7 +70,7 @@ class FolderRun:
             HbsegError: the work had to stop.
         """
         if self._work is None:
-            self._room = asyncio.Semaphore(2 * self._session.parts.threads)
+            self._room = asyncio.Semaphore(self._session.parts.threads)
             self._work = asyncio.ensure_future(self._run())
         if self._ended:
             return None

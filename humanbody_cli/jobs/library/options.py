@@ -128,6 +128,11 @@ def run_settings(
     """
     _check("side", side, least=32, most=4096, whole=True)
     _check("threads", threads, least=1, most=256, whole=True)
+    for name, value in (("fit", fit), ("crops", crops)):
+        if value is not None and not isinstance(value, bool):
+            raise UsageError(f"{name} must be True or False, not {value!r}")
+    if model is not None and not isinstance(model, (str, os.PathLike)):
+        raise UsageError(f"model must be the path of an ONNX file, not {type(model).__name__}")
     if api is not None and not isinstance(api, Api):
         raise UsageError(f"api must be an Api with a key and a secret, not {type(api).__name__}")
     if api is not None and model is not None:
@@ -161,7 +166,7 @@ def _local(
     people: People,
     threads: int | None,
 ) -> LocalSettings:
-    path = None if model is None else os.fspath(model)
+    path = None if model is None else os.fsdecode(model)
     figures = (_text(mean, "mean"), _text(std, "std"))
     return local_settings(path, preset, *figures, side, crops, people, threads)
 

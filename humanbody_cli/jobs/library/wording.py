@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import TypeVar
 
@@ -33,12 +34,8 @@ def told(error: E, label: str | None = None) -> E:
 
     It is new because one error may end the work of several callers.
     """
-    text = worded(str(error))
-    if isinstance(error, PhotoError):
-        message = text if label is None else f"{label}: {text}"
-        fresh: E = type(error)(error.code, message)
-        vars(fresh).update({**vars(error), "message": message})
-        return fresh
-    fresh = type(error)(text)
-    vars(fresh).update(vars(error))
+    fresh, text = copy.copy(error), worded(str(error))
+    if isinstance(fresh, PhotoError):
+        text = fresh.message = text if label is None else f"{label}: {text}"
+    fresh.args = (text,)
     return fresh
