@@ -128,15 +128,7 @@ def run_settings(
     """
     _check("side", side, least=32, most=4096, whole=True)
     _check("threads", threads, least=1, most=256, whole=True)
-    for name, value in (("fit", fit), ("crops", crops)):
-        if value is not None and not isinstance(value, bool):
-            raise UsageError(f"{name} must be True or False, not {value!r}")
-    if model is not None and not isinstance(model, (str, os.PathLike)):
-        raise UsageError(f"model must be the path of an ONNX file, not {type(model).__name__}")
-    if api is not None and not isinstance(api, Api):
-        raise UsageError(f"api must be an Api with a key and a secret, not {type(api).__name__}")
-    if api is not None and model is not None:
-        raise UsageError("the API does not use a model of your own; leave out api or model")
+    _check_types(api, fit, crops, model)
     if edges not in list(Edges):
         raise UsageError(f"edges must be hard or soft, not {edges!r}")
     if people not in list(People):
@@ -154,6 +146,18 @@ def run_settings(
     except UsageError as error:
         raise told(error) from None
     return settings
+
+
+def _check_types(api: object, fit: object, crops: object, model: object) -> None:
+    for name, value in (("fit", fit), ("crops", crops)):
+        if value is not None and not isinstance(value, bool):
+            raise UsageError(f"{name} must be True or False, not {value!r}")
+    if model is not None and not isinstance(model, (str, os.PathLike)):
+        raise UsageError(f"model must be the path of an ONNX file, not {type(model).__name__}")
+    if api is not None and not isinstance(api, Api):
+        raise UsageError(f"api must be an Api with a key and a secret, not {type(api).__name__}")
+    if api is not None and model is not None:
+        raise UsageError("the API does not use a model of your own; leave out api or model")
 
 
 def _local(
