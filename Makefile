@@ -9,7 +9,7 @@ EVAL ?= eval
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report clean
+.PHONY: help run test lint types check bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report docs reference clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -39,6 +39,13 @@ types: $(VENV)/.dev ## Check types
 	$(BIN)/mypy
 
 check: lint types test ## Everything that must hold before a change lands
+
+docs: $(VENV)/.dev ## Build the documentation into build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "open this page: build/docs/index.html"
+
+reference: $(VENV)/.dev ## Write docs/reference anew from the commands
+	$(BIN)/python docs/make_reference.py
 
 bench-quota: $(VENV)/.dev ## How much of the quota a run uses, against a local server
 	$(BIN)/python benchmarks/bench_quota.py

@@ -1,0 +1,160 @@
+"""A page's blocks as one session of a shell, as a reader would type them one after the other.
+
+The session has a folder with photos and small models, a home and a key of its own. ``/srv`` and
+``/etc`` are below that folder, https://example.com is a server of the test, the API is a fake, and
+dots in place of a key are one. Commands that install something are noted and not run; servers and
+watchers are in the background once they are ready, as in a second terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from conftest import KEY, ROOT, SECRET, photo
+from models import mean_model
+from pages import Block, Page
+from server_fixture import site
+from waiting import PATIENCE, until
+
+GRACE = ROOT / "sample_images" / "portraits" / "grace_hopper.jpg"
+SHELLS = ("", "sh", "bash", "console")
+NOTED = ("make", "pip", "pipx", "uv")
+"""Commands that are noted and not run: they install something, or are what CI does."""
+
+_HBSEG = """\
+#!/bin/sh
+case "$1 $*" in
+    *--help*) ;;
+    serve*|watch*)
+        here={folder}/background/$$; mkdir -p "$here"; : > "$here/told"
+        (
+            export HBSEG_VERBOSE=1
+            sh -c 'echo $$ > "$0/pid"; exec "$@"' "$here" {python} -m humanbody_cli "$@"
+            echo $? > "$here/code"
+        ) > "$here/told" 2>&1 < /dev/null &
+        until grep -Eq 'http://|: done' "$here/told"; do
+            test -e "$here/code" && {{ cat "$here/told" >&2; exit 1; }}
+            sleep 0.1
+        done
+        cat "$here/told"; exit 0 ;;
+esac
+exec {python} -m humanbody_cli "$@"
+"""
+
+
+@dataclass
+class Session:
+    """A shell in a folder of its own."""
+
+    folder: Path
+    environment: dict[str, str]
+    example: str
+    port: int
+
+    def prepare(self) -> None:
+        """What the pages take for granted."""
+        folder = self.folder
+        for name in ("bin", "background", "home", "srv", "etc"):
+            (folder / name).mkdir()
+        python = shlex.quote(sys.executable)
+        self._program("hbseg", _HBSEG.format(folder=shlex.quote(str(folder)), python=python))
+        self._program("python", f'#!/bin/sh\nexec {python} "$@"\n')
+        self._program("browser", "#!/bin/sh\n")
+        for name in NOTED:
+            noted = shlex.quote(str(folder / "noted"))
+            self._program(name, f'#!/bin/sh\necho {name} "$@" >> {noted}\n')
+        for seed, name in enumerate("bcdefg"):
+            photo(folder / "photos" / "a" / f"{name}.jpg", seed=seed)
+        shutil.copy(GRACE, folder / "photos" / "grace.jpg")
+        shutil.copy(GRACE, folder / "me.jpg")
+        shutil.copytree(ROOT / "sample_images", folder / "sample_images")
+        shutil.copytree(folder / "photos", folder / "srv" / "photos")
+        (folder / "last").touch()
+        os.utime(folder / "last", (1, 1))
+        for name in ("my-model.onnx", "isnet-general-use.onnx"):
+            mean_model(folder / name, ["n", 3, "h", "w"], 1)
+        keys = folder / "etc" / "hbseg.key"
+        keys.write_text(f"api_key={KEY}\napi_secret={SECRET}\n")
+        keys.chmod(0o600)
+
+    def _program(self, name: str, text: str) -> None:
+        program = self.folder / "bin" / name
+        program.write_text(text)
+        program.chmod(0o755)
+
+    def typed(self, block: Block) -> str:
+        """A block as it is given to the shell."""
+        text = block.text
+        if block.language == "console" and re.search(r"^\$ ", text, re.MULTILINE):
+            lines = [line[2:] for line in text.splitlines() if line.startswith(("$ ", "> "))]
+            text = "\n".join(lines) + "\n"
+        text = re.sub(r"(?<![\w/.$}])/(srv|etc)/", rf"{self.folder}/\1/", text)
+        text = text.replace("https://example.com", self.example).replace(":8000", f":{self.port}")
+        for name, value in (("KEY", KEY), ("SECRET", SECRET)):
+            text = re.sub(rf"(HBSEG_API_{name})=(\.\.\.|your-\w+)", rf"\1={value}", text)
+        if block.language == "python":
+            path = self.folder / f"block{block.line}.py"
+            path.write_text(text)
+            return f"python {shlex.quote(str(path))}\n"
+        return text
+
+    def run(self, page: Page, blocks: list[Block]) -> None:
+        """Type a page's blocks; the first command that fails ends it."""
+        at = self.folder / "at"
+        script = "set -e\n" + "".join(
+            f"echo {page.name}:{block.line} > {shlex.quote(str(at))}\n{self.typed(block)}\n"
+            for block in blocks
+        )
+        path = os.pathsep.join((str(self.folder / "bin"), self.environment["PATH"]))
+        ended = subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.folder,
+            env={**self.environment, "PATH": path, "BROWSER": "browser"},
+            capture_output=True,
+            text=True,
+            timeout=3 * PATIENCE,
+            check=False,
+        )
+        assert ended.returncode == 0, f"{at.read_text()}{ended.stdout}{ended.stderr}"
+        assert "Traceback" not in ended.stderr, ended.stderr
+
+    def noted(self) -> list[str]:
+        """The commands that were noted and not run."""
+        path = self.folder / "noted"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def end(self) -> None:
+        """End servers and watchers, which must end well."""
+        for place in sorted((self.folder / "background").iterdir()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int((place / "pid").read_text()), signal.SIGTERM)
+            assert until((place / "code").exists)
+            assert until(lambda place=place: (place / "code").read_text().strip() != "")  # type: ignore[misc]
+            code = int((place / "code").read_text())
+            assert code in (0, 128 + signal.SIGTERM), (place / "told").read_text()
+
+
+@contextlib.contextmanager
+def session(folder: Path, environment: dict[str, str]) -> Iterator[Session]:
+    """A session that is ready, and everything that it started ended behind it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with site({"/me.jpg": GRACE.read_bytes()}) as example:
+        more = {"HBSEG_SERVE_PORT": str(port), "HOME": str(folder / "home")}
+        one = Session(folder, {**environment, **more}, example, port)
+        one.prepare()
+        try:
+            yield one
+        finally:
+            one.end()
