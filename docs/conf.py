@@ -24,13 +24,15 @@ version = release = __version__
 
 extensions = ["myst_parser"]
 myst_heading_anchors = 4
-exclude_patterns = ["man", "images"]
+exclude_patterns = ["man", "images", "static"]
 highlight_language = "sh"  # of blocks that name none
 smartquotes = False  # "--fit" is not a dash
 nitpicky = True
 
 html_theme = "furo"
 html_title = f"hbseg {release}"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
 

@@ -101,13 +101,17 @@ def _default(option: click.Option, context: click.Context) -> tuple[str, str]:
     return help_text, _code(f"{default:g}" if isinstance(default, float) else str(default))
 
 
-def _option(option: click.Option, context: click.Context) -> tuple[str, ...]:
-    names = ", ".join(_code(name) for name in (*option.opts, *option.secondary_opts))
+def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
+    """An option as a row: its names and value; what it does, its default, its variable."""
     takes_value = not (option.is_flag or option.count)
-    value = option.make_metavar(context) if takes_value else ""
+    value = f" {option.make_metavar(context)}" if takes_value else ""
+    *short, last = (*option.opts, *option.secondary_opts)
+    names = ", ".join([*map(_code, short), _code(last + value)])
     help_text, default = _default(option, context)
-    variable = option.envvar if isinstance(option.envvar, str) else ""
-    return names, _code(value), default, _code(variable), _cell(help_text)
+    told = [f"Default: {default}."] if default else []
+    if isinstance(option.envvar, str):
+        told.append(f"Variable: {_code(option.envvar)}.")
+    return names, "<br>".join(filter(None, (_cell(help_text), " ".join(told))))
 
 
 def _sections(command: click.Command) -> Iterator[tuple[str, list[click.Option]]]:
@@ -125,7 +129,7 @@ def command_page(name: str) -> str:
     lines = [f"# hbseg {name}", "", "```text"]
     lines += [f"hbseg {name} {' '.join(command.collect_usage_pieces(context))}", "```", ""]
     lines += _paragraphs(command.help or "")
-    head = ("option", "value", "default", "variable", "effect")
+    head = ("option", "effect")
     for title, options in _sections(command):
         lines += [f"## {title}", ""]
         lines += _table(head, (_option(one, context) for one in options))

@@ -49,12 +49,12 @@ def test_the_table_of_exit_codes_is_complete() -> None:
 
 @pytest.mark.parametrize("name", ["segment.md", "serve.md"])
 def test_an_option_has_all_its_parts(name: str) -> None:
-    """Names, value, default, variable and help are in one row."""
+    """Name, value, default, variable and help are in one row."""
     text = pages()[name]
     rows = {row.split("`")[1]: row for row in text.splitlines() if row.startswith("| `-")}
     expected = {
-        "segment.md": ("--qps", "`N\\|auto`", "`3`", "`HBSEG_QPS`", "quota"),
-        "serve.md": ("--port", "`N`", "`8000`", "`HBSEG_SERVE_PORT`", "Port"),
+        "segment.md": ("--qps N\\|auto", "Default: `3`", "`HBSEG_QPS`", "quota"),
+        "serve.md": ("--port N", "Default: `8000`", "`HBSEG_SERVE_PORT`", "Port"),
     }
     option, *parts = expected[name]
     assert all(part in rows[option] for part in parts)
