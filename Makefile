@@ -9,7 +9,7 @@ EVAL ?= eval
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report docs reference clean
+.PHONY: help run test lint types check bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report docs reference pictures clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -73,6 +73,9 @@ bench-report: $(VENV)/.dev ## The report on 20,000 photos in Chromium
 	$(BIN)/python benchmarks/bench_report.py
 
 bench: bench-quota bench-api bench-memory bench-rerun bench-server bench-parts ## All benchmarks that need no data
+
+pictures: $(VENV)/.dev ## The pictures of the documentation, from sample_images
+	$(BIN)/python docs/images/make_pictures.py
 
 clean: ## Remove everything that was built or generated
 	rm -rf $(VENV) out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

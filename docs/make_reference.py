@@ -114,10 +114,13 @@ def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
     return names, "<br>".join(filter(None, (_cell(help_text), " ".join(told))))
 
 
-def _sections(command: click.Command) -> Iterator[tuple[str, list[click.Option]]]:
+def _sections(command: click.Command) -> dict[str, list[click.Option]]:
     """The options of a command under the headings of its ``--help``."""
-    options = [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
-    yield "Options", options
+    sections: dict[str, list[click.Option]] = {}
+    for one in command.params:
+        if isinstance(one, click.Option) and not one.hidden:
+            sections.setdefault(getattr(one, "section", "Options"), []).append(one)
+    return sections
 
 
 def command_page(name: str) -> str:
@@ -130,7 +133,7 @@ def command_page(name: str) -> str:
     lines += [f"hbseg {name} {' '.join(command.collect_usage_pieces(context))}", "```", ""]
     lines += _paragraphs(command.help or "")
     head = ("option", "effect")
-    for title, options in _sections(command):
+    for title, options in _sections(command).items():
         lines += [f"## {title}", ""]
         lines += _table(head, (_option(one, context) for one in options))
     return _page(lines)

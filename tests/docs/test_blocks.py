@@ -1,6 +1,7 @@
 """Every block of the documentation that can run, run as it is written, page by page.
 
-Blocks without a language and those of a shell or of Python are run. Others are data (``json``,
+Blocks without a language and those of a shell or of Python are run; a transcript, whose commands
+are behind ``$``, has to print what it says, but for the seconds. Others are data (``json``,
 ``nginx``, ``cron`` and so on, most of them tested elsewhere) or output (``text``). A block that
 cannot run says so, and why, behind its fence: `` ```sh not-run: needs root``.
 """
@@ -16,12 +17,27 @@ import tomllib
 from conftest import KEY, ROOT, SECRET, Hbseg
 from fake_api import FakeApi
 from pages import Block, pages
-from sessions import SHELLS, session
+from PIL import Image
+from sessions import GRACE, SHELLS, session
+
+from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT
 
 DATA = ("text", "json", "toml", "ini", "cron", "nginx", "yaml", "{toctree}")
 
-WITHOUT_KEY = ("README.md", "README.zh-CN.md", "docs/models.md")
+WITHOUT_KEY = ("README.md", "docs/models.md", "docs/tutorial.md")
 """Pages whose reader has no key until a block sets one. All others have one."""
+
+MADE = {
+    "README.md": ("out/cutouts/grace.png", "out/report.html", "me-cutout.png", "pass.jpg"),
+    "docs/inputs.md": ("out/cutouts/a/b.png",),
+    "docs/outputs.md": ("shop/a/b.webp", "out/report.html", "out/recomposed/a/b.jpg"),
+    "docs/pipelines.md": ("me.png", "me.webp", "shop/a/b.jpg"),
+    "docs/tutorial.md": ("out/report.html", "shop/large.jpg", "paid/cutouts/scan.png"),
+}
+"""Files that the blocks of a page make, among others."""
+
+CALLS = {"docs/shards.md": 7, "docs/tutorial.md": 6}
+"""Calls that the blocks of a page make: the folder of all shards is taken over without one."""
 
 PAGES = {page.name: page for page in pages()}
 
@@ -31,7 +47,11 @@ def is_run(block: Block) -> bool:
     return block.language in (*SHELLS, "python") and block.not_run is None
 
 
-RUN = [name for name, page in PAGES.items() if any(map(is_run, page.blocks))]
+RUN = [
+    name
+    for name, page in PAGES.items()
+    if any(map(is_run, page.blocks)) and name != "README.zh-CN.md"  # its blocks are README.md's
+]
 
 
 def test_every_block_is_run_or_says_why_not() -> None:
@@ -45,24 +65,46 @@ def test_every_block_is_run_or_says_why_not() -> None:
                 reasons.append(f"{where}: {block.not_run}")
             else:
                 assert is_run(block) or block.language in DATA, f"{where}: {block.info}"
+                assert is_run(block) or not block.commands, f"{where}: make it a console"
     assert len(reasons) <= 10, reasons
 
 
 @pytest.mark.parametrize("name", RUN)
 def test_the_blocks_of_a_page(name: str, hbseg: Hbseg, api: FakeApi, tmp_path: Path) -> None:
-    """Typed one after the other, no command fails."""
+    """Typed one after the other, no command fails, and transcripts come out as they are there."""
     page = PAGES[name]
     blocks = [block for block in page.blocks if is_run(block)]
     for program in ("jq", "curl"):
         if shutil.which(program) is None and any(program in block.text for block in blocks):
             pytest.skip(f"the page calls {program}")
     keys = {} if name in WITHOUT_KEY else {"HBSEG_API_KEY": KEY, "HBSEG_API_SECRET": SECRET}
-    environment = hbseg.environment(HBSEG_ENDPOINT=api.url, HBSEG_QPS="100", **keys)
-    with session(tmp_path, environment) as one:
+    pace = {} if any(block.commands for block in blocks) else {"HBSEG_QPS": "100"}
+    with session(tmp_path, hbseg.environment(HBSEG_ENDPOINT=api.url, **keys, **pace)) as one:
+        if name == "docs/tutorial.md":
+            photos_of_the_tutorial(tmp_path / "photos")
         one.run(page, blocks)
+        for block in blocks:
+            if block.commands:
+                told = one.transcript(block).replace(api.url, DEFAULT_ENDPOINT)
+                assert timeless(told) == timeless(block.text)
         assert_installable(one.noted())
-    if name == "docs/shards.md":  # the folder of all parts is adopted without a call
-        assert len(api.stats.calls) == len(list((tmp_path / "photos").rglob("*.jpg")))
+    assert [path for path in MADE.get(name, ()) if not (tmp_path / path).exists()] == []
+    assert len(api.stats.calls) == CALLS.get(name, len(api.stats.calls))
+
+
+def photos_of_the_tutorial(folder: Path) -> None:
+    """The photos that the page tells of: one that is accepted, and two that are not."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+    shutil.copy(GRACE, folder)
+    with Image.open(GRACE) as photo:
+        photo.resize((4300, 5040)).save(folder / "large.jpg", quality=60)
+        photo.save(folder / "scan.tiff")
+
+
+def timeless(text: str) -> str:
+    """A transcript without the seconds that a run took."""
+    return re.sub(r"\b[\d.]+ s\b", "N s", text)
 
 
 def assert_installable(noted: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -57,3 +58,16 @@ def test_a_broken_link_is_noticed(tmp_path: Path) -> None:
         "#none": "names no heading",
         "http://h/": "is not an https address",
     }
+
+
+def test_pictures_are_small_and_have_a_text_in_their_place() -> None:
+    """Each picture of a page has a description, and under 300 kB."""
+    shown = [
+        (page.path.parent / place, text)
+        for page in PAGES.values()
+        for text, place in re.findall(r"!\[(.*?)\]\((.*?)\)", "\n".join(page.prose))
+    ]
+    assert {path.name for path, _ in shown} == {"before-after.webp", "report.webp"}
+    for path, text in shown:
+        assert text
+        assert 0 < path.stat().st_size < 300_000

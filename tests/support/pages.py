@@ -31,6 +31,12 @@ class Block:
         _, mark, reason = self.info.partition("not-run:")
         return reason.strip() if mark else None
 
+    @property
+    def commands(self) -> list[str]:
+        """The commands of a transcript, each behind ``$``; none for a block of commands alone."""
+        found = re.findall(r"^\$ (.*(?:\n> .*)*)$", self.text, re.MULTILINE)
+        return [command.replace("\n> ", "\n") for command in found]
+
 
 @dataclass
 class Page:

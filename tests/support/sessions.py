@@ -29,6 +29,8 @@ from waiting import PATIENCE, until
 
 GRACE = ROOT / "sample_images" / "portraits" / "grace_hopper.jpg"
 SHELLS = ("", "sh", "bash", "console")
+"""Languages of blocks that a shell reads."""
+
 NOTED = ("make", "pip", "pipx", "uv")
 """Commands that are noted and not run: they install something, or are what CI does."""
 
@@ -95,23 +97,41 @@ class Session:
 
     def typed(self, block: Block) -> str:
         """A block as it is given to the shell."""
-        text = block.text
-        if block.language == "console" and re.search(r"^\$ ", text, re.MULTILINE):
-            lines = [line[2:] for line in text.splitlines() if line.startswith(("$ ", "> "))]
-            text = "\n".join(lines) + "\n"
+        if block.language == "python":
+            path = self.folder / f"block{block.line}.py"
+            path.write_text(self._moved(block.text))
+            return f"python {shlex.quote(str(path))}\n"
+        if not block.commands:
+            return self._moved(block.text)
+        # As on a terminal, the next command comes whatever the exit code of the one before.
+        told = [shlex.quote(str(self._told(block, n))) for n in range(len(block.commands))]
+        return "".join(
+            f"{{ {self._moved(command)}\n}} > {path} 2>&1 || :\n"
+            for command, path in zip(block.commands, told, strict=True)
+        )
+
+    def _moved(self, text: str) -> str:
+        """Commands with their places, addresses and keys replaced."""
         text = re.sub(r"(?<![\w/.$}])/(srv|etc)/", rf"{self.folder}/\1/", text)
         text = text.replace("https://example.com", self.example).replace(":8000", f":{self.port}")
         for name, value in (("KEY", KEY), ("SECRET", SECRET)):
             text = re.sub(rf"(HBSEG_API_{name})=(\.\.\.|your-\w+)", rf"\1={value}", text)
-        if block.language == "python":
-            path = self.folder / f"block{block.line}.py"
-            path.write_text(text)
-            return f"python {shlex.quote(str(path))}\n"
         return text
+
+    def _told(self, block: Block, number: int) -> Path:
+        """Where a command of a transcript prints to."""
+        return self.folder / "home" / f"{block.line}.{number}"
+
+    def transcript(self, block: Block) -> str:
+        """A block with ``$ commands`` as it came out now."""
+        return "".join(
+            f"$ {command}\n{self._told(block, number).read_text()}"
+            for number, command in enumerate(block.commands)
+        )
 
     def run(self, page: Page, blocks: list[Block]) -> None:
         """Type a page's blocks; the first command that fails ends it."""
-        at = self.folder / "at"
+        at = self.folder / "home" / "at"
         script = "set -e\n" + "".join(
             f"echo {page.name}:{block.line} > {shlex.quote(str(at))}\n{self.typed(block)}\n"
             for block in blocks
