@@ -31,7 +31,7 @@ SHOWN = {
 }
 """Photo -> the part of it that is shown: left, upper, right, lower, in pixels."""
 
-BACKGROUND = "#2a9d8f"
+BACKGROUND, FRAME = "#2a9d8f", "#8b949e80"
 TILE, GAP, RADIUS, SQUARE = (400, 500), 20, 18, 20
 """In pixels; the picture is shown at half its size, so that it is sharp on dense screens."""
 
@@ -65,6 +65,11 @@ def tile(path: Path, shown: tuple[int, int, int, int]) -> Image.Image:
     draw = ImageDraw.Draw(corners)
     draw.rounded_rectangle((0, 0, corners.width - 1, corners.height - 1), RADIUS * 4, fill=255)
     made.putalpha(corners.resize(TILE, Image.Resampling.LANCZOS))
+    frame = Image.new("RGBA", TILE)
+    # A white mask would have no edge on a white page.
+    box = (1, 1, TILE[0] - 2, TILE[1] - 2)
+    ImageDraw.Draw(frame).rounded_rectangle(box, RADIUS, outline=FRAME, width=2)
+    made.alpha_composite(frame)
     return made
 
 
