@@ -45,7 +45,7 @@ docs: $(VENV)/.dev ## Build the documentation into build/docs
 	@echo "open this page: build/docs/index.html"
 
 reference: $(VENV)/.dev ## Write docs/reference anew from the commands
-	$(BIN)/python docs/make_reference.py
+	$(BIN)/python -m docs.make_reference
 
 bench-quota: $(VENV)/.dev ## How much of the quota a run uses, against a local server
 	$(BIN)/python benchmarks/bench_quota.py

@@ -95,8 +95,11 @@ def _default(option: click.Option, context: click.Context) -> tuple[str, str]:
     told = re.search(r" *\[default: (.*)\]$", help_text, re.DOTALL)
     if told is not None:
         return help_text[: told.start()], _cell(told[1])
+    in_words = getattr(option, "otherwise", "")
+    if in_words:
+        return help_text, _cell(in_words)
     default = option.get_default(context)
-    if option.is_flag or option.count or default in (None, (), "") or "Sentinel" in str(default):
+    if option.is_flag or option.count or not isinstance(default, str | int | float):
         return help_text, ""
     return help_text, _code(f"{default:g}" if isinstance(default, float) else str(default))
 

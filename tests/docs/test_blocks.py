@@ -39,6 +39,13 @@ MADE = {
 CALLS = {"docs/shards.md": 7, "docs/tutorial.md": 6}
 """Calls that the blocks of a page make: the folder of all shards is taken over without one."""
 
+ELSEWHERE = {
+    "README.zh-CN.md": "tests/cli/test_translation.py",  # its blocks are those of README.md
+    "docs/configuration.md": "tests/cli/test_configuration_page.py",
+    "docs/library.md": "tests/jobs/test_library_docs.py",
+}
+"""Pages whose blocks need more than a session, and the tests that run them."""
+
 PAGES = {page.name: page for page in pages()}
 
 
@@ -47,11 +54,7 @@ def is_run(block: Block) -> bool:
     return block.language in (*SHELLS, "python") and block.not_run is None
 
 
-RUN = [
-    name
-    for name, page in PAGES.items()
-    if any(map(is_run, page.blocks)) and name != "README.zh-CN.md"  # its blocks are README.md's
-]
+RUN = [name for name in PAGES if name not in ELSEWHERE and any(map(is_run, PAGES[name].blocks))]
 
 
 def test_every_block_is_run_or_says_why_not() -> None:
@@ -67,6 +70,13 @@ def test_every_block_is_run_or_says_why_not() -> None:
                 assert is_run(block) or block.language in DATA, f"{where}: {block.info}"
                 assert is_run(block) or not block.commands, f"{where}: make it a console"
     assert len(reasons) <= 10, reasons
+
+
+def test_pages_that_are_run_elsewhere_are() -> None:
+    """Their tests name them."""
+    for name, test in ELSEWHERE.items():
+        if name in PAGES:
+            assert Path(name).name in (ROOT / test).read_text(), test
 
 
 @pytest.mark.parametrize("name", RUN)
