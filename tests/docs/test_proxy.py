@@ -17,9 +17,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Hbseg, files, photo
+from conftest import KEY, SECRET, Hbseg, files, photo
 from pages import DOCS, Page
-from server_fixture import Server, running
+from server_fixture import running
 from waiting import until
 
 OPENSSL = shutil.which("openssl")
@@ -48,9 +48,8 @@ http {
 
 @dataclass(frozen=True)
 class Proxied:
-    """A server and the address at which nginx offers it; the certificate that it has there."""
+    """The address at which nginx offers a server, and the certificate that it has there."""
 
-    server: Server
     url: str
     certificate: Path
 
@@ -79,7 +78,10 @@ def proxied(tmp_path: Path) -> Iterator[Proxied]:
     folder.mkdir()
     key, made = certificate(folder)
     port = free_port()
-    with running("--port", "0") as server:
+    keys = tmp_path / "keys"
+    keys.write_text(f"{KEY} {SECRET} qps=50\n")
+    keys.chmod(0o600)
+    with running("--port", "0", "--keys", str(keys)) as server:
         for before, after in (
             ("127.0.0.1:8000", f"127.0.0.1:{server.port}"),
             ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
@@ -97,7 +99,7 @@ def proxied(tmp_path: Path) -> Iterator[Proxied]:
             nginx = subprocess.Popen(command, stderr=log)
         try:
             assert until(lambda: is_open(port)), (folder / "log").read_text()
-            yield Proxied(server, f"https://127.0.0.1:{port}", made)
+            yield Proxied(f"https://127.0.0.1:{port}", made)
         finally:
             nginx.terminate()
             nginx.wait(20)
@@ -114,8 +116,7 @@ def test_a_run_through_the_proxy(hbseg: Hbseg, proxied: Proxied, tmp_path: Path)
     """Photos are done over TLS, as without the proxy."""
     for seed in range(3):
         photo(tmp_path / "photos" / f"{seed}.jpg", seed=seed)
-    server = proxied.server
-    keys = {"HBSEG_API_KEY": server.key, "HBSEG_API_SECRET": server.secret}
+    keys = {"HBSEG_API_KEY": KEY, "HBSEG_API_SECRET": SECRET}
     trust = {"SSL_CERT_FILE": str(proxied.certificate)}
     ended = hbseg(
         "segment", "photos", "-o", "out", "--endpoint", proxied.url, env={**keys, **trust}
@@ -126,12 +127,17 @@ def test_a_run_through_the_proxy(hbseg: Hbseg, proxied: Proxied, tmp_path: Path)
 
 
 def test_the_proxy_offers_the_api_alone(proxied: Proxied) -> None:
-    """Neither the figures nor a page for people can be reached through it."""
+    """Neither the figures nor a page for people can be reached through it; errors are the server's
+    own."""
     trusted = ssl.create_default_context(cafile=str(proxied.certificate))
-    with httpx.Client(base_url=proxied.url, verify=trusted) as client:
+    named = {"Host": "cutouts.example.com"}
+    with httpx.Client(base_url=proxied.url, verify=trusted, headers=named) as client:
         for path in ("/", "/metrics", "/healthz", "/anything"):
             assert client.get(path).status_code == 404, path
             assert "nginx" in client.get(path).text
         too_large = client.post("/humanbodypp/v2/segment", content=b"x" * (5 << 19))
         assert too_large.status_code == 413
         assert "nginx" not in too_large.text
+        form = {"api_key": KEY, "api_secret": "wrong"}
+        refused = client.post("/humanbodypp/v2/segment", data=form)
+        assert refused.json()["error_message"] == "AUTHENTICATION_ERROR"
