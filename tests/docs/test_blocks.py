@@ -24,7 +24,7 @@ from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT
 
 DATA = ("text", "json", "toml", "ini", "cron", "nginx", "yaml", "{toctree}")
 
-WITHOUT_KEY = ("README.md", "docs/models.md", "docs/tutorial.md")
+WITHOUT_KEY = ("README.md", "docs/models.md", "docs/tutorial.md", "docs/container.md")
 """Pages whose reader has no key until a block sets one. All others have one."""
 
 MADE = {

@@ -54,6 +54,22 @@ esac
 exec {python} -m humanbody_cli "$@"
 """
 
+_DOCKER = """\
+#!{python}
+import os, sys
+words = sys.argv[1:]
+if words[0] != "run":
+    sys.exit()
+options, inside = words[: words.index("hbseg")], words[words.index("hbseg") + 1 :]
+for volume in (value for name, value in zip(options, options[1:]) if name == "-v"):
+    here, there = volume.split(":")[:2]
+    assert here[0] != "/" or os.path.exists(here), here
+    inside = [here if word == there else word for word in inside]
+os.execvp("hbseg", ["hbseg", *inside])
+"""
+"""``docker run`` without Docker: the command on this machine, with the paths of its volumes. What
+the image is made of, and that it works as any user on a read-only root, is tested elsewhere."""
+
 
 @dataclass
 class Session:
@@ -73,6 +89,7 @@ class Session:
         self._program("hbseg", _HBSEG.format(folder=shlex.quote(str(folder)), python=python))
         self._program("python", f'#!/bin/sh\nexec {python} "$@"\n')
         self._program("browser", "#!/bin/sh\n")
+        self._program("docker", _DOCKER.format(python=sys.executable))
         for name in NOTED:
             noted = shlex.quote(str(folder / "noted"))
             self._program(name, f'#!/bin/sh\necho {name} "$@" >> {noted}\n')
@@ -86,9 +103,9 @@ class Session:
         os.utime(folder / "last", (1, 1))
         for name in ("my-model.onnx", "isnet-general-use.onnx"):
             mean_model(folder / name, ["n", 3, "h", "w"], 1)
-        keys = folder / "etc" / "hbseg.key"
-        keys.write_text(f"api_key={KEY}\napi_secret={SECRET}\n")
-        keys.chmod(0o600)
+        for keys in (folder / "etc" / "hbseg.key", folder / "home" / "hbseg.key"):
+            keys.write_text(f"api_key={KEY}\napi_secret={SECRET}\n")
+            keys.chmod(0o600)
 
     def _program(self, name: str, text: str) -> None:
         program = self.folder / "bin" / name
