@@ -8,18 +8,23 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from conftest import KEY, SECRET, Ended, Hbseg, photo
 from fake_answers import Style
 from fake_api import FakeApi
 from fake_behaviour import Behaviour
 from pages import DOCS, Page
+from server_fixture import picture, running
 
+from humanbody_cli.cli.commands.serve import serve_command
+from humanbody_cli.cli.main import COMMANDS
 from humanbody_cli.core import errors
 from humanbody_cli.core.outcomes import Outcome, Status
 
 jsonschema = pytest.importorskip("jsonschema", reason="the extra dev is not installed")
 
+SERVED = {name for param in serve_command.params for name in param.opts}
 SCHEMA = json.loads((DOCS / "records.schema.json").read_text())
 
 
@@ -125,6 +130,39 @@ def test_the_local_engine(hbseg: Hbseg, tmp_path: Path) -> None:
     check("status", json.loads(hbseg("status", "out", "--json").out))
 
 
+@pytest.mark.skipif("doctor" not in COMMANDS, reason="there is no such command yet")
+def test_the_machine(paid: Hbseg, api: FakeApi) -> None:
+    """With a key and without, and with options that are wrong."""
+    for more in ((), ("--offline",), ("-o", "out"), ("--model", "none.onnx")):
+        ended = paid("doctor", "--json", "--endpoint", api.url, *more)
+        assert ended.code in (0, 4), ended.err
+        checked("doctor", ended)
+
+
+@pytest.mark.skipif("config" not in COMMANDS, reason="there is no such command yet")
+def test_the_settings(paid: Hbseg, tmp_path: Path) -> None:
+    """Without a file, with one, and with a profile."""
+    check("config", json.loads(paid("config", "--json").out))
+    (tmp_path / "mine.toml").write_text("qps = 10\n[profile.night]\nfit = true\n")
+    for more in ((), ("--profile", "night"), ("segment",)):
+        check("config", json.loads(paid("config", "--json", "--config", "mine.toml", *more).out))
+
+
+@pytest.mark.skipif("--access-log" not in SERVED, reason="there is no such log yet")
+def test_the_log_of_the_server() -> None:
+    """Calls, pages and what is refused."""
+    with running("--port", "0", "--log-format", "json") as server:
+        httpx.get(f"{server.endpoint}/healthz")
+        httpx.get(f"{server.endpoint}/none?secret=1")
+        httpx.post(server.url, data={"api_key": "wrong", "api_secret": "wrong"})
+        server.post(image_file=picture())
+        server.stop()
+        lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    for line in lines:
+        check("server_log", line)
+    assert {line["event"] for line in lines} >= {"request"}
+
+
 def test_an_unknown_field_is_refused(paid: Hbseg, api: FakeApi, mixed: Path) -> None:
     """A field that is added to the program and not to the schema fails these tests."""
     ended = paid("segment", mixed, "-o", "out", "--endpoint", api.url, "--json")
@@ -156,15 +194,24 @@ def test_every_reason_of_an_end_is_in_the_schema() -> None:
     assert {*endings, "finished", "killed", "bug", None} == set(listed)
 
 
+def fields_in(schema: Any) -> set[str]:
+    """The names of all fields anywhere in a schema."""
+    if isinstance(schema, list):
+        return set().union(*map(fields_in, schema))
+    if not isinstance(schema, dict):
+        return set()
+    own = set(schema["properties"]) if isinstance(schema.get("properties"), dict) else set()
+    return own.union(*map(fields_in, schema.values()))
+
+
 def test_the_page_names_every_field() -> None:
-    """Each field of the schema is in a table of docs/records.md, and the other way round."""
+    """Each field of the schema is on docs/records.md, and each field of its tables is known."""
     text = (DOCS / "records.md").read_text()
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", text, re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"\w+", row)}
-    kinds = SCHEMA["$defs"]
-    listed = [kinds[kind]["properties"] for kind in ("photo", "plan", "status", "run")]
-    known = {name for properties in listed for name in properties}
-    assert named == known | set(kinds["log"]["oneOf"][1]["properties"])
+    known = fields_in(SCHEMA["$defs"])
+    assert named <= known
+    assert known <= set(re.findall(r"`(\w+)`", text))
 
 
 def test_the_example_of_the_page_is_a_record() -> None:
