@@ -95,13 +95,14 @@ def _default(option: click.Option, context: click.Context) -> tuple[str, str]:
     told = re.search(r" *\[default: (.*)\]$", help_text, re.DOTALL)
     if told is not None:
         return help_text[: told.start()], _cell(told[1])
-    in_words = getattr(option, "otherwise", "")
-    if in_words:
+    value = option.get_default(context)
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    in_words = getattr(option, "otherwise", None)
+    if in_words and in_words != shown:
         return help_text, _cell(in_words)
-    default = option.get_default(context)
-    if option.is_flag or option.count or not isinstance(default, str | int | float):
+    if option.is_flag or option.count or not isinstance(value, str | int | float):
         return help_text, ""
-    return help_text, _code(f"{default:g}" if isinstance(default, float) else str(default))
+    return help_text, _code(shown)
 
 
 def _option(option: click.Option, context: click.Context) -> tuple[str, str]:

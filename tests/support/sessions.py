@@ -39,6 +39,11 @@ _HBSEG = """\
 case "$1 $*" in
     *--help*) ;;
     serve*|watch*)
+        # A reader ends a server before starting the next one.
+        for last in {folder}/background/*; do
+            test -e "$last/pid" && kill "$(cat "$last/pid")" 2> /dev/null
+            while test -e "$last/pid" && ! test -s "$last/code"; do sleep 0.1; done
+        done
         here={folder}/background/$$; mkdir -p "$here"; : > "$here/told"
         (
             export HBSEG_VERBOSE=1
@@ -96,7 +101,8 @@ class Session:
         for seed, name in enumerate("bcdefg"):
             photo(folder / "photos" / "a" / f"{name}.jpg", seed=seed)
         shutil.copy(GRACE, folder / "photos" / "grace.jpg")
-        shutil.copy(GRACE, folder / "me.jpg")
+        for name in ("me.jpg", "photo.jpg"):
+            shutil.copy(GRACE, folder / name)
         shutil.copytree(ROOT / "sample_images", folder / "sample_images")
         shutil.copytree(folder / "photos", folder / "srv" / "photos")
         (folder / "last").touch()
@@ -106,6 +112,9 @@ class Session:
         for keys in (folder / "etc" / "hbseg.key", folder / "home" / "hbseg.key"):
             keys.write_text(f"api_key={KEY}\napi_secret={SECRET}\n")
             keys.chmod(0o600)
+        served = folder / "etc" / "served"
+        served.write_text(f"{KEY} {SECRET}\n")
+        served.chmod(0o600)
 
     def _program(self, name: str, text: str) -> None:
         program = self.folder / "bin" / name
@@ -176,9 +185,9 @@ class Session:
         for place in sorted((self.folder / "background").iterdir()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int((place / "pid").read_text()), signal.SIGTERM)
-            assert until((place / "code").exists)
-            assert until(lambda place=place: (place / "code").read_text().strip() != "")  # type: ignore[misc]
-            code = int((place / "code").read_text())
+            code_file = place / "code"
+            assert until(lambda path=code_file: path.exists() and path.read_text() != "")  # type: ignore[misc]
+            code = int(code_file.read_text())
             assert code in (0, 128 + signal.SIGTERM), (place / "told").read_text()
 
 
@@ -189,6 +198,7 @@ def session(folder: Path, environment: dict[str, str]) -> Iterator[Session]:
         port = listener.getsockname()[1]
     with site({"/me.jpg": GRACE.read_bytes()}) as example:
         more = {"HBSEG_SERVE_PORT": str(port), "HOME": str(folder / "home")}
+        more["HBSEG_SERVE_KEYS"] = str(folder / "etc" / "served")
         one = Session(folder, {**environment, **more}, example, port)
         one.prepare()
         try:
