@@ -7,9 +7,12 @@ BIN := $(VENV)/bin
 EVAL ?= eval
 # Tests at once. A test mostly waits for a command: two per processor on two processors.
 JOBS ?= 4
+# What package-test installs the wheel for: commands, and folders with a system in them, as made by
+# "debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates sid FOLDER".
+PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report docs reference pictures clean
+.PHONY: help run test lint types check bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report docs reference pictures clean package package-test image
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -46,6 +49,17 @@ docs: $(VENV)/.dev ## Build the documentation into build/docs
 
 reference: $(VENV)/.dev ## Write docs/reference anew from the commands
 	$(BIN)/python -m docs.make_reference
+package: $(VENV)/.dev ## Build the sdist, and the wheel from it, into dist/
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	@ls -l dist
+
+package-test: package ## Install the wheel with pip, pipx and uv for all PYTHONS, and use it
+	$(PYTHON) tests/support/interpreters.py dist/*.whl sample_images $(PYTHONS)
+
+image: ## Build the container image hbseg with Docker
+	docker build -t hbseg .
 
 bench-quota: $(VENV)/.dev ## How much of the quota a run uses, against a local server
 	$(BIN)/python benchmarks/bench_quota.py

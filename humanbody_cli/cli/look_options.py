@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from humanbody_cli.cli.options import FiniteRange, group, option, whole_number
+from humanbody_cli.cli.configuration.option import group, option
+from humanbody_cli.cli.options import FiniteRange, whole_number
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import Box, Look
 
@@ -58,7 +59,8 @@ look = group(
         "--margin",
         type=FiniteRange(0, 10),
         metavar="FRACTION",
-        help="Margin around the crop, as a fraction of its longer side.  [default: 0.05]",
+        otherwise="0.05",
+        help="Margin around the crop, as a fraction of its longer side.",
     ),
     option(
         "--background",
@@ -76,13 +78,16 @@ look = group(
     option(
         "--format",
         type=click.Choice(["png", "webp", "jpg"]),
-        help="jpg has no transparency; its background is white unless --background is given.  "
-        "[default: png]",
+        metavar="png|webp|jpg",
+        otherwise="png",
+        help="jpg has no transparency; its background is white unless --background is given.",
     ),
     option(
         "--quality",
         type=click.IntRange(1, 100),
         metavar="N",
-        help="Quality of jpg and webp, 1 to 100.  [default: 92]",
+        otherwise="92",
+        help="Quality of jpg and webp, 1 to 100.",
     ),
+    section="Cutouts",
 )

@@ -31,10 +31,11 @@ COMMANDS = {
     "status": "Show what is done, rejected, failed and pending in OUT.",
     "report": "Write an HTML page for looking through the results in OUT.",
     "recompose": "Make new cutouts from the masks in OUT, without calls.",
+    "config": "Show the settings and where each of them is from.",
     "serve": "Serve the HumanBody Segment API V2 on this machine.",
 }
 
-_MODULES = {"check": "preview", "plan": "preview"}
+_MODULES = {"check": "preview", "plan": "preview", "config": "setup"}
 """The modules of commands that are not in a module of their own name."""
 
 
@@ -68,6 +69,9 @@ def hbseg() -> None:
 
     With a Face++ key in the environment (HBSEG_API_KEY, HBSEG_API_SECRET), photos are sent to the
     HumanBody Segment API. Without one, an embedded model does the same on this machine.
+
+    Options are given on the command line, by variables (--max-calls is HBSEG_MAX_CALLS), or in a
+    settings file with profiles ('hbseg config' shows it); the first of these that sets one holds.
 
     \b
     Exit codes: 0 all done, 2 usage, 3 some photos rejected or failed,

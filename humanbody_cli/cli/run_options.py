@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,24 +9,14 @@ from urllib.parse import urlsplit
 import click
 
 from humanbody_cli.cli import limits
-from humanbody_cli.cli.options import (
-    Decorator,
-    FiniteRange,
-    Qps,
-    group,
-    inputs,
-    one_of,
-    option,
-    output,
-    telling,
-    wanted,
-)
+from humanbody_cli.cli.configuration.credentials import key_pair
+from humanbody_cli.cli.configuration.option import Decorator, SecretOption, group, one_of, option
+from humanbody_cli.cli.options import FiniteRange, Qps, inputs, output, telling, wanted
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS, SEGMENT_PATH
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
     GRACE,
     ApiSettings,
-    Credentials,
     EngineChoice,
     InputSettings,
     LocalSettings,
@@ -40,7 +29,6 @@ from humanbody_cli.core.settings import (
     Telling,
     Timeouts,
     Wanted,
-    readable_by_others,
     without_password,
 )
 
@@ -48,6 +36,7 @@ from humanbody_cli.core.settings import (
 def _api(
     endpoint: str,
     api_key: str | None,
+    api_secret: str | None,
     credentials: str | None,
     qps: float | None,
     concurrency: int | None,
@@ -56,7 +45,7 @@ def _api(
     max_calls: MaxCalls | None,
 ) -> ApiSettings:
     return ApiSettings(
-        credentials=key_pair(api_key, credentials),
+        credentials=key_pair(api_key, api_secret, credentials),
         endpoint=_host(endpoint),
         qps=qps,
         concurrency=concurrency,
@@ -137,16 +126,14 @@ def engine_choice(engine: str, local: LocalSettings) -> EngineChoice:
     """
     choice = EngineChoice(engine)
     if choice is EngineChoice.API and local.model is not None:
-        raise UsageError(
-            f"--engine api does not use --model {local.model}; drop one of the two "
-            "(or unset HBSEG_ENGINE or HBSEG_MODEL)"
-        )
+        raise UsageError(f"--engine api does not use --model {local.model}; drop one of the two")
     return choice
 
 
 engine = one_of(
     "--engine",
     EngineChoice.AUTO,
+    section="Engine",
     help="auto: the API if a key is set and --model is not, else a model on this machine.",
 )
 
@@ -160,8 +147,18 @@ api = group(
         show_default=True,
         help="API host, or your own server (hbseg serve).",
     ),
-    option("--api-key", metavar="KEY", help="API key; its secret is read from HBSEG_API_SECRET."),
-    option("--credentials", metavar="FILE", help="File with api_key=... and api_secret=..."),
+    option(
+        "--api-key",
+        metavar="KEY",
+        secret=True,
+        help="API key; its secret is read from HBSEG_API_SECRET or the settings file.",
+    ),
+    option("--api-secret", cls=SecretOption, hidden=True, secret=True, help="Secret of the key."),
+    option(
+        "--credentials",
+        metavar="FILE",
+        help="File with the key pair: api_key=... and api_secret=..., or JSON.",
+    ),
     option(
         "--qps",
         type=Qps(),
@@ -174,7 +171,8 @@ api = group(
         "--concurrency",
         type=click.IntRange(min=1),
         metavar="N",
-        help="At most N calls in flight.  [default: as many as the quota needs]",
+        otherwise="as many as the quota needs",
+        help="At most N calls in flight.",
     ),
     option(
         "--retries",
@@ -193,6 +191,7 @@ api = group(
         help="Longest wait for an answer, in seconds.",
     ),
     limits.max_calls,
+    section="API",
 )
 
 local = group(
@@ -214,79 +213,31 @@ local = group(
         "--side",
         type=click.IntRange(32, 4096),
         metavar="PX",
-        help="Side of the model's square input, in pixels.",
+        help="Side of the model's square input, 32 to 4096 pixels.",
     ),
     option(
         "--crops",
         type=click.Choice(["on", "off"]),
-        help="Give --model the crops around the people found, not the whole photo.  [default: off]",
+        metavar="on|off",
+        otherwise="off",
+        help="Give --model the crops around the people found, not the whole photo.",
     ),
     one_of(
         "--people",
         People.ALL,
+        section="Engine",
         help="all: everyone; main: the largest person or group of people close together.",
     ),
     option(
         "--threads",
         type=click.IntRange(1, 256),
         metavar="N",
-        help="Threads for decoding and for the embedded engine.  [default: one per core]",
+        section="Engine",
+        otherwise="one per core",
+        help="Threads for decoding and for the embedded engine.",
     ),
+    section="Your own model",
 )
-
-
-def key_pair(api_key: str | None, path: str | None) -> Credentials | None:
-    """The configured key pair, ``None`` if there is none; the file ``path`` comes first.
-
-    Raises:
-        UsageError: only half of a pair is given, or the file cannot be used.
-    """
-    if path is not None:
-        return _from_file(Path(path))
-    key = (api_key or "").strip()
-    secret = os.environ.get("HBSEG_API_SECRET", "").strip()
-    if not key and not secret:
-        return None
-    if not secret:
-        raise UsageError("an API key is given without its secret: set HBSEG_API_SECRET too")
-    if not key:
-        raise UsageError("HBSEG_API_SECRET is set without a key: set HBSEG_API_KEY too")
-    return _checked(key, secret, "HBSEG_API_KEY and HBSEG_API_SECRET")
-
-
-def _from_file(path: Path) -> Credentials:
-    try:
-        text = path.read_text("utf-8")
-        open_to_others = readable_by_others(path)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise UsageError(
-            f"--credentials {path}: cannot be read: {reason}; check the path and its permissions, "
-            "and that it is a text file with api_key=... and api_secret=..."
-        ) from None
-    if open_to_others:
-        click.echo(f"hbseg: {path} can be read by others; run chmod 600 {path}", err=True)
-    try:
-        fields = json.loads(text) if text.lstrip().startswith("{") else _pairs(text)
-        key, secret = str(fields["api_key"]).strip(), str(fields["api_secret"]).strip()
-    except (ValueError, KeyError):
-        # The message does not quote the file: it contains a secret.
-        raise UsageError(
-            f"--credentials {path}: needs api_key=... and api_secret=..., one per line, or JSON"
-        ) from None
-    return _checked(key, secret, f"--credentials {path}")
-
-
-def _checked(key: str, secret: str, where: str) -> Credentials:
-    for text in (key, secret):
-        if not text or not text.isascii() or not text.isprintable() or len(text) > 256:
-            raise UsageError(f"{where}: key and secret must be ASCII text, at most 256 characters")
-    return Credentials(key, secret)
-
-
-def _pairs(text: str) -> dict[str, str]:
-    words = [word for word in text.split() if "=" in word]
-    return dict(word.split("=", 1) for word in words)
 
 
 _NO_LOOK = Look()
@@ -326,6 +277,7 @@ grace = option(
     default=GRACE,
     show_default=True,
     metavar="S",
+    section="Limits",
     help="Seconds to wait for calls in flight after Ctrl-C or SIGTERM.",
 )
 

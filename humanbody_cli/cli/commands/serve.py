@@ -9,18 +9,20 @@ from pathlib import Path
 
 import click
 
-from humanbody_cli.cli.options import FiniteRange, option
-from humanbody_cli.core.errors import FatalError, UsageError
+from humanbody_cli.cli.configuration.command import command
+from humanbody_cli.cli.configuration.option import option
+from humanbody_cli.cli.options import FiniteRange
+from humanbody_cli.core.errors import FatalError, UsageError, how_to_install
 
 _NEEDED = ("starlette", "uvicorn", "multipart", "prometheus_client", "onnxruntime", "numpy")
 """Installed by the extra ``serve``."""
 
 
-_option = functools.partial(option, prefix="HBSEG_SERVE_")
+_option = functools.partial(option, table="serve", section="Server")
 """HBSEG_QPS is a client's rate and must not throttle a server: that one's is HBSEG_SERVE_QPS."""
 
 
-@click.command("serve")
+@command("serve")
 @_option(
     "--host",
     metavar="ADDRESS",
@@ -42,20 +44,30 @@ _option = functools.partial(option, prefix="HBSEG_SERVE_")
     metavar="FILE",
     help="Keys that may call, one 'api_key api_secret [state] [qps=N] [balance=N]' per line.",
 )
-@_option("--qps", type=float, metavar="N", help="Quota of each key, in calls per second.")
+@_option(
+    "--qps",
+    section="Testing",
+    type=float,
+    metavar="N",
+    help="Quota of each key, in calls per second.",
+)
 @_option(
     "--latency",
+    section="Testing",
     default="0",
     metavar="S",
     help="Seconds to add to every call: 0.3, or a range such as 0.2-0.8.",
 )
 @_option(
     "--inject",
+    section="Testing",
     default="",
     metavar="CODE=RATE,...",
     help="Faults and their rates: any API error, reset, html502, hang, half, garbage, wrongsize.",
 )
-@_option("--seed", type=int, metavar="N", help="Make latency and faults repeatable.")
+@_option(
+    "--seed", section="Testing", type=int, metavar="N", help="Make latency and faults repeatable."
+)
 @_option(
     "--workers",
     type=click.IntRange(1, 64),
@@ -68,7 +80,8 @@ _option = functools.partial(option, prefix="HBSEG_SERVE_")
     "--threads",
     type=click.IntRange(1, 256),
     metavar="N",
-    help="Photos that each worker processes at once.  [default: cores divided by workers]",
+    otherwise="cores divided by workers",
+    help="Photos that each worker processes at once.",
 )
 @_option(
     "--queue",
@@ -109,9 +122,7 @@ def serve_command(
 
     Clients of the real API work with it once their host is changed. Without --keys, one key pair
     is generated and printed. Every call is logged as one line on stderr; /healthz and /metrics
-    report the server's state. Every option can be set by an environment variable: --qps is
-    HBSEG_SERVE_QPS.
-    """
+    report the server's state."""
     if qps is not None and not 0 < qps < float("inf"):
         raise UsageError(f"--qps {qps:g} is not a rate: give calls per second, more than 0")
     _check_extra()
@@ -137,7 +148,4 @@ def serve_command(
 def _check_extra() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise FatalError(
-            f"hbseg serve needs {', '.join(missing)}: pip install "
-            + " ".join(name.replace("_", "-") for name in missing)
-        )
+        raise FatalError(f"hbseg serve needs {', '.join(missing)}: {how_to_install('serve')}")
