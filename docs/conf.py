@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tomllib
 from pygments.lexers.special import TextLexer
 
 from humanbody_cli import __version__

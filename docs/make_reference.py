@@ -12,6 +12,8 @@ from pathlib import Path
 
 import click
 
+from humanbody_cli.cli.configuration.command import SECTIONS
+from humanbody_cli.cli.configuration.option import Option
 from humanbody_cli.cli.main import COMMANDS, hbseg
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.api_spec import Treatment
@@ -89,7 +91,7 @@ def _paragraphs(text: str) -> Iterator[str]:
             yield ""
 
 
-def _default(option: click.Option, context: click.Context) -> tuple[str, str]:
+def _default(option: Option, context: click.Context) -> tuple[str, str]:
     """An option's help without its default, and the default."""
     help_text = option.help or ""
     told = re.search(r" *\[default: (.*)\]$", help_text, re.DOTALL)
@@ -97,15 +99,14 @@ def _default(option: click.Option, context: click.Context) -> tuple[str, str]:
         return help_text[: told.start()], _cell(told[1])
     value = option.get_default(context)
     shown = f"{value:g}" if isinstance(value, float) else str(value)
-    in_words = getattr(option, "otherwise", None)
-    if in_words and in_words != shown:
-        return help_text, _cell(in_words)
+    if option.otherwise and option.otherwise != shown:
+        return help_text, _cell(option.otherwise)
     if option.is_flag or option.count or not isinstance(value, str | int | float):
         return help_text, ""
     return help_text, _code(shown)
 
 
-def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
+def _option(option: Option, context: click.Context) -> tuple[str, str]:
     """An option as a row: its names and value; what it does, its default, its variable."""
     takes_value = not (option.is_flag or option.count)
     value = f" {option.make_metavar(context)}" if takes_value else ""
@@ -118,13 +119,12 @@ def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
     return names, "<br>".join(filter(None, (_cell(help_text), " ".join(told))))
 
 
-def _sections(command: click.Command) -> dict[str, list[click.Option]]:
+def _sections(command: click.Command) -> dict[str, list[Option]]:
     """The options of a command under the headings of its ``--help``."""
-    sections: dict[str, list[click.Option]] = {}
-    for one in command.params:
-        if isinstance(one, click.Option) and not one.hidden:
-            sections.setdefault(getattr(one, "section", "Options"), []).append(one)
-    return sections
+    options = [one for one in command.params if isinstance(one, Option) and not one.hidden]
+    listed = {name: [one for one in options if one.section == name] for name in SECTIONS}
+    assert sum(map(len, listed.values())) == len(options)
+    return {name: own for name, own in listed.items() if own}
 
 
 def command_page(name: str) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from humanbody_cli.cli.configuration.option import group, option
+from humanbody_cli.cli import completion
+from humanbody_cli.cli.configuration.option import Choice, group, option
 from humanbody_cli.cli.options import FiniteRange, whole_number
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import Box, Look
@@ -65,6 +66,7 @@ look = group(
     option(
         "--background",
         metavar="COLOR|IMAGE",
+        shell_complete=completion.pictures,
         help="Colour or picture to put behind the person.",
     ),
     option("--size", type=BoxType(), metavar="N|WxH", help="Shrink to fit into this many pixels."),
@@ -77,7 +79,7 @@ look = group(
     option("--enlarge", is_flag=True, help="Let --size and --canvas enlarge small cutouts too."),
     option(
         "--format",
-        type=click.Choice(["png", "webp", "jpg"]),
+        type=Choice(["png", "webp", "jpg"]),
         metavar="png|webp|jpg",
         otherwise="png",
         help="jpg has no transparency; its background is white unless --background is given.",

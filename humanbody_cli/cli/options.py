@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from humanbody_cli.cli import completion
 from humanbody_cli.cli.configuration.option import Decorator, group, one_of, option, path_of
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
@@ -134,9 +135,18 @@ def _check_name(settings: InputSettings) -> None:
 inputs = group(
     "inputs",
     _inputs,
-    click.argument("inputs", nargs=-1, metavar="INPUT...", type=click.Path(path_type=str)),
+    click.argument(
+        "inputs",
+        nargs=-1,
+        metavar="INPUT...",
+        type=click.Path(path_type=str),
+        shell_complete=completion.photos,
+    ),
     option(
-        "--from-file", metavar="LIST", help="Read inputs from LIST, one per line ('-' for stdin)."
+        "--from-file",
+        metavar="LIST",
+        shell_complete=completion.files(),
+        help="Read inputs from LIST, one per line ('-' for stdin).",
     ),
     option("-0", "--null", "nul", is_flag=True, help="Names in LIST end with NUL, not a newline."),
     option(
@@ -148,6 +158,7 @@ inputs = group(
     option(
         "--base",
         metavar="DIR",
+        shell_complete=completion.folders,
         otherwise="their common folder",
         help="Names in LIST keep their path below DIR.",
     ),
@@ -209,7 +220,14 @@ wanted = group(
     section="Output",
 )
 
-output_folder = option("-o", "--output", required=True, metavar="OUT", help="Output folder.")
+output_folder = option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    shell_complete=completion.outputs_first,
+    help="Output folder.",
+)
 
 output_options = (
     option(
@@ -281,6 +299,7 @@ telling = group(
     option(
         "--log-file",
         metavar="FILE",
+        shell_complete=completion.files(),
         help="Append each line to FILE, with its time, and one per photo.",
     ),
     one_of("--log-format", LogFormat.TEXT, help="json: one object per line."),

@@ -8,9 +8,16 @@ from urllib.parse import urlsplit
 
 import click
 
-from humanbody_cli.cli import limits
+from humanbody_cli.cli import completion, limits
 from humanbody_cli.cli.configuration.credentials import key_pair
-from humanbody_cli.cli.configuration.option import Decorator, SecretOption, group, one_of, option
+from humanbody_cli.cli.configuration.option import (
+    Choice,
+    Decorator,
+    SecretOption,
+    group,
+    one_of,
+    option,
+)
 from humanbody_cli.cli.options import FiniteRange, Qps, inputs, output, telling, wanted
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS, SEGMENT_PATH
 from humanbody_cli.core.errors import UsageError
@@ -46,7 +53,7 @@ def _api(
 ) -> ApiSettings:
     return ApiSettings(
         credentials=key_pair(api_key, api_secret, credentials),
-        endpoint=_host(endpoint),
+        endpoint=host_of(endpoint),
         qps=qps,
         concurrency=concurrency,
         retries=retries,
@@ -55,7 +62,7 @@ def _api(
     )
 
 
-def _host(endpoint: str) -> str:
+def host_of(endpoint: str) -> str:
     """The endpoint, without the API's own path if that was given too."""
     try:
         parts = urlsplit(endpoint)
@@ -87,7 +94,7 @@ def _local(
     }
     given = [name for name, value in preprocessing.items() if value is not None]
     if model is not None:
-        _check_model(model)
+        check_model(model)
     elif given:
         raise UsageError(
             f"{' and '.join(given)} can be used only with a model of your own; add --model "
@@ -104,7 +111,12 @@ def _local(
     return LocalSettings(path, preset, mean, std, side, threads, who, cropped)
 
 
-def _check_model(path: str) -> None:
+def check_model(path: str) -> None:
+    """Check that a model's file can be read.
+
+    Raises:
+        UsageError: it cannot.
+    """
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
     except OSError as error:
@@ -157,12 +169,14 @@ api = group(
     option(
         "--credentials",
         metavar="FILE",
+        shell_complete=completion.files(),
         help="File with the key pair: api_key=... and api_secret=..., or JSON.",
     ),
     option(
         "--qps",
         type=Qps(),
         metavar="N|auto",
+        shell_complete=completion.words("auto"),
         default=f"{FREE_QPS:g}",
         show_default=True,
         help="Your key's quota in calls per second; auto finds it.",
@@ -200,11 +214,13 @@ local = group(
     option(
         "--model",
         metavar="FILE.onnx",
+        shell_complete=completion.files("onnx"),
         help="Run your own segmentation model on this machine; no photo is sent to the API.",
     ),
     option(
         "--preset",
         metavar="NAME",
+        shell_complete=completion.presets,
         help="Preprocessing for --model: u2net, u2netp, isnet, modnet, birefnet or selfie.",
     ),
     option("--mean", metavar="R,G,B", help="Mean to subtract, instead of the preset's."),
@@ -217,7 +233,7 @@ local = group(
     ),
     option(
         "--crops",
-        type=click.Choice(["on", "off"]),
+        type=Choice(["on", "off"]),
         metavar="on|off",
         otherwise="off",
         help="Give --model the crops around the people found, not the whole photo.",

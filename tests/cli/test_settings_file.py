@@ -188,7 +188,7 @@ def test_a_home_that_may_not_be_entered_has_no_settings(open_folder: Path) -> No
         assert settings_file.read(locked / "config.toml", None) is None
         with pytest.raises(UsageError, match="cannot be read: Permission denied"):
             settings_file.read(path, None)
-        with pytest.raises(UsageError, match="--config .*Permission denied"):
+        with pytest.raises(UsageError, match=r"--config .*Permission denied"):
             settings_file.read(locked / "config.toml", "--config")
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
-import tomllib
 from conftest import KEY, ROOT, SECRET, Hbseg
 from fake_api import FakeApi
 from pages import Block, pages

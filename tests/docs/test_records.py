@@ -18,7 +18,6 @@ from pages import DOCS, Page
 from server_fixture import picture, running
 
 from humanbody_cli.cli.commands.serve import serve_command
-from humanbody_cli.cli.main import COMMANDS
 from humanbody_cli.core import errors
 from humanbody_cli.core.outcomes import Outcome, Status
 
@@ -130,7 +129,6 @@ def test_the_local_engine(hbseg: Hbseg, tmp_path: Path) -> None:
     check("status", json.loads(hbseg("status", "out", "--json").out))
 
 
-@pytest.mark.skipif("doctor" not in COMMANDS, reason="there is no such command yet")
 def test_the_machine(paid: Hbseg, api: FakeApi) -> None:
     """With a key and without, and with options that are wrong."""
     for more in ((), ("--offline",), ("-o", "out"), ("--model", "none.onnx")):
@@ -139,7 +137,6 @@ def test_the_machine(paid: Hbseg, api: FakeApi) -> None:
         checked("doctor", ended)
 
 
-@pytest.mark.skipif("config" not in COMMANDS, reason="there is no such command yet")
 def test_the_settings(paid: Hbseg, tmp_path: Path) -> None:
     """Without a file, with one, and with a profile."""
     check("config", json.loads(paid("config", "--json").out))

@@ -94,7 +94,7 @@ class Http:
     """
 
     def __init__(self, url: str, timeouts: Timeouts) -> None:
-        self._url = _usable(url)
+        self._url = usable(url)
         self._timeouts = timeouts
         self._tls = _checked_tls() if self._url.scheme == "https" else None
         self._was_answered = False
@@ -194,7 +194,7 @@ class Http:
             await client.http.aclose()
 
 
-def _usable(url: str) -> httpx.URL:
+def usable(url: str) -> httpx.URL:
     """The URL, parsed once for all calls.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from humanbody_cli.cli import completion
 from humanbody_cli.cli.configuration.command import command
 from humanbody_cli.cli.configuration.option import option
 from humanbody_cli.cli.look_options import look
@@ -12,7 +13,7 @@ from humanbody_cli.core.settings import Edges, Look, Metadata, Telling
 
 
 @command("recompose")
-@click.argument("out", metavar="OUT")
+@click.argument("out", metavar="OUT", shell_complete=completion.outputs)
 @edges
 @look
 @metadata
@@ -20,12 +21,14 @@ from humanbody_cli.core.settings import Edges, Look, Metadata, Telling
     "--only",
     section="Input",
     metavar="doubtful|LIST",
+    shell_complete=completion.doubtful_or_list,
     help="Only photos with doubtful masks, or those in LIST, one per line ('-' for stdin).",
 )
 @option(
     "--into",
     section="Output",
     metavar="DIR",
+    shell_complete=completion.folders,
     otherwise="OUT/recomposed",
     help="Output folder; only earlier cutouts are replaced.",
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from humanbody_cli.cli import completion
 from humanbody_cli.cli.configuration.command import command
 from humanbody_cli.cli.configuration.option import option
 from humanbody_cli.cli.limits import price
@@ -15,7 +16,7 @@ from humanbody_cli.core.settings import Price, Telling
 
 
 @command("report")
-@click.argument("out", metavar="OUT")
+@click.argument("out", metavar="OUT", shell_complete=completion.outputs)
 @option(
     "-o",
     "--output",
@@ -23,6 +24,7 @@ from humanbody_cli.core.settings import Price, Telling
     settable=False,
     section="Output",
     metavar="FILE",
+    shell_complete=completion.files("html", "htm"),
     help="Write the page to FILE instead, with its thumbnails beside it.",
 )
 @option(

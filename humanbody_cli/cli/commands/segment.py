@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from humanbody_cli.cli import completion
 from humanbody_cli.cli.configuration.command import command
 from humanbody_cli.cli.configuration.option import option
 from humanbody_cli.cli.destination import Destination, destination, format_of
@@ -22,6 +23,7 @@ from humanbody_cli.core.settings import RunSettings
         "-o",
         "--output",
         metavar="OUT",
+        shell_complete=completion.outputs_first,
         otherwise="NAME-cutout.png beside one photo",
         help="Output folder; for one photo also a .png, .webp or .jpg file, or '-' for stdout.",
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from humanbody_cli.cli import completion
 from humanbody_cli.cli.configuration.command import command
 from humanbody_cli.cli.configuration.option import option
 from humanbody_cli.cli.limits import price
@@ -12,7 +13,7 @@ from humanbody_cli.core.settings import Price
 
 
 @command("status")
-@click.argument("out", metavar="OUT")
+@click.argument("out", metavar="OUT", shell_complete=completion.outputs)
 @option(
     "--json",
     "json",

@@ -6,6 +6,7 @@ import os
 
 import click
 
+from humanbody_cli.cli import completion
 from humanbody_cli.cli.configuration.command import command
 from humanbody_cli.cli.configuration.option import group, option
 from humanbody_cli.cli.destination import check_folder
@@ -17,7 +18,12 @@ from humanbody_cli.core.settings import InputSettings, RunSettings
 _inbox = group(
     "inputs",
     lambda inbox: InputSettings((inbox,)),
-    click.argument("inbox", metavar="INBOX", type=click.Path(path_type=str)),
+    click.argument(
+        "inbox",
+        metavar="INBOX",
+        type=click.Path(path_type=str),
+        shell_complete=completion.folders,
+    ),
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from humanbody_cli.cli import completion
 from humanbody_cli.cli.configuration.option import CONFIG, OPTIONS, PROFILE, TIED, Option
 from humanbody_cli.core.errors import UsageError
 
@@ -48,6 +49,7 @@ def _general() -> list[click.Parameter]:
         Option(
             ["--config"],
             metavar="FILE",
+            shell_complete=completion.files("toml"),
             envvar="HBSEG_CONFIG",
             callback=_remember(CONFIG),
             help="Settings file.  [default: the one that hbseg config names]",

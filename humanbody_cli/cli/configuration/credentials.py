@@ -29,8 +29,7 @@ def key_pair(
         UsageError: only half of a pair is given, or the file cannot be used.
     """
     key, secret = (api_key or "").strip(), (api_secret or "").strip()
-    pair_rank = min(_rank("api_key") if key else 9, _rank("api_secret") if secret else 9)
-    if credentials is not None and _rank("credentials") <= pair_rank:
+    if credentials is not None and file_comes_first(key, secret):
         return from_file(Path(credentials))
     if not key and not secret:
         return None
@@ -46,6 +45,12 @@ def key_pair(
         )
     _check_halves(key, secret)
     return _checked(key, secret, "the API key and its secret")
+
+
+def file_comes_first(key: str, secret: str) -> bool:
+    """Whether the file ``--credentials`` has a rank at least as high as key and secret."""
+    pair_rank = min(_rank("api_key") if key else 9, _rank("api_secret") if secret else 9)
+    return _rank("credentials") <= pair_rank
 
 
 def _source(name: str) -> ParameterSource | None:

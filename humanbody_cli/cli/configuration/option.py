@@ -101,7 +101,7 @@ class Option(click.Option):
         setting = self.setting(ctx) if source is ParameterSource.DEFAULT_MAP else None
         return setting.where if setting else None
 
-    def keys(self) -> Iterator[tuple[tuple[str, str], Key]]:
+    def own_keys(self) -> Iterator[tuple[tuple[str, str], Key]]:
         """The names that set it in the settings file: those of the command line."""
         if self.key is None:
             return
@@ -148,11 +148,26 @@ def option(
     return click.option(*names, cls=cls, envvar=variable, key=key, table=table, **attributes)
 
 
+class Choice(click.Choice):
+    """One of some words; a slip is told which word it resembles."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The word itself."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            from difflib import get_close_matches
+
+            close = get_close_matches(str(value), list(self.choices), n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            self.fail(error.message + hint, param, ctx)
+
+
 def one_of(name: str, default: Enum, help: str, **attributes: Any) -> Decorator:  # noqa: A002 - click's own name
     """An option that takes one of an enum's values, as text."""
     values = [member.value for member in type(default)]
     shown = {"default": default.value, "show_default": True, "metavar": "|".join(values)}
-    return option(name, type=click.Choice(values), help=help, **shown, **attributes)
+    return option(name, type=Choice(values), help=help, **shown, **attributes)
 
 
 def group(
@@ -242,5 +257,5 @@ def _keys(ctx: click.Context, of_all: bool) -> Keys:
         for command in commands
         for param in command.params
         if isinstance(param, Option)
-        for name, key in param.keys()
+        for name, key in param.own_keys()
     }
