@@ -36,7 +36,7 @@ from humanbody_cli.server.wire.exchange import MemoryBudget
 from humanbody_cli.server.wire.request_log import SERVER_LOG
 
 if TYPE_CHECKING:
-    from humanbody_cli.embedded.segmenters import Segmenter
+    from humanbody_cli.embedded.segmenters import MaskMaker
 
 log = logging.getLogger(SERVER_LOG)
 
@@ -70,7 +70,7 @@ class Worker:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     async def _serve(
-        self, segmenter: Segmenter, listener: socket.socket, ready: Callable[[], None]
+        self, segmenter: MaskMaker, listener: socket.socket, ready: Callable[[], None]
     ) -> None:
         closing = asyncio.Event()
         app = application(lambda: self._services(segmenter, closing))
@@ -95,7 +95,7 @@ class Worker:
         server = _Server(config, closing, ready, alone=self._settings.workers == 1)
         await server.serve(sockets=[listener])
 
-    def _services(self, segmenter: Segmenter, closing: asyncio.Event) -> Services:
+    def _services(self, segmenter: MaskMaker, closing: asyncio.Event) -> Services:
         settings, capacity = self._settings, self._settings.capacity
         threads = settings.local.threads
         metrics = Metrics()

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from humanbody_cli.cli.options import FiniteRange, group, option
-from humanbody_cli.core.errors import FatalError, UsageError
+from humanbody_cli.cli.configuration.command import command
+from humanbody_cli.cli.configuration.option import group, option
+from humanbody_cli.cli.options import FiniteRange
+from humanbody_cli.core.errors import FatalError, UsageError, how_to_install
 from humanbody_cli.core.settings import LogFormat
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ _NEEDED = ("starlette", "uvicorn", "multipart", "prometheus_client", "onnxruntim
 """Installed by the extra ``serve``."""
 
 
-_option = functools.partial(option, prefix="HBSEG_SERVE_")
+_option = functools.partial(option, table="serve", section="Server")
 """HBSEG_QPS is a client's rate and must not throttle a server: that one's is HBSEG_SERVE_QPS."""
 
 
@@ -78,7 +80,7 @@ _log = group(
 )
 
 
-@click.command("serve")
+@command("serve")
 @_option(
     "--host",
     metavar="ADDRESS",
@@ -100,20 +102,30 @@ _log = group(
     metavar="FILE",
     help="Keys that may call, one 'api_key api_secret [state] [qps=N] [balance=N]' per line.",
 )
-@_option("--qps", type=float, metavar="N", help="Quota of each key, in calls per second.")
+@_option(
+    "--qps",
+    section="Testing",
+    type=float,
+    metavar="N",
+    help="Quota of each key, in calls per second.",
+)
 @_option(
     "--latency",
+    section="Testing",
     default="0",
     metavar="S",
     help="Seconds to add to every call: 0.3, or a range such as 0.2-0.8.",
 )
 @_option(
     "--inject",
+    section="Testing",
     default="",
     metavar="CODE=RATE,...",
     help="Faults and their rates: any API error, reset, html502, hang, half, garbage, wrongsize.",
 )
-@_option("--seed", type=int, metavar="N", help="Make latency and faults repeatable.")
+@_option(
+    "--seed", section="Testing", type=int, metavar="N", help="Make latency and faults repeatable."
+)
 @_option(
     "--workers",
     type=click.IntRange(1, 64),
@@ -126,7 +138,8 @@ _log = group(
     "--threads",
     type=click.IntRange(1, 256),
     metavar="N",
-    help="Photos that each worker processes at once.  [default: cores divided by workers]",
+    otherwise="cores divided by workers",
+    help="Photos that each worker processes at once.",
 )
 @_option(
     "--queue",
@@ -172,7 +185,7 @@ def serve_command(
     Clients of the real API work with it once their host is changed. Without --keys, one key pair
     is generated and printed. The address of the server, opened in a browser, is a page with an
     upload box. Every request is logged as one line on stderr; /healthz and /metrics report the
-    server's state. Every option can be set by an environment variable: --qps is HBSEG_SERVE_QPS.
+    server's state.
     """
     if qps is not None and not 0 < qps < float("inf"):
         raise UsageError(f"--qps {qps:g} is not a rate: give calls per second, more than 0")
@@ -201,7 +214,4 @@ def serve_command(
 def _check_extra() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise FatalError(
-            f"hbseg serve needs {', '.join(missing)}: pip install "
-            + " ".join(name.replace("_", "-") for name in missing)
-        )
+        raise FatalError(f"hbseg serve needs {', '.join(missing)}: {how_to_install('serve')}")
