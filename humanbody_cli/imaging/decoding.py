@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from humanbody_cli.core import api_spec
-from humanbody_cli.core.errors import HbsegError, PhotoError
+from humanbody_cli.core.errors import HbsegError, PhotoError, how_to_install
 
 _HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
@@ -26,10 +26,7 @@ _MOST_BRANDS = 64  # bytes of the box that are examined
 
 _MODULES = {"avif": "PIL._avif", "heif": "pillow_heif"}
 
-_READERS = {
-    "avif": ("AVIF", "install a Pillow version that reads it (pip install --upgrade pillow)"),
-    "heif": ("HEIC", "install its reader (pip install pillow-heif)"),
-}
+_NAMES = {"avif": "AVIF", "heif": "HEIC"}
 
 
 DAMAGED = "damaged"
@@ -153,9 +150,13 @@ def unrecognised(data: bytes, *, fit: bool) -> PhotoError:
     kind = _kind(data)
     if kind is None:
         return unsupported("not a picture, or damaged at its beginning; replace the file")
-    name, install = _READERS[kind]
+    name = _NAMES[kind]
     if kind in readers().split(","):
         return unsupported(f"a damaged {name}; replace the file")
+    if kind == "avif":
+        install = "install a Pillow version that reads it (pip install --upgrade pillow)"
+    else:
+        install = f"install its reader ({how_to_install('fit')})"
     what = f"{name} cannot be read: its reader is not installed; {install} and run again"
     if not fit:
         what = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import stat
+import tomllib
 from pathlib import Path
 
 import pytest
-import tomllib
 from conftest import KEY, SECRET, Hbseg
 
 from humanbody_cli.cli.main import COMMANDS

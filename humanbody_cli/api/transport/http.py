@@ -8,7 +8,6 @@ ours (`streams.py`).
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import zlib
 from dataclasses import dataclass
@@ -123,7 +122,7 @@ class Http:
                 connected=not isinstance(error, UNCONNECTED),
                 advice=never_passes(error),
             ) from error
-        except asyncio.TimeoutError as error:
+        except TimeoutError as error:
             raise NoAnswer("the answer did not end within the time limit") from error
         finally:
             client.load -= 1

@@ -12,7 +12,7 @@ import click
 from humanbody_cli.cli.configuration.command import command
 from humanbody_cli.cli.configuration.option import option
 from humanbody_cli.cli.options import FiniteRange
-from humanbody_cli.core.errors import FatalError, UsageError
+from humanbody_cli.core.errors import FatalError, UsageError, how_to_install
 
 _NEEDED = ("starlette", "uvicorn", "multipart", "prometheus_client", "onnxruntime", "numpy")
 """Installed by the extra ``serve``."""
@@ -148,7 +148,4 @@ def serve_command(
 def _check_extra() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise FatalError(
-            f"hbseg serve needs {', '.join(missing)}: pip install "
-            + " ".join(name.replace("_", "-") for name in missing)
-        )
+        raise FatalError(f"hbseg serve needs {', '.join(missing)}: {how_to_install('serve')}")
