@@ -12,11 +12,7 @@ JOBS ?= 4
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help run test lint types man check bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report clean
-=======
-.PHONY: help run test lint types check package package-test image bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report clean
->>>>>>> packaging
+.PHONY: help run test lint types check package package-test image bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report pictures man clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -88,6 +84,9 @@ bench-report: $(VENV)/.dev ## The report on 20,000 photos in Chromium
 	$(BIN)/python benchmarks/bench_report.py
 
 bench: bench-quota bench-api bench-memory bench-rerun bench-server bench-parts ## All benchmarks that need no data
+
+pictures: $(VENV)/.dev ## The pictures of the documentation, from sample_images
+	$(BIN)/python docs/images/make_pictures.py
 
 clean: ## Remove everything that was built or generated
 	rm -rf $(VENV) out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
