@@ -12,7 +12,7 @@ JOBS ?= 4
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check package package-test image bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report pictures man clean
+.PHONY: help run test lint types check package package-test image docs reference man pictures bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -45,6 +45,13 @@ man: $(VENV)/.dev ## Write the man pages, docs/man/*.1, from the commands
 	$(BIN)/python -m docs.make_man
 
 check: lint types test ## Everything that must hold before a change lands
+
+docs: $(VENV)/.dev ## Build the documentation into build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "open this page: build/docs/index.html"
+
+reference: $(VENV)/.dev ## Write docs/reference anew from the commands
+	$(BIN)/python -m docs.make_reference
 
 package: $(VENV)/.dev ## Build the sdist, and the wheel from it, into dist/
 	rm -rf dist

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from urllib.parse import urlsplit
-
 import click
 
 from humanbody_cli.cli import completion, limits
@@ -19,7 +15,7 @@ from humanbody_cli.cli.configuration.option import (
     option,
 )
 from humanbody_cli.cli.options import FiniteRange, Qps, inputs, output, telling, wanted
-from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS, SEGMENT_PATH
+from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
     GRACE,
@@ -36,8 +32,8 @@ from humanbody_cli.core.settings import (
     Telling,
     Timeouts,
     Wanted,
-    without_password,
 )
+from humanbody_cli.jobs.setup.checks import check_people, checked_endpoint, local_settings
 
 
 def _api(
@@ -53,26 +49,13 @@ def _api(
 ) -> ApiSettings:
     return ApiSettings(
         credentials=key_pair(api_key, api_secret, credentials),
-        endpoint=host_of(endpoint),
+        endpoint=checked_endpoint(endpoint),
         qps=qps,
         concurrency=concurrency,
         retries=retries,
         timeouts=Timeouts.of(timeout),
         max_calls=max_calls,
     )
-
-
-def host_of(endpoint: str) -> str:
-    """The endpoint, without the API's own path if that was given too."""
-    try:
-        parts = urlsplit(endpoint)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound or "?" in endpoint or "#" in endpoint or any(char.isspace() for char in endpoint):
-        shown = without_password(endpoint)
-        raise UsageError(f"--endpoint {shown!r} is not an address such as {DEFAULT_ENDPOINT}")
-    return endpoint.rstrip("/").removesuffix(SEGMENT_PATH)
 
 
 def _local(
@@ -85,49 +68,8 @@ def _local(
     people: str,
     threads: int | None,
 ) -> LocalSettings:
-    preprocessing = {
-        "--preset": preset,
-        "--mean": mean,
-        "--std": std,
-        "--side": side,
-        "--crops": crops,
-    }
-    given = [name for name, value in preprocessing.items() if value is not None]
-    if model is not None:
-        check_model(model)
-    elif given:
-        raise UsageError(
-            f"{' and '.join(given)} can be used only with a model of your own; add --model "
-            f"FILE.onnx, or drop {'it' if len(given) == 1 else 'them'}"
-        )
-    who, cropped = People(people), crops == "on"
-    if model is not None and not cropped and who is not People.ALL:
-        raise UsageError(
-            f"--people {people} does not work with --model on the whole picture; add --crops on, "
-            "or drop --people"
-        )
-    path = Path(model) if model is not None else None
-    threads = threads or os.cpu_count() or 1
-    return LocalSettings(path, preset, mean, std, side, threads, who, cropped)
-
-
-def check_model(path: str) -> None:
-    """Check that a model's file can be read.
-
-    Raises:
-        UsageError: it cannot.
-    """
-    try:
-        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UsageError(
-            f"--model {path}: cannot be read: {reason}; check the path and its permissions"
-        ) from error
-    except ValueError:  # a NUL byte
-        raise UsageError(f"--model {path!r} is not a file's path") from None
-    if not os.path.isfile(path):
-        raise UsageError(f"--model {path}: this is not a file; give an .onnx file")
+    cropped = None if crops is None else crops == "on"
+    return local_settings(model, preset, mean, std, side, cropped, People(people), threads)
 
 
 def engine_choice(engine: str, local: LocalSettings) -> EngineChoice:
@@ -279,11 +221,7 @@ def _run(
         *(inputs, output, wanted, choice, api, local, json, telling),
         *(grace, ignore_known, look, max_duration, price),
     )
-    if settings.uses_api and local.people is not People.ALL:
-        raise UsageError(
-            f"the API cuts out everyone, so it cannot be used with --people {local.people.value}; "
-            "add --engine local, or drop --people"
-        )
+    check_people(settings)
     return settings
 
 

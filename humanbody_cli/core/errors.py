@@ -46,6 +46,17 @@ class HbsegError(Exception):
     ending = "stopped"
     attempts = 0
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copied and pickled whatever the constructor takes: errors cross processes."""
+        return _remade, (type(self), self.args, vars(self))
+
+
+def _remade(kind: type[HbsegError], args: tuple[object, ...], state: dict[str, object]) -> object:
+    error = kind.__new__(kind)
+    error.args = args
+    vars(error).update(state)
+    return error
+
 
 class UsageError(HbsegError):
     """A wrong option, input or setting."""

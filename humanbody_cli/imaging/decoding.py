@@ -45,6 +45,16 @@ def out_of_memory(*, rejected: bool = False) -> PhotoError:
     )
 
 
+def above_pillows_limit() -> PhotoError:
+    """The rejection of a photo that Pillow takes for a bomb: hbseg's own processes lift its limit,
+    a program that uses hbseg may have one."""
+    message = (
+        "it has more pixels than this program lets Pillow open (PIL.Image.MAX_IMAGE_PIXELS); shrink"
+        " the photo, or raise that limit"
+    )
+    return PhotoError(api_spec.INVALID_SIZE, message, rejected=True)
+
+
 @contextlib.contextmanager
 def decoding() -> Iterator[None]:
     """Turn any exception of a decoder into the rejection of the photo.
@@ -147,7 +157,7 @@ def unrecognised(data: bytes, *, fit: bool) -> PhotoError:
 
     ``fit`` tells whether ``--fit`` is on.
     """
-    kind = _kind(data)
+    kind = kind_of(data)
     if kind is None:
         return unsupported("not a picture, or damaged at its beginning; replace the file")
     name = _NAMES[kind]
@@ -166,7 +176,7 @@ def unrecognised(data: bytes, *, fit: bool) -> PhotoError:
     return unsupported(what, name)
 
 
-def _kind(data: bytes) -> str | None:
+def kind_of(data: bytes) -> str | None:
     """``heif`` or ``avif``, by the brands at the start of a file; ``None`` if neither."""
     if data[4:8] != b"ftyp":
         return None

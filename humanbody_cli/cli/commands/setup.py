@@ -15,7 +15,7 @@ from humanbody_cli.cli.commands.segment import segment_command
 from humanbody_cli.cli.configuration.command import Command, command
 from humanbody_cli.cli.configuration.credentials import file_comes_first, key_pair
 from humanbody_cli.cli.configuration.option import Choice, Option, option
-from humanbody_cli.cli.run_options import check_model, engine_choice, host_of
+from humanbody_cli.cli.run_options import engine_choice
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
@@ -29,6 +29,7 @@ from humanbody_cli.core.settings import (
 )
 from humanbody_cli.discovery.inputs import STDIN
 from humanbody_cli.discovery.tree import is_picture
+from humanbody_cli.jobs.setup.checks import check_model, checked_endpoint
 
 if TYPE_CHECKING:
     from humanbody_cli.jobs.inspection.doctor.run import Examined
@@ -154,7 +155,7 @@ def _examined(
     if local.model is not None:
         sound("model", partial(check_model, str(local.model)), None)
     pair = sound("key", lambda: key_pair(*(given[name] for name in _PAIR)), None)
-    endpoint = sound("host", lambda: host_of(given["endpoint"]), DEFAULT_ENDPOINT)
+    endpoint = sound("host", lambda: checked_endpoint(given["endpoint"]), DEFAULT_ENDPOINT)
     choice = sound("engine", lambda: engine_choice(given["engine"], local), EngineChoice.AUTO)
     folder = None if output is None else _folder(output)
     run = RunSettings(

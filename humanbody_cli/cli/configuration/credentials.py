@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from humanbody_cli.cli.configuration.option import settings_of
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import Credentials, readable_by_others
+from humanbody_cli.jobs.setup.checks import checked_pair
 
 _RANKS = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
 _LARGEST = 1 << 16
@@ -45,7 +46,7 @@ def key_pair(
             "settings file"
         )
     _check_halves(key, secret)
-    return _checked(key, secret, "the API key and its secret")
+    return checked_pair(key, secret, "the API key and its secret")
 
 
 def file_comes_first(key: str, secret: str) -> bool:
@@ -111,16 +112,7 @@ def from_file(path: Path) -> Credentials:
             f"--credentials {path}: {' and '.join(missing)} missing; the file needs api_key=... "
             "and api_secret=..., one per line, or JSON with both"
         )
-    return _checked(found["api_key"], found["api_secret"], f"--credentials {path}")
-
-
-def _checked(key: str, secret: str, where: str) -> Credentials:
-    for name, text in (("key", key), ("secret", secret)):
-        if not text or not text.isascii() or not text.isprintable() or len(text) > 256:
-            raise UsageError(
-                f"{where}: the {name} is not ASCII text of 1 to 256 characters; copy it again"
-            )
-    return Credentials(key, secret)
+    return checked_pair(found["api_key"], found["api_secret"], f"--credentials {path}")
 
 
 # No message quotes the file: it contains a secret.
