@@ -1,4 +1,5 @@
-"""The settings of a run as frozen dataclasses, made once by the command; the key pair."""
+"""The settings of a run as frozen dataclasses, made once by the command or the library; the bounds
+of their figures; the key pair."""
 
 from __future__ import annotations
 
@@ -19,6 +20,21 @@ class EngineChoice(StrEnum):
     API = "api"
     LOCAL = "local"
 
+
+MAX_QPS = 10_000.0
+"""Calls per second: the highest quota of a key."""
+
+MAX_TIMEOUT = 86_400.0
+"""Seconds: the longest wait for an answer."""
+
+THREADS = (1, 256)
+"""The fewest and the most threads that decode photos or run a model."""
+
+SIDES = (32, 4096)
+"""Pixels: the smallest and the largest square input of a model."""
+
+MAX_MARGIN = 10.0
+"""The widest margin around a crop, as a fraction of the crop's longer side."""
 
 API_ENGINE = EngineChoice.API.value
 LOCAL_ENGINE = EngineChoice.LOCAL.value
