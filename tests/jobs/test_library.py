@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Hbseg
-from library_photos import GRACE, grace, same
+from conftest import GRACE, ROOT, Hbseg
+from library_photos import grace, same
 from PIL import Image
 from process_state import no_thread_left
 

@@ -11,6 +11,7 @@ import pytest
 from conftest import KEY, SECRET, photo
 from fake_api import FakeApi
 from fake_behaviour import Behaviour
+from library_photos import account
 from PIL import Image
 from process_state import changes, no_thread_left, state
 
@@ -24,10 +25,6 @@ from humanbody_cli import (
     segment,
     segment_async,
 )
-
-
-def account(api: FakeApi, **more: Any) -> Api:
-    return Api(KEY, SECRET, api.url, **{"qps": 300, **more})
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import sys
 from typing import Any, cast
 
 import pytest
-from conftest import ROOT
-from library_photos import GRACE, grace, same
+from conftest import GRACE, ROOT
+from library_photos import grace, same
 from PIL import Image, ImageCms
 
 from humanbody_cli import PhotoError, Segmenter, segment
