@@ -34,7 +34,9 @@ def run(name: str, folder: Path, more: list[str]) -> list[Row] | str:
     target = folder / f"{name}.json"
     script = str(ROOT / "benchmarks" / f"bench_{name}.py")
     print(f"== {name}", file=sys.stderr, flush=True)
-    ended = subprocess.run([sys.executable, script, "--json", str(target), *more], cwd=ROOT)
+    ended = subprocess.run(
+        [sys.executable, script, "--json", str(target), *more], cwd=ROOT, check=False
+    )
     if not target.exists():
         return f"bench_{name}.py failed with exit code {ended.returncode}"
     return [Row(**fields) for fields in json.loads(target.read_text())]
