@@ -162,12 +162,12 @@ def client_rows() -> list[Row]:
     )
     size = 1_000_000
     ours = asyncio.run(calls(size))
-    with mock.patch.object(http.streams, "use"):
-        anyio = asyncio.run(calls(size))
+    with mock.patch.object(http.connection, "use"):
+        httpcores = asyncio.run(calls(size))
     return rows + row(
-        f"a call answered with {size / 1e6:.0f} MB over our own sockets",
+        f"a call answered with {size / 1e6:.0f} MB over our own connections",
         ours / CALLS,
-        ("anyio's", anyio / CALLS),
+        ("httpcore's", httpcores / CALLS),
     )
 
 
