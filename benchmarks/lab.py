@@ -95,6 +95,7 @@ def run(
     """
     environment = {
         **os.environ,
+        "HBSEG_CONFIG": os.devnull,
         "HBSEG_API_KEY": KEY,
         "HBSEG_API_SECRET": SECRET,
         "PYTHONPATH": os.pathsep.join(map(str, (*paths, ROOT))),

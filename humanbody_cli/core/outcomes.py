@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from humanbody_cli.core import api_spec
@@ -30,7 +30,7 @@ def code_of(code: str | None, coverage: float | None) -> str | None:
     return api_spec.NOBODY_FOUND if code is None and is_nobody(coverage) else code
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """How a photo ended; pending if it has not."""
 
     DONE = "done"

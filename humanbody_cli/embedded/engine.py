@@ -14,10 +14,10 @@ from humanbody_cli.imaging.uploads import Upload
 from humanbody_cli.pipeline.engine import AnswerSlot, Ask, Segmentation
 
 if TYPE_CHECKING:
-    from humanbody_cli.embedded.segmenters import Segmenter
+    from humanbody_cli.embedded.segmenters import MaskMaker
 
 
-def load_segmenter(settings: LocalSettings) -> Segmenter:
+def load_segmenter(settings: LocalSettings) -> MaskMaker:
     """The bundled models, or a model of the user's own.
 
     Raises:
@@ -34,18 +34,25 @@ def load_segmenter(settings: LocalSettings) -> Segmenter:
 
 
 class LocalEngine:
-    """Runs a segmenter in a pool of threads, by default one per core.
+    """Runs a segmenter in a pool of threads, its own or the caller's ``pool``.
 
     The same pixels always give the same mask, in whichever thread.
     """
 
     durable = False
 
-    def __init__(self, segmenter: Segmenter, *, threads: int, name: str = LOCAL_ENGINE) -> None:
+    def __init__(
+        self,
+        segmenter: MaskMaker,
+        *,
+        threads: int,
+        name: str = LOCAL_ENGINE,
+        pool: ThreadPoolExecutor | None = None,
+    ) -> None:
         self.name = name
         self._segmenter = segmenter
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="segment")
+        self._pool = pool or ThreadPoolExecutor(threads, thread_name_prefix="segment")
 
     def capacity(self) -> int:
         """One photo per thread, and one more that is being read."""

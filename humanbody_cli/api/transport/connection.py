@@ -111,7 +111,7 @@ class Connection(httpcore.AsyncConnectionInterface):
             if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
                 return event
 
-    async def _next_event(self, stream: Stream, timeout: float | None) -> Any:
+    async def _next_event(self, stream: Stream, seconds: float | None) -> Any:
         """What h11 reads next."""
         while True:
             try:
@@ -120,11 +120,11 @@ class Connection(httpcore.AsyncConnectionInterface):
                 raise httpcore.RemoteProtocolError(error) from error
             if event is not h11.NEED_DATA:
                 return event
-            await self._feed(stream, timeout)
+            await self._feed(stream, seconds)
 
-    async def _feed(self, stream: Stream, timeout: float | None) -> None:
+    async def _feed(self, stream: Stream, seconds: float | None) -> None:
         """Give h11 what has arrived, of a head nothing that is behind it: h11 would copy it."""
-        data = self._received or memoryview(await stream.read(0, timeout))
+        data = self._received or memoryview(await stream.read(0, seconds))
         is_head = self._http.their_state is h11.SEND_RESPONSE
         if not data and is_head:
             raise httpcore.RemoteProtocolError("Server disconnected without sending a response.")
@@ -133,19 +133,19 @@ class Connection(httpcore.AsyncConnectionInterface):
         self._received = data[end:]
         self._http.receive_data(data[:end])  # type: ignore[arg-type] # takes any buffer
 
-    async def body(self, timeout: float | None, length: int | None) -> AsyncIterator[bytes]:
+    async def body(self, seconds: float | None, length: int | None) -> AsyncIterator[bytes]:
         """The body of the answer whose head was read; of ``length`` bytes in one part if given."""
         stream = self._stream
         assert stream is not None
         if length is not None:
             trailing, _ = self._http.trailing_data
             beginning, self._received = trailing + bytes(self._received), memoryview(b"")
-            body, rest = await stream.read_whole(beginning, length, timeout)
+            body, rest = await stream.read_whole(beginning, length, seconds)
             self._received = memoryview(rest)
             self._is_whole = True
             yield body  # type: ignore[misc] # a bytearray, which httpx hands on as it is
             return
-        while not isinstance(event := await self._next_event(stream, timeout), h11.EndOfMessage):
+        while not isinstance(event := await self._next_event(stream, seconds), h11.EndOfMessage):
             if event is h11.PAUSED:
                 break
             if isinstance(event, h11.Data):
@@ -209,14 +209,14 @@ class Connection(httpcore.AsyncConnectionInterface):
 class _Body:
     """The body of an answer; closing it ends the exchange."""
 
-    def __init__(self, connection: Connection, timeout: float | None, length: int | None) -> None:
+    def __init__(self, connection: Connection, seconds: float | None, length: int | None) -> None:
         self._connection: Connection | None = connection
-        self._timeout = timeout
+        self._seconds = seconds
         self._length = length
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         assert self._connection is not None
-        return self._connection.body(self._timeout, self._length)
+        return self._connection.body(self._seconds, self._length)
 
     async def aclose(self) -> None:
         # Once only: the connection may have another request by then.
@@ -250,8 +250,8 @@ def _length_in_one(
 
 
 def use(client: httpx.AsyncClient) -> None:
-    """Have a client's direct connections made here. Those through a proxy stay httpcore's: TLS
-    inside TLS needs Python 3.11 here. None is used again on which more than an answer has come.
+    """Have a client's direct connections made here. Those through a proxy stay httpcore's: few runs
+    have one. None is used again on which more than an answer has come.
 
     Without effect on a transport of another kind, as a test may set it.
     """

@@ -8,7 +8,6 @@ ours (`connection.py`).
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import zlib
 from dataclasses import dataclass
@@ -95,7 +94,7 @@ class Http:
     """
 
     def __init__(self, url: str, timeouts: Timeouts) -> None:
-        self._url = _usable(url)
+        self._url = usable(url)
         self._timeouts = timeouts
         self._tls = _checked_tls() if self._url.scheme == "https" else None
         self._was_answered = False
@@ -123,7 +122,7 @@ class Http:
                 connected=not isinstance(error, UNCONNECTED),
                 advice=never_passes(error),
             ) from error
-        except asyncio.TimeoutError as error:
+        except TimeoutError as error:
             raise NoAnswer("the answer did not end within the time limit") from error
         finally:
             client.load -= 1
@@ -199,7 +198,7 @@ class Http:
             await client.http.aclose()
 
 
-def _usable(url: str) -> httpx.URL:
+def usable(url: str) -> httpx.URL:
     """The URL, parsed once for all calls.
 
     Raises:

@@ -304,7 +304,7 @@ def _as_connecting() -> Iterator[None]:
     """Turn a fault into the one that httpcore has for it: nothing was sent yet."""
     try:
         yield
-    except asyncio.TimeoutError as error:
+    except TimeoutError as error:
         raise httpcore.ConnectTimeout from error
     except OSError as error:  # name lookup and TLS included
         raise httpcore.ConnectError(str(error)) from error
