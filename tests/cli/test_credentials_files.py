@@ -138,7 +138,7 @@ def test_halves_of_two_pairs_are_not_put_together(
 ) -> None:
     """A key never meets another's secret; a secret may be kept apart from the key in the file."""
     settings = tmp_path / "x.toml"
-    whole = 'api-key = "top"\napi-secret = "secret-of-top"\n'
+    whole = 'api-key = " top"\napi-secret = "secret-of-top"\n'
     settings.write_text(f'{whole}[profile.half]\napi-key = "night"\n')
     settings.chmod(0o600)
     halves = ({"HBSEG_API_KEY": "env"}, {"HBSEG_API_SECRET": "secret-of-env"})
@@ -148,6 +148,7 @@ def test_halves_of_two_pairs_are_not_put_together(
     ended = _run(hbseg, photos, "top", "--profile", "half")
     assert ended.code == 2 and "an API key is given without its secret" in ended.err
     apart = {"HBSEG_API_SECRET": "secret-of-night"}
+    assert _run(hbseg, photos, "top").code == 0
     assert _run(hbseg, photos, "night", "--profile", "half", **apart).code == 0
 
 

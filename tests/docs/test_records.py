@@ -17,13 +17,11 @@ from fake_behaviour import Behaviour
 from pages import DOCS, Page
 from server_fixture import picture, running
 
-from humanbody_cli.cli.commands.serve import serve_command
 from humanbody_cli.core import errors
 from humanbody_cli.core.outcomes import Outcome, Status
 
 jsonschema = pytest.importorskip("jsonschema", reason="the extra dev is not installed")
 
-SERVED = {name for param in serve_command.params for name in param.opts}
 SCHEMA = json.loads((DOCS / "records.schema.json").read_text())
 
 
@@ -145,7 +143,6 @@ def test_the_settings(paid: Hbseg, tmp_path: Path) -> None:
         check("config", json.loads(paid("config", "--json", "--config", "mine.toml", *more).out))
 
 
-@pytest.mark.skipif("--access-log" not in SERVED, reason="there is no such log yet")
 def test_the_log_of_the_server() -> None:
     """Calls, pages and what is refused."""
     with running("--port", "0", "--log-format", "json") as server:

@@ -116,7 +116,7 @@ WRONG: list[tuple[Callable[[], object], type[HbsegError], str]] = [
     (lambda: Segmenter(api=Api("k", "s"), people="main"), UsageError, "leave out api, or drop"),
     (lambda: Segmenter(api=Api("k", "s"), model=GRACE), UsageError, "leave out api or model"),
     (lambda: Segmenter(api="key"), UsageError, "api must be an Api"),  # type: ignore[arg-type]
-    (lambda: Api("", "s"), UsageError, "Api: key and secret must be ASCII text"),
+    (lambda: Api("", "s"), UsageError, "Api: the key is not ASCII text"),
     (lambda: Api("k", "s", endpoint="ftp:x"), UsageError, "endpoint 'ftp:x' is not an address"),
     (lambda: Api("k", "s", qps=0), UsageError, "qps must be a number above 0 and at most 10000"),
     (lambda: Api("k", "s", retries=-1), UsageError, "retries must be a whole number"),

@@ -8,7 +8,8 @@ import pty
 import re
 import select
 import shutil
-import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,13 @@ _SETUP = {
     'eval "$(hbseg completion zsh)"; show() { printf "<%s>" "$@"; echo; }',
     "fish": 'hbseg completion fish | source; function show; printf "<%s>" $argv; echo; end',
 }
+
+_AS_ITS_OWN = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""Takes the terminal for its own, which shells need for their jobs, and becomes the shell."""
 
 _QUESTION = re.compile(rb"\x1b\[0?c")
 """A terminal is asked what it is (DA1); fish waits for the answer."""
@@ -74,13 +82,20 @@ def terminal(shell: str, folder: Path, environment: dict[str, str]) -> Iterator[
         pytest.skip(f"{shell} is not installed")
     kind = "xterm" if shell == "fish" else "dumb"
     more = {"TERM": kind, "HOME": str(folder), "LC_ALL": "C.UTF-8", "PS1": "> "}
-    pid, file = pty.fork()
-    if pid == 0:
-        os.chdir(folder)
-        os.execvpe(_COMMANDS[shell][0], _COMMANDS[shell], {**environment, **more})
+    file, other = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", _AS_ITS_OWN, *_COMMANDS[shell]],
+        cwd=folder,
+        env={**environment, **more},
+        stdin=other,
+        stdout=other,
+        stderr=other,
+        start_new_session=True,
+    )
+    os.close(other)
     try:
         yield Terminal(shell, file)
     finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        process.kill()
+        process.wait()
         os.close(file)

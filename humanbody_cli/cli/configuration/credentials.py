@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -70,14 +71,15 @@ def _check_halves(key: str, secret: str) -> None:
     names = ("api_key", "api_secret")
     is_from_file = [_source(name) is ParameterSource.DEFAULT_MAP for name in names]
     own = [settings.values.get(("", name)) for name in ("api-key", "api-secret")]
-    kept = tuple(setting.value for setting in own if setting is not None)
+    kept = tuple(str(setting.value).strip() for setting in own if setting is not None)
     if any(is_from_file) and len(kept) == 2 and kept != (key, secret):
         raise UsageError(
             f"the API key and its secret are from different places, and {settings.path} has a pair "
             "of its own; set both HBSEG_API_KEY and HBSEG_API_SECRET, or neither"
         )
     if is_from_file[1] and settings.path is not None:
-        _warn_if_open(settings.path)
+        with contextlib.suppress(OSError):  # a pipe or a file that has gone since it was read
+            _warn_if_open(settings.path)
 
 
 def _warn_if_open(path: Path) -> None:

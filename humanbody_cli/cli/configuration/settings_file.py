@@ -71,7 +71,7 @@ class Settings:
 def default_path() -> Path | None:
     """The file in the user's configuration folder; ``None`` if the system knows of no such folder,
     as for a user without a home."""
-    from platformdirs import user_config_path  # 4 ms, which --version and --help need not wait for
+    from platformdirs import user_config_path  # not paid for by --version and --help
 
     path = user_config_path("hbseg", appauthor=False) / NAME
     return path if path.is_absolute() else None

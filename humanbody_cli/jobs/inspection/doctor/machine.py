@@ -37,7 +37,7 @@ _MODULES = {"onnxruntime": "humanbody_cli.embedded.ort"}
 """What is imported in place of a library: this module sets its telemetry off first."""
 
 _MISSING = "missing"
-_REINSTALL = "reinstall it: pip install --force-reinstall 'hbseg[local]'"
+_REINSTALL = "reinstall hbseg with its extra local"
 
 
 def _to_install(name: str) -> str:
