@@ -1,7 +1,7 @@
 """A direct connection for httpcore's pool: h11 reads the heads, a long body goes into one buffer.
 
-httpcore hands every part of a body through h11 and nine layers of generators. An answer of 1 MB
-in one part, received where it stays, saves 2 ms of processor time of 16 per photo
+httpcore hands every part of a body through h11 and nine layers of generators. A call answered with
+1 MB takes 2.0 ms of processor time here and 3.5 over httpcore's own connections
 (`benchmarks/bench_parts.py`).
 """
 

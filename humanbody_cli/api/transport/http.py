@@ -2,7 +2,7 @@
 
 httpcore goes through its whole connection pool for each request, so 100 connections in one client
 are slower than 30. Calls are therefore spread over small clients, the least loaded first: 0.7 ms of
-processor time per call against 8.1 over one client (`benchmarks/bench_parts.py`). Its sockets are
+processor time per call against 1.5 over one client (`benchmarks/bench_parts.py`). Its sockets are
 ours (`connection.py`).
 """
 
@@ -35,7 +35,7 @@ from humanbody_cli.core.settings import Timeouts, without_password
 from humanbody_cli.core.stop import within
 
 _CONNECTIONS = 4
-"""Per client. With 16 a call takes 0.2 ms more, with fewer than 4 no less."""
+"""Per client. With 16 a call takes as long, over proxies longer; with fewer than 4 no less."""
 
 MAX_ERROR_PAGE = 64 * 1024
 """Bytes read of an answer that is not a success: the API's own errors have a few hundred."""
