@@ -28,7 +28,7 @@ from PIL import Image
 
 SAMPLE = ROOT / "sample_images" / "portraits" / "astronaut.png"
 SIZE = (1200, 900)
-EXTRA = ("isal", "numpy", "pybase64")
+EXTRA = ("deflate", "isal", "numpy", "pybase64")
 """Modules of the extra `fast`, hidden from runs without it."""
 
 HEAD = (
