@@ -50,6 +50,7 @@ _log = group(
     _log_settings,
     _option(
         "--access-log/--no-access-log",
+        section="Messages",
         default=LogSettings.requests,
         show_default=True,
         help="Write a line for each request to stderr.",
@@ -59,7 +60,7 @@ _log = group(
         LogSettings.format,
         "Format of the log on stderr.",
         table="serve",
-        section="Server",
+        section="Messages",
     ),
 )
 
