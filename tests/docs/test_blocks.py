@@ -113,8 +113,8 @@ def photos_of_the_tutorial(folder: Path) -> None:
 
 
 def timeless(text: str) -> str:
-    """A transcript without the seconds that a run took."""
-    return re.sub(r"\b[\d.]+ s\b", "N s", text)
+    """A transcript without the time that a run took."""
+    return re.sub(r"\b(\d+ min )?[\d.]+ s\b", "N s", text)
 
 
 def assert_installable(noted: list[str]) -> None:
