@@ -149,12 +149,12 @@ class LibrarySteps:
         with making(segmentation):
             mask = full_size(segmentation.mask, picture)
             cutout = cut_out(picture.pixels(), mask.image, self.client.wanted.edges).image()
-        coverage, doubt = mask.coverage(), segmentation.doubt
+        coverage = mask.coverage()
         return SegmentedPhoto(
             mask=_with_profile(mask.image.copy(), None),
             cutout=_with_profile(cutout, pictures.rgb_profile(picture)),
             coverage=coverage,
-            doubt=mask.doubt() if doubt is None else doubt,
+            doubt=segmentation.doubt_of(mask),
             code=code_of(None, coverage),
             engine=self.client.engine,
             attempts=segmentation.attempts,
