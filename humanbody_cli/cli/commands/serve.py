@@ -12,7 +12,7 @@ import click
 from humanbody_cli.cli.configuration.command import command
 from humanbody_cli.cli.configuration.option import group, one_of, option
 from humanbody_cli.cli.options import FiniteRange
-from humanbody_cli.core.errors import FatalError, how_to_install
+from humanbody_cli.core.errors import FatalError, UsageError, how_to_install
 from humanbody_cli.core.settings import THREADS, LocalSettings, LogFormat
 from humanbody_cli.server import config
 from humanbody_cli.server.config import BrowserSettings, LogSettings, ServeSettings
@@ -90,7 +90,7 @@ _log = group(
 @_option(
     "--qps",
     section="Testing",
-    type=FiniteRange(min=0, min_open=True),
+    type=float,
     metavar="N",
     help="Quota of each key, in calls per second.",
 )
@@ -172,6 +172,8 @@ def serve_command(
     upload box. Every request is logged as one line on stderr; /healthz and /metrics report the
     server's state.
     """
+    if qps is not None and not 0 < qps < float("inf"):
+        raise UsageError(f"--qps {qps:g} is not a rate: give calls per second, more than 0")
     _check_extra()
     from humanbody_cli.server.main import serve as run
 
