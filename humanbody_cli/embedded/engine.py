@@ -48,8 +48,8 @@ class LocalEngine:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="segment")
 
     def capacity(self) -> int:
-        """One photo per thread, and one more that is being read."""
-        return self._threads + 1
+        """One photo per thread, and two more that are being published or wait for their turn."""
+        return self._threads + 2
 
     async def segment(
         self, upload: Upload, ask: Ask, spooled: AnswerSlot | None = None

@@ -55,8 +55,12 @@ class Pipeline:
     _work: ThreadPoolExecutor = field(init=False)
     _disk: ThreadPoolExecutor = field(init=False)
     _copies: Turns = field(default_factory=Turns, init=False)
+    _decoded: asyncio.Semaphore | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        if self.steps.rules.keep_pixels:
+            # A photo of 12 megapixels takes 60 MB from its decoding until its results are encoded.
+            self._decoded = asyncio.Semaphore(self.threads)
         self._work = started_pool(self.threads, "work")
         self._disk = started_pool(_DISK_THREADS, "disk")
 
@@ -69,6 +73,7 @@ class Pipeline:
         """
         state = PhotoState(due, time.monotonic())
         try:
+            await state.take_turn(self._decoded)
             return await self._done(state)
         except (FatalError, Stopped) as error:
             if error.attempts:
@@ -138,16 +143,20 @@ class Pipeline:
             await asyncio.sleep(_ROOM_POLL)
             await in_thread(self._work, self._take_room, state, prepared)
         segmentation = await prepared.segment(self.engine, state.spooled)
+        attempts = segmentation.attempts
         try:
             if segmentation.cutout is not None:  # nothing to compose: one thread for both steps
                 return await in_thread(
                     self._disk, lambda: self._publish(state, prepared.make(segmentation))
                 )
             made = await in_thread(self._work, prepared.make, segmentation)
+            del segmentation
+            prepared.forget_pixels()
+            state.yield_turn()
             return await in_thread(self._disk, self._publish, state, made)
         except PhotoError as error:
             # It was sent and paid for, so it has failed and is not rejected.
-            error.attempts, error.rejected = segmentation.attempts, False
+            error.attempts, error.rejected = attempts, False
             raise
 
     def _prepare(self, state: PhotoState, picture: Picture) -> Results | Prepared[Results]:
