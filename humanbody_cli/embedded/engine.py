@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -15,6 +17,21 @@ from humanbody_cli.pipeline.engine import AnswerSlot, Ask, Segmentation
 
 if TYPE_CHECKING:
     from humanbody_cli.embedded.segmenters import Segmenter
+
+
+_ARENA_MAX = -8
+"""``M_ARENA_MAX`` of glibc's ``mallopt``."""
+
+
+def share_heap() -> None:
+    """Have all threads of the process take memory from one heap, where the C library is glibc.
+
+    It gives each thread a heap of its own, and what a photo leaves free in one is of no use to a
+    photo in another: two threads then need a third more, in the same time
+    (`benchmarks/bench_parts.py`).
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
 def load_segmenter(settings: LocalSettings) -> Segmenter:

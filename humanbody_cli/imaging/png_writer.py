@@ -11,7 +11,7 @@ import importlib.util
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +51,17 @@ Rows = Callable[[Area], bytes]
 
 def chunk(kind: bytes, payload: bytes) -> bytes:
     """A chunk of this type: length, type, payload, checksum."""
-    body = kind + payload
-    return struct.pack(">I", len(payload)) + body + struct.pack(">I", crc32(body))
+    return b"".join(_framed(kind, [payload]))
+
+
+def _framed(kind: bytes, parts: Sequence[bytes]) -> Iterator[bytes]:
+    """The pieces of a chunk whose payload comes in parts: megabytes that are not joined twice."""
+    yield struct.pack(">I", sum(map(len, parts)))
+    checksum = 0
+    for part in (kind, *parts):
+        checksum = crc32(part, checksum)
+        yield part
+    yield struct.pack(">I", checksum)
 
 
 def with_chunks(data: bytes, *extra: bytes) -> bytes:
@@ -113,8 +122,8 @@ def encode_rows(size: tuple[int, int], mode: str, rows: Rows) -> bytes:
     deflater = _new_deflater(mode)
     parts = work(deflater.compress, _filtered(size, mode, rows))
     ihdr = struct.pack(">IIBBBBB", width, height, 8, _COLOURS[mode], 0, 0, 0)
-    pixels = b"".join((*parts, deflater.flush()))
-    return b"".join((SIGNATURE, chunk(b"IHDR", ihdr), chunk(b"IDAT", pixels), chunk(b"IEND", b"")))
+    idat = _framed(b"IDAT", [*parts, deflater.flush()])
+    return b"".join((SIGNATURE, chunk(b"IHDR", ihdr), *idat, chunk(b"IEND", b"")))
 
 
 def _has_numpy() -> bool:
