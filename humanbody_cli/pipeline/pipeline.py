@@ -21,7 +21,7 @@ from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.imaging.proof import Proof, attach, is_present, peek
 from humanbody_cli.pipeline.decision import Decider, Failed, NoPerson, lacks_person
 from humanbody_cli.pipeline.earlier.reuse import Reuse, kept_size
-from humanbody_cli.pipeline.engine import Engine, name_of
+from humanbody_cli.pipeline.engine import Engine, Segmentation, name_of
 from humanbody_cli.pipeline.fingerprint import Fingerprint
 from humanbody_cli.pipeline.photo_state import PhotoState
 from humanbody_cli.pipeline.photo_steps import ClientSteps, Prepared, Results
@@ -147,7 +147,7 @@ class Pipeline:
         try:
             if segmentation.cutout is not None:  # nothing to compose: one thread for both steps
                 return await in_thread(
-                    self._disk, lambda: self._publish(state, prepared.make(segmentation))
+                    self._disk, self._make_and_publish, state, prepared, segmentation
                 )
             made = await in_thread(self._work, prepared.make, segmentation)
             del segmentation
@@ -158,6 +158,11 @@ class Pipeline:
             # It was sent and paid for, so it has failed and is not rejected.
             error.attempts, error.rejected = attempts, False
             raise
+
+    def _make_and_publish(
+        self, state: PhotoState, prepared: Prepared[Results], segmentation: Segmentation
+    ) -> Outcome:
+        return self._publish(state, prepared.make(segmentation))
 
     def _prepare(self, state: PhotoState, picture: Picture) -> Results | Prepared[Results]:
         """Results that need no call, or the photo prepared for one."""
