@@ -1,7 +1,7 @@
 """How soon the command answers, beside an import of click. ``make bench-start``
 
-``hbseg --version``, ``--help`` and a completion are what a user waits for at a prompt. Processes are
-started in turn, the yardstick before each; the figures are medians of the ratios.
+``hbseg --version``, ``--help`` and a completion are what a user waits for at a prompt. Processes
+are started in turn, the yardstick before each; the figures are medians of the ratios.
 """
 
 from __future__ import annotations

@@ -44,7 +44,8 @@ def versions() -> str:
     python = str(ENVIRONMENT / "bin" / "python")
     script = (
         "from importlib.metadata import version\n"
-        "print(*(f'{n} {version(n)}' for n in ('rembg', 'onnxruntime', 'numpy', 'pillow')), sep=', ')"
+        "names = 'rembg', 'onnxruntime', 'numpy', 'pillow'\n"
+        "print(*(f'{name} {version(name)}' for name in names), sep=', ')"
     )
     told = subprocess.run([python, "-c", script], check=True, capture_output=True, text=True)
     return told.stdout.strip()

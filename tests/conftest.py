@@ -52,7 +52,7 @@ KEY, SECRET = "the-key-of-the-tests", "the-secret-of-the-tests"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the runs in this process a state folder of their own, and compile the package once.
+    """Give the runs in this process state and settings of their own, and compile the package once.
 
     Where Python is told to write no bytecode, as in many containers,
     each of the thousand commands that are started here would compile it again, a fifth of its
@@ -61,7 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
         compileall.compile_dir(ROOT / "humanbody_cli", quiet=2)
     state = tempfile.TemporaryDirectory(prefix="hbseg-state-")
     config.add_cleanup(state.cleanup)
-    os.environ["XDG_STATE_HOME"] = state.name
+    for name in ("HBSEG_CONFIG", "HBSEG_PROFILE"):
+        os.environ.pop(name, None)
+    os.environ["XDG_STATE_HOME"] = os.environ["XDG_CONFIG_HOME"] = state.name
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ class Hbseg:
     def environment(self, **more: str) -> dict[str, str]:
         """No variable of the caller's reaches the command."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HBSEG_")}
-        state = str(self.cwd / "state")
-        paths = {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": state, "HOME": str(self.cwd)}
+        own = {f"XDG_{name.upper()}_HOME": str(self.cwd / name) for name in ("state", "config")}
+        paths = {"PYTHONPATH": str(ROOT), "HOME": str(self.cwd), **own}
         return {**kept, **paths, **self.env, **more}
 
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[bytes]:

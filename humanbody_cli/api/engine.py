@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import ParamSpec, TypeVar
 
@@ -66,6 +67,8 @@ class _TryAgain(Exception):
 class ApiEngine:
     """Sends photos to the HumanBody Segment API V2; every attempt, or retry, passes the gate.
 
+    Answers are parsed in threads of its own, or in the caller's ``pool``, all of which run already.
+
     Raises:
         UsageError: the endpoint cannot be called.
         FatalError: the environment's certificates or proxy cannot be used, or no thread can be
@@ -75,7 +78,13 @@ class ApiEngine:
     name = API_ENGINE
     durable = True
 
-    def __init__(self, settings: ApiSettings, gate: Gate, stop: Stop) -> None:
+    def __init__(
+        self,
+        settings: ApiSettings,
+        gate: Gate,
+        stop: Stop,
+        pool: ThreadPoolExecutor | None = None,
+    ) -> None:
         if settings.credentials is None:
             raise ValueError("the API engine needs credentials")
         self.gate = gate
@@ -84,7 +93,7 @@ class ApiEngine:
         self._endpoint = settings.shown_endpoint
         self._http = Http(settings.endpoint.rstrip("/") + api_spec.SEGMENT_PATH, settings.timeouts)
         self._memory = Budget()
-        self._parsers = started_pool(2, "parse")  # before anything is paid for
+        self._parsers = pool or started_pool(2, "parse")  # before anything is paid for
         self._retrying = AsyncRetrying(
             stop=stop_after_attempt(settings.retries + 1),
             wait=wait_random_exponential(multiplier=_FIRST_BACKOFF, max=_LONGEST_BACKOFF),

@@ -78,11 +78,15 @@ class Refused(HbsegError):
     """A request that the server answers with one of the document's errors.
 
     ``bare`` answers come from the gateway and carry no ids; by default the error's own row says so.
+    ``reason`` is a sentence for the server's log, which may say more than the client is told.
     """
 
-    def __init__(self, code: str, parameter: str = "", *, bare: bool | None = None) -> None:
+    def __init__(
+        self, code: str, parameter: str = "", *, bare: bool | None = None, reason: str = ""
+    ) -> None:
         super().__init__(code)
         self.code = code
+        self.reason = reason
         self.parameter = parameter
         self.bare = api_spec.BY_CODE[code].bare if bare is None else bare
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from humanbody_cli.cli.options import option, whole_number
+from humanbody_cli.cli.configuration.option import option
+from humanbody_cli.cli.options import whole_number
 from humanbody_cli.core.settings import MaxCalls, Period, Price
 
 
@@ -72,14 +73,21 @@ max_calls = option(
     "--max-calls",
     type=MaxCallsType(),
     metavar="N[/day|/hour]",
-    help="Make at most N calls, retries included, in this run or in each hour or day over all runs "
-    "on OUT; exit 5 if more are needed.",
+    section="Limits",
+    help="Make at most N calls, retries included, in this run, or per day or hour in all runs on "
+    "OUT; exit 5 if more are needed.",
 )
 
 max_duration = option(
     "--max-duration",
     type=DurationType(),
+    section="Limits",
     help="End after this time, such as 2h or 90m, with exit code 5; calls in flight finish.",
 )
 
-price = option("--price", type=PriceType(), help="Price of a call, such as 0.01 or 0.01CNY.")
+price = option(
+    "--price",
+    type=PriceType(),
+    section="Limits",
+    help="Price of a call, such as 0.01 or 0.01CNY.",
+)

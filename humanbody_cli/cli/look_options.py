@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
-from humanbody_cli.cli.options import FiniteRange, group, option, whole_number
+from humanbody_cli.cli import completion
+from humanbody_cli.cli.configuration.option import Choice, group, option
+from humanbody_cli.cli.options import FiniteRange, whole_number
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import Box, Look
 
@@ -58,11 +60,13 @@ look = group(
         "--margin",
         type=FiniteRange(0, 10),
         metavar="FRACTION",
-        help="Margin around the crop, as a fraction of its longer side.  [default: 0.05]",
+        otherwise="0.05",
+        help="Margin around the crop, as a fraction of its longer side.",
     ),
     option(
         "--background",
         metavar="COLOR|IMAGE",
+        shell_complete=completion.pictures,
         help="Colour or picture to put behind the person.",
     ),
     option("--size", type=BoxType(), metavar="N|WxH", help="Shrink to fit into this many pixels."),
@@ -75,14 +79,17 @@ look = group(
     option("--enlarge", is_flag=True, help="Let --size and --canvas enlarge small cutouts too."),
     option(
         "--format",
-        type=click.Choice(["png", "webp", "jpg"]),
-        help="jpg has no transparency; its background is white unless --background is given.  "
-        "[default: png]",
+        type=Choice(["png", "webp", "jpg"]),
+        metavar="png|webp|jpg",
+        otherwise="png",
+        help="jpg has no transparency; its background is white unless --background is given.",
     ),
     option(
         "--quality",
         type=click.IntRange(1, 100),
         metavar="N",
-        help="Quality of jpg and webp, 1 to 100.  [default: 92]",
+        otherwise="92",
+        help="Quality of jpg and webp, 1 to 100.",
     ),
+    section="Cutouts",
 )

@@ -12,13 +12,16 @@ import os
 import sys
 import threading
 import time
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from humanbody_cli import __version__
 from humanbody_cli.core import console
 from humanbody_cli.core.errors import HbsegError, StdoutError, limits_told
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _LAST_WAIT = 0.5
 """Seconds that threads may take to end once the command has ended."""
@@ -31,10 +34,19 @@ COMMANDS = {
     "status": "Show what is done, rejected, failed and pending in OUT.",
     "report": "Write an HTML page for looking through the results in OUT.",
     "recompose": "Make new cutouts from the masks in OUT, without calls.",
+    "config": "Show the settings and where each of them is from.",
     "serve": "Serve the HumanBody Segment API V2 on this machine.",
+    "doctor": "Check this machine: key, host, clock, engine, disk, versions.",
+    "completion": "Print the script that completes hbseg in bash, zsh or fish.",
 }
 
-_MODULES = {"check": "preview", "plan": "preview"}
+_MODULES = {
+    "check": "preview",
+    "plan": "preview",
+    "config": "setup",
+    "doctor": "setup",
+    "completion": "setup",
+}
 """The modules of commands that are not in a module of their own name."""
 
 
@@ -55,10 +67,52 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first argument names.
+
+        Raises:
+            click.UsageError: there is none of that name; tells which may be meant.
+        """
+        name = args[0]
+        if name in COMMANDS or name.startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        raise click.UsageError(_not_a_command(name), ctx)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name without importing its module."""
+        from click.shell_completion import CompletionItem
+
+        commands = [
+            CompletionItem(name, help=words)
+            for name, words in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing their modules."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _not_a_command(name: str) -> str:
+    """What to say of a first argument that is not a command: a photo, a folder, or a slip."""
+    is_folder = os.path.isdir(name)
+    if is_folder or os.path.exists(name) or "://" in name:
+        import shlex
+
+        what = "folder" if is_folder else "photo"
+        out = " -o OUT" if is_folder or "://" in name else ""
+        return (
+            f"{name!r} is not a command; to process this {what}, run: "
+            f"hbseg segment {shlex.quote(name)}{out}"
+        )
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, COMMANDS, n=1)
+    return f"No such command {name!r}." + (f" Did you mean {close[0]!r}?" if close else "")
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,6 +122,9 @@ def hbseg() -> None:
 
     With a Face++ key in the environment (HBSEG_API_KEY, HBSEG_API_SECRET), photos are sent to the
     HumanBody Segment API. Without one, an embedded model does the same on this machine.
+
+    Options are given on the command line, by variables (--max-calls is HBSEG_MAX_CALLS), or in a
+    settings file with profiles ('hbseg config' shows it); the first of these that sets one holds.
 
     \b
     Exit codes: 0 all done, 2 usage, 3 some photos rejected or failed,
@@ -103,6 +160,10 @@ def _leave(code: int) -> NoReturn:
 
 
 def _exit_code() -> int:
+    if "_HBSEG_COMPLETE" in os.environ:
+        from humanbody_cli.cli import completion
+
+        completion.register()
     try:
         with limits_told():
             code = hbseg.main(prog_name="hbseg", standalone_mode=False)

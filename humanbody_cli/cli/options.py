@@ -1,18 +1,16 @@
-"""The options of the commands: how they are declared; inputs, outputs and what is printed."""
+"""The options of the commands for inputs, outputs and what is printed; the types of options."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
 import os
-from collections.abc import Callable
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import click
 
+from humanbody_cli.cli import completion
+from humanbody_cli.cli.configuration.option import Decorator, group, one_of, option, path_of
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
     Edges,
@@ -27,47 +25,6 @@ from humanbody_cli.core.settings import (
 )
 from humanbody_cli.discovery.lists import is_stdin
 from humanbody_cli.storage.names import MAX_NAME
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def option(*names: str, prefix: str = "HBSEG_", **attributes: Any) -> Decorator:
-    """A click option with its environment variable: ``--max-calls`` is ``HBSEG_MAX_CALLS``."""
-    long = next(name for name in names if name.startswith("--")).split("/")[0]
-    variable = prefix + long.removeprefix("--").upper().replace("-", "_")
-    return click.option(*names, envvar=variable, **attributes)
-
-
-def one_of(name: str, default: Enum, help: str) -> Decorator:  # noqa: A002 - click's own name
-    """An option that takes one of an enum's values, as text."""
-    values = [member.value for member in type(default)]
-    return option(
-        name, type=click.Choice(values), default=default.value, show_default=True, help=help
-    )
-
-
-def group(name: str, build: Callable[..., Any], *options: Decorator) -> Decorator:
-    """Options that a command receives as one argument ``name``.
-
-    ``build`` makes it from the options' values, which it takes under their own names; an argument
-    that no option provides keeps its default. ``options`` may be groups themselves.
-    """
-    arguments = inspect.signature(build).parameters
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def command(**values: Any) -> Any:
-            taken = {key: values.pop(key) for key in arguments if key in values}
-            return function(**{name: build(**taken)}, **values)
-
-        decorated: Callable[..., Any] = command
-        # `wraps` shares the function's own list, to which click would append.
-        vars(decorated)["__click_params__"] = list(getattr(function, "__click_params__", []))
-        for one in reversed(options):
-            decorated = one(decorated)
-        return decorated
-
-    return decorate
 
 
 class FiniteRange(click.FloatRange):
@@ -178,9 +135,18 @@ def _check_name(settings: InputSettings) -> None:
 inputs = group(
     "inputs",
     _inputs,
-    click.argument("inputs", nargs=-1, metavar="INPUT...", type=click.Path(path_type=str)),
+    click.argument(
+        "inputs",
+        nargs=-1,
+        metavar="INPUT...",
+        type=click.Path(path_type=str),
+        shell_complete=completion.photos,
+    ),
     option(
-        "--from-file", metavar="LIST", help="Read inputs from LIST, one per line ('-' for stdin)."
+        "--from-file",
+        metavar="LIST",
+        shell_complete=completion.files(),
+        help="Read inputs from LIST, one per line ('-' for stdin).",
     ),
     option("-0", "--null", "nul", is_flag=True, help="Names in LIST end with NUL, not a newline."),
     option(
@@ -192,9 +158,12 @@ inputs = group(
     option(
         "--base",
         metavar="DIR",
-        help="Names in LIST keep their path below DIR.  [default: their common folder]",
+        shell_complete=completion.folders,
+        otherwise="their common folder",
+        help="Names in LIST keep their path below DIR.",
     ),
     option("--name", metavar="NAME", help="Name for the photo on stdin (INPUT '-')."),
+    section="Input",
 )
 
 
@@ -219,12 +188,14 @@ def _output(
 edges = one_of(
     "--edges",
     Edges.HARD,
+    section="Cutouts",
     help="hard: the API's own cutout, cut at 0.5; soft: the confidence as alpha.",
 )
 
 metadata = one_of(
     "--metadata",
     Metadata.STRIP,
+    section="Cutouts",
     help="Keep or strip Exif in the cutouts; it may reveal where a photo was taken.",
 )
 
@@ -237,6 +208,7 @@ wanted = group(
     option(
         "--fit",
         is_flag=True,
+        section="Input",
         help="Shrink or convert photos outside the API's limits instead of rejecting them.",
     ),
     metadata,
@@ -245,15 +217,24 @@ wanted = group(
         is_flag=True,
         help="Reject photos in which nobody is found, instead of writing empty results.",
     ),
+    section="Output",
 )
 
-output_folder = option("-o", "--output", required=True, metavar="OUT", help="Output folder.")
+output_folder = option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    shell_complete=completion.outputs_first,
+    help="Output folder.",
+)
 
 output_options = (
     option(
         "--sync/--no-sync",
         default=None,
-        help="Flush each file to disk before going on.  [default: with the API only]",
+        otherwise="with the API only",
+        help="Flush each file to disk before going on.",
     ),
     option("--force", is_flag=True, help="Process every photo again, even if it is done."),
     option("--retry-failed", is_flag=True, help="Try photos again that failed permanently."),
@@ -269,7 +250,7 @@ output_options = (
 
 def output(where: Decorator) -> Decorator:
     """The options for the output; ``where`` is the command's own ``--output``."""
-    return group("output", _output, where, *output_options)
+    return group("output", _output, where, *output_options, section="Output")
 
 
 def _telling(
@@ -285,14 +266,19 @@ def _telling(
 
 
 def _check_log(log_file: str) -> None:
-    """A log would be appended to a list or the file with the key, and be in the way of a result."""
-    for param in click.get_current_context().command.params:
-        path = click.get_current_context().params.get(param.name or "")
+    """A log would be appended to a list, the settings or the file with the key, and be in the way
+    of a result."""
+    context = click.get_current_context()
+    for param in context.command.params:
+        path = context.params.get(param.name or "")
         is_file = param.name in ("from_file", "credentials", "only", "output")
         if is_file and path is not None and os.path.realpath(path) == os.path.realpath(log_file):
             raise UsageError(
                 f"--log-file {log_file}: that is the file of {param.opts[-1]}; choose another name"
             )
+    settings, _ = path_of(context)
+    if settings is not None and os.path.realpath(settings) == os.path.realpath(log_file):
+        raise UsageError(f"--log-file {log_file}: that is the settings file; choose another name")
 
 
 telling = group(
@@ -313,9 +299,17 @@ telling = group(
     option(
         "--log-file",
         metavar="FILE",
+        shell_complete=completion.files(),
         help="Append each line to FILE, with its time, and one per photo.",
     ),
     one_of("--log-format", LogFormat.TEXT, help="json: one object per line."),
+    section="Messages",
 )
 
-as_json = option("--json", "json", is_flag=True, help="Print one JSON object per photo on stdout.")
+as_json = option(
+    "--json",
+    "json",
+    is_flag=True,
+    section="Messages",
+    help="Print one JSON object per photo on stdout.",
+)

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
-from urllib.parse import urlsplit
-
 import click
 
-from humanbody_cli.cli import limits
-from humanbody_cli.cli.options import (
+from humanbody_cli.cli import completion, limits
+from humanbody_cli.cli.configuration.credentials import key_pair
+from humanbody_cli.cli.configuration.option import (
+    Choice,
     Decorator,
-    FiniteRange,
-    Qps,
+    SecretOption,
     group,
-    inputs,
     one_of,
     option,
-    output,
-    telling,
-    wanted,
 )
-from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS, SEGMENT_PATH
+from humanbody_cli.cli.options import FiniteRange, Qps, inputs, output, telling, wanted
+from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
     GRACE,
     ApiSettings,
-    Credentials,
     EngineChoice,
     InputSettings,
     LocalSettings,
@@ -40,14 +32,14 @@ from humanbody_cli.core.settings import (
     Telling,
     Timeouts,
     Wanted,
-    readable_by_others,
-    without_password,
 )
+from humanbody_cli.jobs.setup.checks import check_people, checked_endpoint, local_settings
 
 
 def _api(
     endpoint: str,
     api_key: str | None,
+    api_secret: str | None,
     credentials: str | None,
     qps: float | None,
     concurrency: int | None,
@@ -56,27 +48,14 @@ def _api(
     max_calls: MaxCalls | None,
 ) -> ApiSettings:
     return ApiSettings(
-        credentials=key_pair(api_key, credentials),
-        endpoint=_host(endpoint),
+        credentials=key_pair(api_key, api_secret, credentials),
+        endpoint=checked_endpoint(endpoint),
         qps=qps,
         concurrency=concurrency,
         retries=retries,
         timeouts=Timeouts.of(timeout),
         max_calls=max_calls,
     )
-
-
-def _host(endpoint: str) -> str:
-    """The endpoint, without the API's own path if that was given too."""
-    try:
-        parts = urlsplit(endpoint)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound or "?" in endpoint or "#" in endpoint or any(char.isspace() for char in endpoint):
-        shown = without_password(endpoint)
-        raise UsageError(f"--endpoint {shown!r} is not an address such as {DEFAULT_ENDPOINT}")
-    return endpoint.rstrip("/").removesuffix(SEGMENT_PATH)
 
 
 def _local(
@@ -89,44 +68,8 @@ def _local(
     people: str,
     threads: int | None,
 ) -> LocalSettings:
-    preprocessing = {
-        "--preset": preset,
-        "--mean": mean,
-        "--std": std,
-        "--side": side,
-        "--crops": crops,
-    }
-    given = [name for name, value in preprocessing.items() if value is not None]
-    if model is not None:
-        _check_model(model)
-    elif given:
-        raise UsageError(
-            f"{' and '.join(given)} can be used only with a model of your own; add --model "
-            f"FILE.onnx, or drop {'it' if len(given) == 1 else 'them'}"
-        )
-    who, cropped = People(people), crops == "on"
-    if model is not None and not cropped and who is not People.ALL:
-        raise UsageError(
-            f"--people {people} does not work with --model on the whole picture; add --crops on, "
-            "or drop --people"
-        )
-    path = Path(model) if model is not None else None
-    threads = threads or os.cpu_count() or 1
-    return LocalSettings(path, preset, mean, std, side, threads, who, cropped)
-
-
-def _check_model(path: str) -> None:
-    try:
-        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UsageError(
-            f"--model {path}: cannot be read: {reason}; check the path and its permissions"
-        ) from error
-    except ValueError:  # a NUL byte
-        raise UsageError(f"--model {path!r} is not a file's path") from None
-    if not os.path.isfile(path):
-        raise UsageError(f"--model {path}: this is not a file; give an .onnx file")
+    cropped = None if crops is None else crops == "on"
+    return local_settings(model, preset, mean, std, side, cropped, People(people), threads)
 
 
 def engine_choice(engine: str, local: LocalSettings) -> EngineChoice:
@@ -137,16 +80,14 @@ def engine_choice(engine: str, local: LocalSettings) -> EngineChoice:
     """
     choice = EngineChoice(engine)
     if choice is EngineChoice.API and local.model is not None:
-        raise UsageError(
-            f"--engine api does not use --model {local.model}; drop one of the two "
-            "(or unset HBSEG_ENGINE or HBSEG_MODEL)"
-        )
+        raise UsageError(f"--engine api does not use --model {local.model}; drop one of the two")
     return choice
 
 
 engine = one_of(
     "--engine",
     EngineChoice.AUTO,
+    section="Engine",
     help="auto: the API if a key is set and --model is not, else a model on this machine.",
 )
 
@@ -160,12 +101,24 @@ api = group(
         show_default=True,
         help="API host, or your own server (hbseg serve).",
     ),
-    option("--api-key", metavar="KEY", help="API key; its secret is read from HBSEG_API_SECRET."),
-    option("--credentials", metavar="FILE", help="File with api_key=... and api_secret=..."),
+    option(
+        "--api-key",
+        metavar="KEY",
+        secret=True,
+        help="API key; its secret is read from HBSEG_API_SECRET or the settings file.",
+    ),
+    option("--api-secret", cls=SecretOption, hidden=True, secret=True, help="Secret of the key."),
+    option(
+        "--credentials",
+        metavar="FILE",
+        shell_complete=completion.files(),
+        help="File with the key pair: api_key=... and api_secret=..., or JSON.",
+    ),
     option(
         "--qps",
         type=Qps(),
         metavar="N|auto",
+        shell_complete=completion.words("auto"),
         default=f"{FREE_QPS:g}",
         show_default=True,
         help="Your key's quota in calls per second; auto finds it.",
@@ -174,7 +127,8 @@ api = group(
         "--concurrency",
         type=click.IntRange(min=1),
         metavar="N",
-        help="At most N calls in flight.  [default: as many as the quota needs]",
+        otherwise="as many as the quota needs",
+        help="At most N calls in flight.",
     ),
     option(
         "--retries",
@@ -193,6 +147,7 @@ api = group(
         help="Longest wait for an answer, in seconds.",
     ),
     limits.max_calls,
+    section="API",
 )
 
 local = group(
@@ -201,11 +156,13 @@ local = group(
     option(
         "--model",
         metavar="FILE.onnx",
+        shell_complete=completion.files("onnx"),
         help="Run your own segmentation model on this machine; no photo is sent to the API.",
     ),
     option(
         "--preset",
         metavar="NAME",
+        shell_complete=completion.presets,
         help="Preprocessing for --model: u2net, u2netp, isnet, modnet, birefnet or selfie.",
     ),
     option("--mean", metavar="R,G,B", help="Mean to subtract, instead of the preset's."),
@@ -214,79 +171,31 @@ local = group(
         "--side",
         type=click.IntRange(32, 4096),
         metavar="PX",
-        help="Side of the model's square input, in pixels.",
+        help="Side of the model's square input, 32 to 4096 pixels.",
     ),
     option(
         "--crops",
-        type=click.Choice(["on", "off"]),
-        help="Give --model the crops around the people found, not the whole photo.  [default: off]",
+        type=Choice(["on", "off"]),
+        metavar="on|off",
+        otherwise="off",
+        help="Give --model the crops around the people found, not the whole photo.",
     ),
     one_of(
         "--people",
         People.ALL,
+        section="Engine",
         help="all: everyone; main: the largest person or group of people close together.",
     ),
     option(
         "--threads",
         type=click.IntRange(1, 256),
         metavar="N",
-        help="Threads for decoding and for the embedded engine.  [default: one per core]",
+        section="Engine",
+        otherwise="one per core",
+        help="Threads for decoding and for the embedded engine.",
     ),
+    section="Your own model",
 )
-
-
-def key_pair(api_key: str | None, path: str | None) -> Credentials | None:
-    """The configured key pair, ``None`` if there is none; the file ``path`` comes first.
-
-    Raises:
-        UsageError: only half of a pair is given, or the file cannot be used.
-    """
-    if path is not None:
-        return _from_file(Path(path))
-    key = (api_key or "").strip()
-    secret = os.environ.get("HBSEG_API_SECRET", "").strip()
-    if not key and not secret:
-        return None
-    if not secret:
-        raise UsageError("an API key is given without its secret: set HBSEG_API_SECRET too")
-    if not key:
-        raise UsageError("HBSEG_API_SECRET is set without a key: set HBSEG_API_KEY too")
-    return _checked(key, secret, "HBSEG_API_KEY and HBSEG_API_SECRET")
-
-
-def _from_file(path: Path) -> Credentials:
-    try:
-        text = path.read_text("utf-8")
-        open_to_others = readable_by_others(path)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise UsageError(
-            f"--credentials {path}: cannot be read: {reason}; check the path and its permissions, "
-            "and that it is a text file with api_key=... and api_secret=..."
-        ) from None
-    if open_to_others:
-        click.echo(f"hbseg: {path} can be read by others; run chmod 600 {path}", err=True)
-    try:
-        fields = json.loads(text) if text.lstrip().startswith("{") else _pairs(text)
-        key, secret = str(fields["api_key"]).strip(), str(fields["api_secret"]).strip()
-    except (ValueError, KeyError):
-        # The message does not quote the file: it contains a secret.
-        raise UsageError(
-            f"--credentials {path}: needs api_key=... and api_secret=..., one per line, or JSON"
-        ) from None
-    return _checked(key, secret, f"--credentials {path}")
-
-
-def _checked(key: str, secret: str, where: str) -> Credentials:
-    for text in (key, secret):
-        if not text or not text.isascii() or not text.isprintable() or len(text) > 256:
-            raise UsageError(f"{where}: key and secret must be ASCII text, at most 256 characters")
-    return Credentials(key, secret)
-
-
-def _pairs(text: str) -> dict[str, str]:
-    words = [word for word in text.split() if "=" in word]
-    return dict(word.split("=", 1) for word in words)
 
 
 _NO_LOOK = Look()
@@ -312,11 +221,7 @@ def _run(
         *(inputs, output, wanted, choice, api, local, json, telling),
         *(grace, ignore_known, look, max_duration, price),
     )
-    if settings.uses_api and local.people is not People.ALL:
-        raise UsageError(
-            f"the API cuts out everyone, so it cannot be used with --people {local.people.value}; "
-            "add --engine local, or drop --people"
-        )
+    check_people(settings)
     return settings
 
 
@@ -326,6 +231,7 @@ grace = option(
     default=GRACE,
     show_default=True,
     metavar="S",
+    section="Limits",
     help="Seconds to wait for calls in flight after Ctrl-C or SIGTERM.",
 )
 

@@ -123,9 +123,11 @@ AUTHORIZATION_REASONS: dict[str, str] = {
     "Denied": "this key is disabled; check it in your account's console",
     "Insufficient Account Balance": "the account's balance is used up; top it up and run again",
     "Limit reached": "the account's limit is used up; raise it or wait, and run again",
+    "Host not allowed": "the local server does not answer to this name; put 127.0.0.1 into "
+    "--endpoint, or start hbseg serve with --allow-host",
 }
-"""Reason after the colon -> what the user can do. The last two and ``Denied`` were observed, the
-others are documented."""
+"""Reason after the colon -> what the user can do. The last is the local server's own; the two
+before it and ``Denied`` were observed, the others are documented."""
 
 
 def split_message(error_message: str) -> tuple[str, str]:

@@ -27,7 +27,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import os
+import re
+import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 
 class HbsegError(Exception):
@@ -37,6 +45,17 @@ class HbsegError(Exception):
     exit_code = 1
     ending = "stopped"
     attempts = 0
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copied and pickled whatever the constructor takes: errors cross processes."""
+        return _remade, (type(self), self.args, vars(self))
+
+
+def _remade(kind: type[HbsegError], args: tuple[object, ...], state: dict[str, object]) -> object:
+    error = kind.__new__(kind)
+    error.args = args
+    vars(error).update(state)
+    return error
 
 
 class UsageError(HbsegError):
@@ -188,8 +207,8 @@ def stdout_error(error: OSError) -> StdoutError:
 def no_engine() -> FatalError:
     """The fatal error where neither engine can be used."""
     return FatalError(
-        "no engine: install the embedded one (pip install onnxruntime numpy), or set "
-        "HBSEG_API_KEY and HBSEG_API_SECRET to use the API"
+        f"no engine: install the embedded one ({how_to_install('local')}), or set HBSEG_API_KEY "
+        "and HBSEG_API_SECRET to use the API"
     )
 
 
@@ -245,4 +264,64 @@ def _exhausted(error: Exception) -> str | None:
 
 def no_soft_edges() -> UsageError:
     """The usage error where soft edges cannot be made."""
-    return UsageError("--edges soft needs numpy: pip install numpy, or use --edges hard")
+    return UsageError(f"--edges soft needs numpy: {how_to_install('soft')}, or use --edges hard")
+
+
+DISTRIBUTION = "hbseg"
+"""The name under which installers know the package."""
+
+_TOOLS = (
+    ("pipx_metadata.json", "pipx install --force"),
+    ("uv-receipt.toml", "uv tool install --force"),
+)
+"""The file that an installer of tools leaves in each environment it makes, and its command."""
+
+
+@functools.cache
+def how_to_install(extra: str) -> str:
+    """The command that adds an extra to this installation: of pip, pipx or uv, whichever made it.
+
+    Commands of pipx and uv name the extras in use too: these tools drop what is not named.
+    """
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    tool = next(
+        (command for name, command in _TOOLS if os.path.exists(os.path.join(sys.prefix, name))), ""
+    )
+    extras, source = {extra}, ""
+    with contextlib.suppress(PackageNotFoundError):  # a source tree that was not installed
+        own = distribution(DISTRIBUTION)
+        source = _source(own.read_text("direct_url.json"))
+        if tool:
+            extras |= _extras_in_use(own)
+    return f"{tool or 'pip install'} '{DISTRIBUTION}[{','.join(sorted(extras))}]{source}'"
+
+
+def _extras_in_use(own: Distribution) -> set[str]:
+    """The extras of which everything is installed."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    lacking = set()
+    for requirement in own.requires or ():
+        extra = re.search(r"extra == ['\"]([^'\"]+)", requirement)
+        name = re.match(r"[\w.-]+", requirement)
+        if extra and name:
+            try:
+                distribution(name[0])
+            except PackageNotFoundError:
+                lacking.add(extra[1])
+    return set(own.metadata.get_all("Provides-Extra", ())) - lacking
+
+
+def _source(direct_url: str | None) -> str:
+    """Where hbseg was installed from, as `` @ URL``; empty for an index.
+
+    The record is PEP 610's. Without it the command would fetch whatever an index has by the name.
+    """
+    import json
+
+    if direct_url is None:
+        return ""
+    record = json.loads(direct_url)
+    vcs = record.get("vcs_info", {}).get("vcs")
+    return f" @ {vcs}+{record['url']}" if vcs else f" @ {record['url']}"

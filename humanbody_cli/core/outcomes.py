@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
-from enum import Enum
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from humanbody_cli.core import api_spec
@@ -30,7 +30,7 @@ def code_of(code: str | None, coverage: float | None) -> str | None:
     return api_spec.NOBODY_FOUND if code is None and is_nobody(coverage) else code
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """How a photo ended; pending if it has not."""
 
     DONE = "done"
@@ -117,7 +117,7 @@ class Outcome:
 
     def record(self) -> dict[str, Any]:
         """The public record: plain values, in a fixed order."""
-        record = asdict(self)
+        record = vars(self).copy()
         record["status"] = self.status.value
         del record["repeated"], record["reason"]
         return record

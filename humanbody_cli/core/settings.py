@@ -6,13 +6,13 @@ import os
 import stat
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS
 
 
-class EngineChoice(str, Enum):
+class EngineChoice(StrEnum):
     """Which engine was asked for."""
 
     AUTO = "auto"
@@ -25,14 +25,14 @@ LOCAL_ENGINE = EngineChoice.LOCAL.value
 """The engines' names in records and in the journal."""
 
 
-class Edges(str, Enum):
+class Edges(StrEnum):
     """How a cutout ends: the API's own hard edge at 0.5, or the confidence as alpha."""
 
     HARD = "hard"
     SOFT = "soft"
 
 
-class Metadata(str, Enum):
+class Metadata(StrEnum):
     """What happens to a photo's Exif. Location is private, so the default is to drop it."""
 
     KEEP = "keep"
@@ -69,7 +69,7 @@ def without_password(address: str) -> str:
     return scheme + slashes + place.rpartition("@")[2] + slash + path
 
 
-class Period(str, Enum):
+class Period(StrEnum):
     """The time that a limit on calls is for."""
 
     HOUR = "hour"
@@ -128,7 +128,7 @@ class ApiSettings:
         return without_password(self.endpoint)
 
 
-class People(str, Enum):
+class People(StrEnum):
     """Who is cut out where several people are in a photo.
 
     The default is everyone: the API cuts out everyone too, a trial without a key should predict a
@@ -226,7 +226,7 @@ class InputSettings:
     name: str | None = None
 
 
-class ProgressChoice(str, Enum):
+class ProgressChoice(StrEnum):
     """How progress is shown on stderr. ``auto``: a bar on a terminal, else plain lines."""
 
     AUTO = "auto"
@@ -235,7 +235,7 @@ class ProgressChoice(str, Enum):
     NONE = "none"
 
 
-class LogFormat(str, Enum):
+class LogFormat(StrEnum):
     """The format of the log file."""
 
     TEXT = "text"

@@ -63,7 +63,7 @@ class Stop:
 
         self.check()
         if seconds > 0:
-            # Not wait_for: on Python 3.10 and 3.11 it loses a cancellation that arrives together
+            # Not wait_for: on Python 3.11 it loses a cancellation that arrives together
             # with the result (CPython issue 86296), and a cancelled attempt would be sent.
             await asyncio.wait({self.stopped()}, timeout=seconds)
         self.check()
@@ -168,7 +168,7 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
         await _end(task)  # anyio's scopes cancel again and again, and so end this wait too
         raise
     if task.cancelled():
-        raise asyncio.TimeoutError
+        raise TimeoutError
     return task.result()
 
 

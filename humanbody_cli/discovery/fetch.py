@@ -85,7 +85,7 @@ async def fetch(make_client: MakeClient, url: str, limits: FetchLimits) -> Fetch
     """
     try:
         return await within(limits.seconds, _fetch(make_client, url, limits))
-    except asyncio.TimeoutError:
+    except TimeoutError:
         raise FetchTimedOut(f"not downloaded within {limits.seconds:g} s") from None
     except httpx.TimeoutException as error:
         raise FetchTimedOut(explain(error)) from error
@@ -217,7 +217,7 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         for address in await self._resolve(request.url):
             try:
                 return await self._inner.handle_async_request(_pinned(request, address))
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:  # noqa: PERF203 - few rounds
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 failure = error
         raise failure
 

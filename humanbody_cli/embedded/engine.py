@@ -16,7 +16,7 @@ from humanbody_cli.imaging.uploads import Upload
 from humanbody_cli.pipeline.engine import AnswerSlot, Ask, Segmentation
 
 if TYPE_CHECKING:
-    from humanbody_cli.embedded.segmenters import Segmenter
+    from humanbody_cli.embedded.segmenters import MaskMaker
 
 
 _ARENA_MAX = -8
@@ -27,14 +27,14 @@ def share_heap() -> None:
     """Have all threads of the process take memory from one heap, where the C library is glibc.
 
     It gives each thread a heap of its own, and what a photo leaves free in one is of no use to a
-    photo in another: two threads then need a third more, in the same time
+    photo in another: two threads then need up to a third more, in the same time
     (`benchmarks/bench_parts.py`).
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
-def load_segmenter(settings: LocalSettings) -> Segmenter:
+def load_segmenter(settings: LocalSettings) -> MaskMaker:
     """The bundled models, or a model of the user's own.
 
     Raises:
@@ -51,18 +51,25 @@ def load_segmenter(settings: LocalSettings) -> Segmenter:
 
 
 class LocalEngine:
-    """Runs a segmenter in a pool of threads, by default one per core.
+    """Runs a segmenter in a pool of threads, its own or the caller's ``pool``.
 
     The same pixels always give the same mask, in whichever thread.
     """
 
     durable = False
 
-    def __init__(self, segmenter: Segmenter, *, threads: int, name: str = LOCAL_ENGINE) -> None:
+    def __init__(
+        self,
+        segmenter: MaskMaker,
+        *,
+        threads: int,
+        name: str = LOCAL_ENGINE,
+        pool: ThreadPoolExecutor | None = None,
+    ) -> None:
         self.name = name
         self._segmenter = segmenter
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="segment")
+        self._pool = pool or ThreadPoolExecutor(threads, thread_name_prefix="segment")
 
     def capacity(self) -> int:
         """One photo per thread, and two more that are being published or wait for their turn."""

@@ -20,9 +20,17 @@ from numpy.typing import NDArray
 
 from humanbody_cli.core.errors import FatalError
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+_VARIABLE = "ORT_DISABLE_TELEMETRY"
+_before = os.environ.get(_VARIABLE)
+os.environ[_VARIABLE] = "1"
 
-import onnxruntime
+import onnxruntime  # noqa: E402 - the variable comes first
+
+# The environment belongs to the program that uses hbseg, and what it starts.
+if _before is None:
+    del os.environ[_VARIABLE]
+else:
+    os.environ[_VARIABLE] = _before
 
 _FLOATS: dict[str, Any] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 

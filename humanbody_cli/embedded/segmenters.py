@@ -19,7 +19,7 @@ from humanbody_cli.embedded.onnx_model import OnnxModel
 from humanbody_cli.embedded.ort import OnnxFile
 from humanbody_cli.embedded.presets import PRESETS, choose_preset
 
-Segmenter = Callable[[Image.Image], tuple[Image.Image, float | None]]
+MaskMaker = Callable[[Image.Image], tuple[Image.Image, float | None]]
 """Upright RGB pixels -> mask (mode L, same size) and doubt (0 to 1; ``None``: take the mask's own).
 
 Safe to call from several threads at a time.
@@ -45,7 +45,7 @@ def bundled_models() -> finder.Models:
     return finder.Models(model.run, detector.outputs)
 
 
-def segmenter(settings: LocalSettings) -> Segmenter:
+def segmenter(settings: LocalSettings) -> MaskMaker:
     """The segmenter that the settings ask for. Loads its models: a bad one stops a run at once.
 
     Raises:

@@ -173,7 +173,11 @@ def _named(background: Colour | Image.Image | None) -> str:
 
 def compose_one(pixels: Image.Image, mask: Image.Image, recipe: Recipe) -> Image.Image:
     """One cutout: RGBA, or RGB over a background. Mask and pixels have one size."""
-    cutout = cut_out(pixels, mask, recipe.edges).image()
+    return compose(cut_out(pixels, mask, recipe.edges).image(), mask, recipe)
+
+
+def compose(cutout: Image.Image, mask: Image.Image, recipe: Recipe) -> Image.Image:
+    """A cutout (RGBA) by what a recipe says beyond its edges; ``mask`` has its size."""
     if recipe.crop:
         cutout = cutout.crop(crop_box(mask, recipe.margin))
     cutout = _fitted(cutout, recipe)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from humanbody_cli.core import api_spec
-from humanbody_cli.core.errors import HbsegError, PhotoError
+from humanbody_cli.core.errors import HbsegError, PhotoError, how_to_install
 
 _HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
@@ -26,10 +26,7 @@ _MOST_BRANDS = 64  # bytes of the box that are examined
 
 _MODULES = {"avif": "PIL._avif", "heif": "pillow_heif"}
 
-_READERS = {
-    "avif": ("AVIF", "install a Pillow version that reads it (pip install --upgrade pillow)"),
-    "heif": ("HEIC", "install its reader (pip install pillow-heif)"),
-}
+_NAMES = {"avif": "AVIF", "heif": "HEIC"}
 
 
 DAMAGED = "damaged"
@@ -46,6 +43,16 @@ def out_of_memory(*, rejected: bool = False) -> PhotoError:
     return PhotoError(
         api_spec.INVALID_SIZE, message, rejected=rejected, transient=True, reason="no memory"
     )
+
+
+def above_pillows_limit() -> PhotoError:
+    """The rejection of a photo that Pillow takes for a bomb: hbseg's own processes lift its limit,
+    a program that uses hbseg may have one."""
+    message = (
+        "it has more pixels than this program lets Pillow open (PIL.Image.MAX_IMAGE_PIXELS); shrink"
+        " the photo, or raise that limit"
+    )
+    return PhotoError(api_spec.INVALID_SIZE, message, rejected=True)
 
 
 @contextlib.contextmanager
@@ -150,12 +157,16 @@ def unrecognised(data: bytes, *, fit: bool) -> PhotoError:
 
     ``fit`` tells whether ``--fit`` is on.
     """
-    kind = _kind(data)
+    kind = kind_of(data)
     if kind is None:
         return unsupported("not a picture, or damaged at its beginning; replace the file")
-    name, install = _READERS[kind]
+    name = _NAMES[kind]
     if kind in readers().split(","):
         return unsupported(f"a damaged {name}; replace the file")
+    if kind == "avif":
+        install = "install a Pillow version that reads it (pip install --upgrade pillow)"
+    else:
+        install = f"install its reader ({how_to_install('fit')})"
     what = f"{name} cannot be read: its reader is not installed; {install} and run again"
     if not fit:
         what = (
@@ -165,7 +176,7 @@ def unrecognised(data: bytes, *, fit: bool) -> PhotoError:
     return unsupported(what, name)
 
 
-def _kind(data: bytes) -> str | None:
+def kind_of(data: bytes) -> str | None:
     """``heif`` or ``avif``, by the brands at the start of a file; ``None`` if neither."""
     if data[4:8] != b"ftyp":
         return None

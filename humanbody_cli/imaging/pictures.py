@@ -7,7 +7,7 @@ import io
 import threading
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
 
@@ -17,8 +17,10 @@ from humanbody_cli.imaging.decoding import (
     MAX_SCANS,
     DecodeDeadline,
     Source,
+    above_pillows_limit,
     decoding,
     has_too_many_scans,
+    kind_of,
     unrecognised,
     unsupported,
 )
@@ -26,7 +28,7 @@ from humanbody_cli.imaging.decoding import (
 API_FORMATS = ("JPEG", "PNG")
 """Formats that the API accepts (the document's image requirements), by Pillow's names."""
 
-_CONVERTIBLE = ("MPO", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
+_CONVERTIBLE = ("MPO", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 _ORIENTATION = 0x0112  # Exif 2.3, tag Orientation
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -42,7 +44,7 @@ _TURNS = {
 _PNG_PART = 16 * 1024
 """Bytes of a PNG that are inflated at a time under a deadline: at most 16 MB of pixels."""
 
-_heif_lock = threading.Lock()
+_load_lock = threading.Lock()
 
 
 @dataclass
@@ -107,21 +109,40 @@ def read_header(
             "too many scans",
         )
     with _opened(data, deadline, fit=fit) as image:
-        name = "JPEG" if image.format == "MPO" else str(image.format)
-        info: dict[Any, Any] = image.info
-        profile = info.get("icc_profile")
-        exif = _exif_of_png(image, data) if image.format == "PNG" else info.get("exif")
-        return Picture(
-            data=data,
-            format=name,
-            stored=image.size,
-            orientation=_orientation(image, exif),
-            mode=image.mode,
-            profile=profile if isinstance(profile, bytes) and profile else None,
-            exif=exif if isinstance(exif, bytes) and exif else None,
-            has_alpha="A" in image.getbands() or "a" in image.getbands() or "transparency" in info,
-            deadline=deadline,
-        )
+        return _described(image, data, deadline)
+
+
+def _described(image: Image.Image, data: bytes, deadline: DecodeDeadline | None = None) -> Picture:
+    info: dict[Any, Any] = image.info
+    profile = info.get("icc_profile")
+    exif = _exif_of_png(image, data) if image.format == "PNG" else info.get("exif")
+    return Picture(
+        data=data,
+        format="JPEG" if image.format == "MPO" else str(image.format),
+        stored=image.size,
+        orientation=_orientation(image, exif),
+        mode=image.mode,
+        profile=profile if isinstance(profile, bytes) and profile else None,
+        exif=exif if isinstance(exif, bytes) and exif else None,
+        has_alpha="A" in image.getbands() or "a" in image.getbands() or "transparency" in info,
+        deadline=deadline,
+    )
+
+
+def of_image(image: Image.Image) -> Picture:
+    """An image in memory, of any mode, as a photo that has pixels and no bytes.
+
+    Raises whatever Pillow does where the image cannot be loaded or converted.
+    """
+    with _load_lock:  # tasks may share an image whose file is not decoded yet
+        image.load()
+    picture = _described(image, b"")
+    if image.mode == "La":  # which converts to this mode alone
+        image = image.convert("LA")
+    pixels = _upright(image, picture)
+    picture.format, picture.stored, picture.orientation = "PNG", pixels.size, 1
+    picture._pixels = pixels
+    return picture
 
 
 @decoding()
@@ -146,22 +167,19 @@ def check_sound(picture: Picture, *, keep_pixels: bool) -> None:
 
 
 def configure_pillow() -> None:
-    """Set Pillow up for the whole process: HEIC if the extra is installed, without Pillow's
-    own size limit, and without its warnings, which would garble a progress bar.
-    """
+    """Set Pillow up for a process of hbseg's own: without its size limit and its warnings."""
     Image.MAX_IMAGE_PIXELS = None
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-    with _heif_lock:
-        try:
-            from pillow_heif import register_heif_opener
-        except ImportError:
-            return
-        if "HEIF" not in Image.OPEN:
-            register_heif_opener()
 
 
 def _opened(data: bytes, deadline: DecodeDeadline | None, *, fit: bool = False) -> Image.Image:
-    source = Source(data, deadline)
+    try:
+        return _recognised(Source(data, deadline), data, fit=fit)
+    except Image.DecompressionBombError as error:
+        raise above_pillows_limit() from error
+
+
+def _recognised(source: Source, data: bytes, *, fit: bool) -> Image.Image:
     try:
         return Image.open(source, formats=API_FORMATS)
     except UnidentifiedImageError:
@@ -170,7 +188,18 @@ def _opened(data: bytes, deadline: DecodeDeadline | None, *, fit: bool = False) 
         others = tuple(name for name in _CONVERTIBLE if name in Image.OPEN)
         return Image.open(source, formats=others)
     except UnidentifiedImageError:
-        raise unrecognised(data, fit=fit) from None
+        return _opened_heif(source, data, fit=fit)
+
+
+def _opened_heif(source: Source, data: bytes, *, fit: bool) -> Image.Image:
+    """A HEIC by its reader. To register that with Pillow would change it for the whole process."""
+    if kind_of(data) == "heif":
+        with contextlib.suppress(ImportError, SyntaxError):
+            import pillow_heif
+
+            opened: Any = pillow_heif.HeifImageFile
+            return cast("Image.Image", opened(source))
+    raise unrecognised(data, fit=fit)
 
 
 def _orientation(image: Image.Image, raw: bytes | None) -> int:
@@ -220,9 +249,12 @@ def _decode(picture: Picture) -> Image.Image:
         _load(image, picture.deadline)
         if picture.deadline is not None:
             picture.deadline.check()
-        turn = _TURNS.get(picture.orientation)
-        upright = image.transpose(turn) if turn is not None else image
-        return _normalised(upright, picture)
+        return _upright(image, picture)
+
+
+def _upright(image: Image.Image, picture: Picture) -> Image.Image:
+    turn = _TURNS.get(picture.orientation)
+    return _normalised(image.transpose(turn) if turn is not None else image, picture)
 
 
 @decoding()
@@ -254,7 +286,9 @@ def _normalised(image: Image.Image, picture: Picture) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
         return _from_16_bits(image)
     if image.mode == "F":
-        return image.point(lambda v: v * _float_scale(image) + 0.5).convert("L").convert("RGB")
+        _, highest = image.getextrema()
+        scale = 255.0 if isinstance(highest, float) and highest <= 1.0 else 1.0
+        return image.point(lambda v: v * scale + 0.5).convert("L").convert("RGB")
     if image.mode == "CMYK" and picture.profile:
         return to_srgb(image, picture.profile)
     return image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
@@ -276,11 +310,6 @@ def _zeros(levels: Image.Image) -> Image.Image:
     above = levels.point(lambda v: v * 255.0 + 0).convert("L")
     below = levels.point(lambda v: v * -255.0 + 0).convert("L")
     return ImageChops.invert(ImageChops.lighter(above, below))
-
-
-def _float_scale(image: Image.Image) -> float:
-    _, highest = image.getextrema()
-    return 255.0 if isinstance(highest, float) and highest <= 1.0 else 1.0
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from PIL import Image, JpegImagePlugin
@@ -145,13 +145,31 @@ def prepare(picture: Picture, *, fit: bool) -> Upload:
     """
     if picture.orientation == 1 and (not fit or _fits(picture)):
         return Upload(picture.data, picture.format, picture.size, picture)
+    return _reread(_encode(_sized(picture, fit=fit), picture, shrink=fit))
+
+
+@decoding()
+def prepare_pixels(picture: Picture, *, fit: bool, sent: bool) -> Upload:
+    """The upload for a photo that has no bytes (`pictures.of_image`), which gets some only if they
+    are ``sent``: a local model sees the pixels themselves.
+
+    Raises:
+        PhotoError: rejected; it cannot be brought within the limits.
+    """
+    image = _sized(picture, fit=fit)
+    if sent:
+        return _reread(_encode(image, picture, shrink=fit))
+    shown = replace(picture, stored=image.size, _pixels=image)
+    return Upload(b"", picture.format, image.size, shown)
+
+
+def _sized(picture: Picture, *, fit: bool) -> Image.Image:
     image = picture.pixels()
     target = fitted_size(image.size) if fit else image.size
-    if target != image.size:
-        # Shrink by area: sharper kernels ring at the edges, which matter most here.
-        image = image.resize(target, Image.Resampling.BOX, reducing_gap=2.0)
-    data = _encode(image, picture, shrink=fit)
-    return _reread(data)
+    if target == image.size:
+        return image
+    # Shrink by area: sharper kernels ring at the edges, which matter most here.
+    return image.resize(target, Image.Resampling.BOX, reducing_gap=2.0)
 
 
 def _fits(picture: Picture) -> bool:

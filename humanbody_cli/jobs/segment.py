@@ -218,8 +218,8 @@ class Run:
     def _work(self, photos: Iterator[Due]) -> None:
         check_installed(self.settings)
 
-        from humanbody_cli.jobs import event_loop
-        from humanbody_cli.jobs.assembly import assemble
+        from humanbody_cli.jobs.setup import event_loop
+        from humanbody_cli.jobs.setup.assembly import assemble
         from humanbody_cli.pipeline import scheduler
 
         if self.journal.was_lost:

@@ -158,17 +158,12 @@ class ClientSteps:
         Raises:
             PhotoError: failed, with the attempts that were spent on it, where this cannot be made.
         """
-        try:
-            with composing():
-                return self._made(picture, upload, segmentation)
-        except PhotoError as error:  # it was sent, so it has failed and is not rejected
-            error.rejected, error.attempts = False, segmentation.attempts
-            raise
+        with making(segmentation):
+            return self._made(picture, upload, segmentation)
 
     def _made(self, picture: Picture, upload: Upload, segmentation: Segmentation) -> Results:
         wanted, mask = self.wanted, segmentation.mask
-        if mask is not None and mask.image.size != picture.size:
-            mask = Mask(enlarged(mask.image, picture))
+        mask = full_size(mask, picture) if mask is not None else None
         if segmentation.cutout is not None and wanted.cutout:
             cutout: bytes | None = _with_metadata(segmentation.cutout, picture, wanted)
         else:
@@ -188,6 +183,22 @@ class ClientSteps:
 
 
 @contextlib.contextmanager
+def making(segmentation: Segmentation) -> Iterator[None]:
+    """Turn any error while results are made into the failure of the photo: it was sent, so it is
+    not rejected.
+
+    Raises:
+        PhotoError: failed, with the attempts that were spent on it.
+    """
+    try:
+        with composing():
+            yield
+    except PhotoError as error:
+        error.rejected, error.attempts = False, segmentation.attempts
+        raise
+
+
+@contextlib.contextmanager
 def composing() -> Iterator[None]:
     """Turn any error while one photo's results are composed into that photo's failure.
 
@@ -203,6 +214,15 @@ def composing() -> Iterator[None]:
     except Exception as error:
         message = f"cannot be composed: {short(error)}; report this with the photo"
         raise PhotoError(api_spec.NOT_COMPOSED, message) from error
+
+
+def full_size(mask: Mask, picture: Picture) -> Mask:
+    """A mask at the photo's own size.
+
+    Raises:
+        PhotoError: where the photo's pixels are damaged.
+    """
+    return mask if mask.image.size == picture.size else Mask(enlarged(mask.image, picture))
 
 
 def enlarged(mask: Image.Image, picture: Picture) -> Image.Image:

@@ -15,10 +15,10 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from humanbody_cli.core.errors import HbsegError, Stopped
-from humanbody_cli.core.outcomes import Outcome
 from humanbody_cli.core.stop import Stop
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 READ_AHEAD = 32
 """Photos taken from the walk at a time: one hop to its thread for all of them."""
@@ -80,10 +80,10 @@ async def in_daemon(function: Callable[[], T]) -> T:
 
 async def run(
     photos: Iterator[T],
-    process: Callable[[T], Awaitable[Outcome]],
+    process: Callable[[T], Awaitable[R]],
     capacity: Callable[[], int],
     stop: Stop,
-    deliver: Callable[[Outcome], None],
+    deliver: Callable[[R], None],
     *,
     ahead: int = READ_AHEAD,
 ) -> None:
@@ -105,28 +105,29 @@ def run_loop(work: Coroutine[Any, Any, None]) -> None:
     try:
         loop.run_until_complete(work)
     finally:
-        loop.run_until_complete(_cancel_the_rest())
+        loop.run_until_complete(cancel_the_rest())
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
 
-async def _cancel_the_rest() -> None:
+async def cancel_the_rest() -> None:
+    """Cancel every other task of the running loop, and wait for its end."""
     rest = asyncio.all_tasks() - {asyncio.current_task()}
     for task in rest:
         task.cancel()
     await asyncio.gather(*rest, return_exceptions=True)
 
 
-class _Scheduler(Generic[T]):
+class _Scheduler(Generic[T, R]):
     """Starts photos while there is capacity, and delivers their outcomes."""
 
     def __init__(
         self,
         stream: Stream[T],
-        process: Callable[[T], Awaitable[Outcome]],
+        process: Callable[[T], Awaitable[R]],
         capacity: Callable[[], int],
         stop: Stop,
-        deliver: Callable[[Outcome], None],
+        deliver: Callable[[R], None],
     ) -> None:
         self.bugs: list[BaseException] = []
         self._stream = stream
@@ -134,7 +135,7 @@ class _Scheduler(Generic[T]):
         self._capacity = capacity
         self._stop = stop
         self._deliver = deliver
-        self._active: set[asyncio.Task[Outcome]] = set()
+        self._active: set[asyncio.Task[R]] = set()
         self._news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stopping = stop.stopped()
 
@@ -176,7 +177,7 @@ class _Scheduler(Generic[T]):
             self._active.add(task)
         return not self._stop.is_set and not self.bugs
 
-    def _land(self, task: asyncio.Task[Outcome]) -> None:
+    def _land(self, task: asyncio.Task[R]) -> None:
         """A photo has ended: deliver its outcome at once."""
         self._active.discard(task)
         self._wake()

@@ -1,6 +1,6 @@
-"""The API as an ASGI application: one request through all checks to its answer.
+"""The server as an ASGI application: one request through all checks to its answer.
 
-Size, route, key, quota, arguments, image: each check comes before the cost of the next.
+Sender, size, route, key, quota, arguments, image: each check comes before the cost of the next.
 """
 
 from __future__ import annotations
@@ -13,48 +13,36 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import anyio
-import httpx
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, Router
+from starlette.routing import Router
 
-from humanbody_cli import __version__
 from humanbody_cli.api import responses
 from humanbody_cli.api.requests import Arguments, Form, Refused, parse_form, read_arguments
 from humanbody_cli.core import api_spec
-from humanbody_cli.core.api_spec import MAX_BYTES, SEGMENT_PATH
+from humanbody_cli.core.api_spec import NOBODY_FOUND, SEGMENT_PATH
+from humanbody_cli.core.outcomes import is_nobody
 from humanbody_cli.core.stop import in_thread
-from humanbody_cli.discovery.fetch import (
-    FetchFailed,
-    FetchLimits,
-    FetchTimedOut,
-    PinnedTransport,
-    check_plain,
-    fetch,
-)
 from humanbody_cli.pipeline.engine import Ask
 from humanbody_cli.server import config
-from humanbody_cli.server.auth import Authenticator
+from humanbody_cli.server.access.auth import OWN_KEY, Authenticator
+from humanbody_cli.server.access.browsers import PAGE_HEADER, BrowserRules
+from humanbody_cli.server.access.cross_origin import (
+    answer_preflight,
+    cross_origin,
+    is_preflight,
+)
 from humanbody_cli.server.config import FaultInjector, ServerTimeouts
-from humanbody_cli.server.exchange import Exchange, MemoryBudget, NoReply, Reply, RequestMemory
-from humanbody_cli.server.inference import InferencePool, InferenceRequest, InferenceResult
 from humanbody_cli.server.metrics import Metrics
+from humanbody_cli.server.pages.serving import Pages
+from humanbody_cli.server.photos.downloads import Downloads
+from humanbody_cli.server.photos.inference import InferencePool, InferenceRequest, InferenceResult
+from humanbody_cli.server.wire.exchange import Exchange, MemoryBudget, NoReply, Reply, RequestMemory
+from humanbody_cli.server.wire.request_log import SERVER_LOG
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from starlette.middleware.cors import CORSMiddleware
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-log = logging.getLogger("humanbody_cli.server")
-
-_MOST_REDIRECTS = 3
-
-_DOWNLOAD_HEADERS = {
-    "Accept": "image/jpeg, image/png, */*;q=0.1",
-    # What arrives is what counts for the limit of 2 MB: no compressed bombs.
-    "Accept-Encoding": "identity",
-    "Connection": "close",
-    "User-Agent": "hbseg",
-}
+log = logging.getLogger(SERVER_LOG)
 
 _TOO_SLOW = Reply(408, b"Request Timeout", "text/plain", "TIMEOUT", close=True)
 """The answer to an upload that takes too long: RFC 9110, 15.5.9. Not a row of the document."""
@@ -84,54 +72,62 @@ class Services:
     inference: InferencePool
     metrics: Metrics
     timeouts: ServerTimeouts
+    rules: BrowserRules
     closing: asyncio.Event
 
 
 def application(make_services: Callable[[], Services]) -> ASGIApp:
     """The ASGI application; its services are made on the event loop that they run on."""
-    api = SegmentApi()
+    site = _Site()
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
-        api.services = make_services()
+        site.open(make_services())
         yield
-        api.services.downloads.close()
-        await api.services.inference.aclose()
-        api.pool.shutdown(wait=False)
+        await site.api.aclose()
 
-    return Router(
-        routes=[
-            Route("/healthz", api.health),
-            Route("/metrics", api.metrics),
-        ],
-        default=api,
-        redirect_slashes=False,
-        lifespan=lifespan,
-    )
+    return Router(default=site, redirect_slashes=False, lifespan=lifespan)
+
+
+class _Site:
+    """Hands each request to the pages or to the API."""
+
+    api: SegmentApi
+    pages: Pages
+    cross_origin: CORSMiddleware | None
+
+    def open(self, services: Services) -> None:
+        """Make both."""
+        self.api = SegmentApi(services)
+        self.pages = Pages(services.rules, services.inference, services.metrics)
+        origins = services.rules.origins
+        self.cross_origin = cross_origin(self.api, origins) if origins else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if self.pages.has(scope):
+            await self.pages(scope, receive, send)
+        elif self.cross_origin is None or scope["path"] != SEGMENT_PATH:
+            await self.api(scope, receive, send)
+        elif is_preflight(scope):
+            await answer_preflight(self.cross_origin, scope, receive, send)
+        else:
+            await self.cross_origin(scope, receive, send)
 
 
 class SegmentApi:
-    """The pages for operators and the one API; API_NOT_FOUND for everything else."""
+    """The one API; API_NOT_FOUND for everything else."""
 
-    services: Services
-
-    def __init__(self) -> None:
+    def __init__(self, services: Services) -> None:
+        self.services = services
         # Bodies are parsed and answers encoded off the event loop: megabytes may take 20 ms.
         self.pool = ThreadPoolExecutor(2, thread_name_prefix="form")
 
-    async def metrics(self, _: Request) -> Response:
-        """The figures for Prometheus."""
-        figures, media_type = self.services.metrics.render()
-        return Response(figures, media_type=media_type)
-
-    async def health(self, _: Request) -> Response:
-        """The state of this process; 503 where it can process no more photos."""
-        inference = self.services.inference
-        state = {"status": "ok", "version": __version__}
-        if inference.stuck:
-            state["status"] = "down" if inference.is_down else "degraded"
-            state["reason"] = f"{inference.stuck} photos past their time limit that do not end"
-        return JSONResponse(state, 503 if inference.is_down else 200)
+    async def aclose(self) -> None:
+        """Stop what it uses, once it is idle."""
+        self.services.downloads.close()
+        await self.services.inference.aclose()
+        self.pool.shutdown(wait=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or close its connection."""
@@ -158,6 +154,7 @@ class SegmentApi:
 
     async def _reply(self, exchange: Exchange, memory: RequestMemory, scope: Scope) -> Reply:
         try:
+            self._check_sender(exchange)
             exchange.check_size()
             if scope["method"] != "POST" or scope["path"] != SEGMENT_PATH:
                 raise Refused(api_spec.API_NOT_FOUND)
@@ -172,9 +169,14 @@ class SegmentApi:
             log.exception("%s failed", exchange.request_id)
             return _refusal(exchange, Refused(api_spec.INTERNAL_ERROR))
 
+    def _check_sender(self, exchange: Exchange) -> None:
+        denial = self.services.rules.denial(exchange.headers)
+        if denial:
+            raise Refused(api_spec.AUTHORIZATION, denial.words, reason=denial.sentence)
+
     async def _segment(self, exchange: Exchange, memory: RequestMemory) -> Reply:
         form = await self._form(exchange, memory)
-        fault = self._admit(form)
+        fault = self._admit(exchange, form)
         await self._pause(exchange)
         if fault in api_spec.BY_CODE:
             raise Refused(fault, config.PARAMETERS.get(fault, ""))
@@ -193,10 +195,14 @@ class SegmentApi:
         exchange.api_key = form.get("api_key") or b""
         return form
 
-    def _admit(self, form: Form) -> str | None:
+    def _admit(self, exchange: Exchange, form: Form) -> str | None:
         """Admit a call; the fault to inject, if any."""
         authenticator = self.services.authenticator
-        key = authenticator.authenticate(form.get("api_key"), form.get("api_secret"))
+        pair = form.get("api_key"), form.get("api_secret")
+        if not any(pair) and self.services.rules.is_keyless_upload(exchange.headers):
+            key, exchange.api_key = OWN_KEY, b"page"
+        else:
+            key = authenticator.authenticate(*pair)
         fault = self.services.faults.fault()
         if fault in _GATEWAY:
             # The gateway refuses before it counts.
@@ -238,63 +244,14 @@ class SegmentApi:
             else:
                 data = await in_thread(self.pool, arguments.image)
             request = InferenceRequest(
-                data, arguments.parameter, Ask(arguments.mask, arguments.cutout), shrunk
+                data,
+                arguments.parameter,
+                Ask(arguments.mask, arguments.cutout),
+                shrunk=shrunk,
+                measured=PAGE_HEADER in exchange.headers,
             )
             result = await self.services.inference.segment(request)
         return await in_thread(self.pool, _success, exchange, result)
-
-
-class Downloads:
-    """Downloads photos for calls: http(s) only, from ``allowed`` IP addresses only.
-
-    ``seconds`` bounds a download from the wait for its turn to its last byte, ``at_once`` how many
-    run.
-    """
-
-    def __init__(self, *, seconds: float, at_once: int, allowed: Callable[[str], bool]) -> None:
-        self._limits = FetchLimits(MAX_BYTES, seconds, _MOST_REDIRECTS, statuses=(200,))
-        self._allowed = allowed
-        self._turns = anyio.Semaphore(at_once)
-        # Not the loop's own threads, which are few and are waited for at the end: a name server
-        # that does not answer holds one for half a minute.
-        self._names = ThreadPoolExecutor(at_once, thread_name_prefix="name")
-        self._certificates = httpx.create_ssl_context(trust_env=False)
-
-    async def fetch(self, url: str) -> bytes:
-        """The bytes behind an address.
-
-        Raises:
-            Refused: INVALID_IMAGE_URL, IMAGE_FILE_TOO_LARGE or IMAGE_DOWNLOAD_TIMEOUT.
-        """
-        try:
-            fetched = await fetch(self._client, url, self._limits)
-        except FetchTimedOut:
-            raise Refused(api_spec.DOWNLOAD_TIMEOUT) from None
-        except FetchFailed:
-            raise Refused(api_spec.INVALID_URL) from None
-        if fetched.size is None or fetched.size > MAX_BYTES:
-            raise Refused(api_spec.FILE_TOO_LARGE, "image_url")
-        return fetched.data
-
-    @asynccontextmanager
-    async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
-        """A client for one download, once it is its turn."""
-        transport = PinnedTransport(self._allowed, self._names, self._certificates)
-        async with (
-            self._turns,
-            httpx.AsyncClient(
-                transport=transport,
-                trust_env=False,
-                timeout=None,  # noqa: S113 - the whole is bounded
-                headers=_DOWNLOAD_HEADERS,
-                event_hooks={"request": [check_plain]},
-            ) as client,
-        ):
-            yield client
-
-    def close(self) -> None:
-        """Start no further name look-ups."""
-        self._names.shutdown(wait=False, cancel_futures=True)
 
 
 def _success(exchange: Exchange, result: InferenceResult) -> Reply:
@@ -305,21 +262,36 @@ def _success(exchange: Exchange, result: InferenceResult) -> Reply:
         result=result.mask,
         body_image=result.cutout,
     )
-    return Reply(200, responses.success_body(answer))
+    return Reply(200, responses.success_body(answer), headers=_measures(result))
+
+
+def _measures(result: InferenceResult) -> tuple[tuple[bytes, bytes], ...]:
+    """What the upload page shows of a result, as headers: the API's answer has no place for it."""
+    if result.coverage is None or result.doubt is None:
+        return ()
+    measures = [
+        (b"hbseg-coverage", b"%g" % result.coverage),
+        (b"hbseg-doubt", b"%g" % result.doubt),
+    ]
+    if is_nobody(result.coverage):
+        measures.append((b"hbseg-code", NOBODY_FOUND.encode()))
+    return tuple(measures)
 
 
 def _refusal(exchange: Exchange, refused: Refused) -> Reply:
     """The answer to a refused request: ``CODE: param``, with a space as seen."""
     row = api_spec.BY_CODE[refused.code]
+    message = f"{row.code}: {refused.parameter}" if refused.parameter else row.code
+    reason = ": ".join(filter(None, (refused.parameter, refused.reason)))
     if row.code == api_spec.ENTITY_TOO_LARGE:
         # The document: plain text, not JSON. What is left of the body is not read.
         return Reply(row.http_status, row.code.encode(), "text/plain", row.code, close=True)
-    message = f"{row.code}: {refused.parameter}" if refused.parameter else row.code
     if refused.bare:
-        return Reply(row.http_status, responses.error_body(message), code=row.code)
-    body = responses.error_body(
-        message,
-        request_id=exchange.request_id,
-        time_used=round(exchange.elapsed() * 1000),
-    )
-    return Reply(row.http_status, body, code=row.code)
+        body = responses.error_body(message)
+    else:
+        body = responses.error_body(
+            message,
+            request_id=exchange.request_id,
+            time_used=round(exchange.elapsed() * 1000),
+        )
+    return Reply(row.http_status, body, code=row.code, reason=reason)

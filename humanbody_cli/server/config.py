@@ -9,11 +9,13 @@ import difflib
 import math
 import random
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import UsageError
-from humanbody_cli.core.settings import LocalSettings
+from humanbody_cli.core.settings import LocalSettings, LogFormat
+from humanbody_cli.server.access.browsers import BrowserRules, read_hosts, read_origins
 
 RESET, HTML502, HANG = "reset", "html502", "hang"
 HALF, GARBAGE, WRONG_SIZE = "half", "garbage", "wrongsize"
@@ -95,6 +97,22 @@ class Capacity:
 
 
 @dataclass(frozen=True)
+class BrowserSettings:
+    """What browsers may do beside opening the server's own page: see `access.browsers`."""
+
+    cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """The log on stderr. ``requests``: with a line for each request."""
+
+    requests: bool = True
+    format: LogFormat = LogFormat.TEXT
+
+
+@dataclass(frozen=True)
 class ServeSettings:
     """All settings of a server. ``qps`` is each key's quota where the keys file has none for it;
     ``None``: no quota."""
@@ -105,10 +123,28 @@ class ServeSettings:
     qps: float | None = None
     workers: int = 1
     allow_private_urls: bool = False
+    browsers: BrowserSettings = field(default_factory=BrowserSettings)
+    log: LogSettings = field(default_factory=LogSettings)
     faults: FaultPlan = field(default_factory=FaultPlan)
     timeouts: ServerTimeouts = field(default_factory=ServerTimeouts)
     capacity: Capacity = field(default_factory=Capacity)
     local: LocalSettings = field(default_factory=LocalSettings)
+
+    @cached_property
+    def rules(self) -> BrowserRules:
+        """Which requests of browsers are taken.
+
+        Raises:
+            UsageError: an origin or a host is none, or makes no sense with or without keys.
+        """
+        has_keys = self.keys is not None
+        if has_keys and self.browsers.allowed_hosts:
+            raise UsageError(
+                "--allow-host: a server with --keys answers to every name; leave it out"
+            )
+        hosts = read_hosts(self.browsers.allowed_hosts) | {self.host.lower()}
+        origins = read_origins(self.browsers.cors_origins, has_keys=has_keys)
+        return BrowserRules(origins, None if has_keys else hosts)
 
 
 class FaultInjector:

@@ -20,11 +20,12 @@ from typing import Any
 
 from humanbody_cli.core.errors import FatalError, HbsegError, UsageError, limits_told
 from humanbody_cli.core.settings import readable_by_others
-from humanbody_cli.server.auth import Key, RateLimiter, make_key, read_keys
+from humanbody_cli.server.access.auth import Key, RateLimiter, make_key, read_keys
 from humanbody_cli.server.config import ServeSettings
 from humanbody_cli.server.metrics import forget_worker, shared_by_workers
+from humanbody_cli.server.wire.request_log import SERVER_LOG, set_up_log
 
-log = logging.getLogger("humanbody_cli.server")
+log = logging.getLogger(SERVER_LOG)
 
 
 def serve(settings: ServeSettings, announce: Callable[[str], None]) -> None:
@@ -37,7 +38,8 @@ def serve(settings: ServeSettings, announce: Callable[[str], None]) -> None:
         UsageError: the settings contradict each other, or the keys file cannot be used.
         FatalError: the address is taken, or the engine cannot be loaded.
     """
-    _set_up_log()
+    set_up_log(settings.log.format, requests_too=settings.log.requests)
+    _ = settings.rules  # said before anything starts
     keys = _keys(settings)
     listener = _listen(settings)
 
@@ -45,6 +47,7 @@ def serve(settings: ServeSettings, announce: Callable[[str], None]) -> None:
         if settings.keys is None:
             announce(f"api_key={keys[0].api_key} api_secret={keys[0].api_secret}")
         announce(f"endpoint={_endpoint(listener)}")
+        log.info("open %s/ in a browser to try it with a photo", _page(listener))
 
     limiter = RateLimiter([(key.qps, key.balance) for key in keys])
     with contextlib.closing(limiter), listener:
@@ -116,16 +119,9 @@ def _endpoint(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _set_up_log() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
-    log.handlers = [handler]
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    # It only repeats what the lines of our own log say: broken requests, clients that left.
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+def _page(listener: socket.socket) -> str:
+    """The page's address on this machine: no browser opens the address that stands for all."""
+    return _endpoint(listener).replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 Work = Callable[[int, Callable[[], None]], None]

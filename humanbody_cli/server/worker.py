@@ -21,18 +21,24 @@ import uvicorn
 from humanbody_cli.discovery.fetch import is_any, is_public
 from humanbody_cli.embedded.engine import LocalEngine, load_segmenter
 from humanbody_cli.imaging.pictures import configure_pillow
-from humanbody_cli.server.app import Downloads, Services, application
-from humanbody_cli.server.auth import Authenticator, Key, RateLimiter
+from humanbody_cli.server.access.auth import Authenticator, Key, RateLimiter
+from humanbody_cli.server.app import Services, application
 from humanbody_cli.server.config import FaultInjector, ServeSettings
-from humanbody_cli.server.connections import ClientConnection, OpenConnections, raise_file_limit
-from humanbody_cli.server.exchange import MemoryBudget
-from humanbody_cli.server.inference import InferencePool
 from humanbody_cli.server.metrics import Metrics
+from humanbody_cli.server.photos.downloads import Downloads
+from humanbody_cli.server.photos.inference import InferencePool
+from humanbody_cli.server.wire.connections import (
+    ClientConnection,
+    OpenConnections,
+    raise_file_limit,
+)
+from humanbody_cli.server.wire.exchange import MemoryBudget
+from humanbody_cli.server.wire.request_log import SERVER_LOG
 
 if TYPE_CHECKING:
-    from humanbody_cli.embedded.segmenters import Segmenter
+    from humanbody_cli.embedded.segmenters import MaskMaker
 
-log = logging.getLogger("humanbody_cli.server")
+log = logging.getLogger(SERVER_LOG)
 
 _TO_RETURN = 0.5
 """Seconds that threads have to end after the last answer."""
@@ -64,7 +70,7 @@ class Worker:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     async def _serve(
-        self, segmenter: Segmenter, listener: socket.socket, ready: Callable[[], None]
+        self, segmenter: MaskMaker, listener: socket.socket, ready: Callable[[], None]
     ) -> None:
         closing = asyncio.Event()
         app = application(lambda: self._services(segmenter, closing))
@@ -79,7 +85,7 @@ class Worker:
             ws="none",
             lifespan="on",
             log_config=None,
-            access_log=False,
+            access_log=False,  # see `request_log`
             # Anyone can send X-Forwarded-For.
             proxy_headers=False,
             server_header=False,
@@ -89,7 +95,7 @@ class Worker:
         server = _Server(config, closing, ready, alone=self._settings.workers == 1)
         await server.serve(sockets=[listener])
 
-    def _services(self, segmenter: Segmenter, closing: asyncio.Event) -> Services:
+    def _services(self, segmenter: MaskMaker, closing: asyncio.Event) -> Services:
         settings, capacity = self._settings, self._settings.capacity
         threads = settings.local.threads
         metrics = Metrics()
@@ -112,6 +118,7 @@ class Worker:
             ),
             metrics=metrics,
             timeouts=settings.timeouts,
+            rules=settings.rules,
             closing=closing,
         )
 

@@ -27,7 +27,7 @@ DOCS = ROOT / "docs"
 UNITS = DOCS / "systemd"
 CRON = [
     line
-    for page in (DOCS / "automation.md", ROOT / "README.md")
+    for page in (DOCS / "automation.md", DOCS / "tutorial.md")
     for line in re.findall(r"^(?:[\d*]+ ){5} *(.*)$", page.read_text(), re.MULTILINE)
 ]
 KEYS = "api_key=your-key\napi_secret=your-secret\n"

@@ -145,7 +145,7 @@ def test_without_the_extra_and_without_a_key_it_says_what_to_install(
     path = f"{tmp_path / 'block'}{os.pathsep}{ROOT}"
     ended = hbseg("segment", photos, "-o", "out", env={"PYTHONPATH": path})
     assert ended.code == 4
-    assert "pip install onnxruntime numpy" in ended.err
+    assert "pip install 'hbseg[local]" in ended.err
     assert "Traceback" not in ended.err
 
 

@@ -275,7 +275,7 @@ def test_without_numpy_the_error_says_what_to_install() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    assert "pip install numpy" in ended.stdout
+    assert "pip install 'hbseg[soft]" in ended.stdout
 
 
 # Figures

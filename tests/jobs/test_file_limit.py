@@ -13,7 +13,7 @@ from conftest import ROOT, Hbseg, files, photo
 from fake_api import FakeApi
 from fake_behaviour import Behaviour
 
-from humanbody_cli.jobs.assembly import affordable_calls, needed
+from humanbody_cli.jobs.setup.assembly import affordable_calls, needed
 
 SLOW = Behaviour(latency=0.15)
 
@@ -99,7 +99,7 @@ def test_a_limit_of_none_at_all(tmp_path: Path) -> None:
     """An unlimited number of files lowers nothing."""
     code = (
         "from unittest import mock; import resource\n"
-        "from humanbody_cli.jobs.assembly import allowance\n"
+        "from humanbody_cli.jobs.setup.assembly import allowance\n"
         "with mock.patch('resource.getrlimit', return_value=(resource.RLIM_INFINITY,) * 2):\n"
         "    assert allowance(None, 256).calls is None and allowance(9, 256).calls == 9\n"
     )

@@ -187,7 +187,7 @@ def test_a_missing_extra_is_named(paid: Hbseg, photos: Path, tmp_path: Path) -> 
     env = paid.environment()
     ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert ended.returncode == 2, ended.stderr
-    assert ended.stderr.startswith("hbseg: hbseg watch needs watchfiles: pip install watchfiles")
+    assert ended.stderr.startswith("hbseg: hbseg watch needs watchfiles: pip install 'hbseg[")
     command += ["--poll", "--max-duration", "1s", "--settle", "5"]
     ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert ended.returncode == 5, ended.stderr

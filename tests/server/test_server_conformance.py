@@ -325,7 +325,8 @@ def test_one_log_line_a_request(server: Server) -> None:
     (line,) = [line for line in server.log.read_text().splitlines() if request_id in line]
     assert " 200 ok key=good in=" in line
     assert f" out={len(answer.content)} ms=" in line
-    assert "secret" not in server.log.read_text()
+    # The name of the field may be the reason of a refusal.
+    assert "secret" not in server.log.read_text().replace('"api_secret"', "")
 
 
 def test_json_is_whole(portrait: httpx.Response) -> None:

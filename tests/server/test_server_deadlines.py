@@ -30,7 +30,7 @@ STUCK = picture((99, 90))
 
 ENGINE = """
 import logging, time
-import humanbody_cli.server.inference as inference
+import humanbody_cli.server.photos.inference as inference
 import humanbody_cli.server.worker as worker
 log = logging.getLogger("humanbody_cli.server")
 def segment(image):
@@ -231,7 +231,7 @@ def test_a_signal_ends_workers_with_stuck_photos(gate: Path) -> None:
 def test_a_signal_ends_a_server_whose_loop_hangs(gate: Path) -> None:
     """Where nothing moves any more, SIGALRM ends the process soon after the grace."""
     before = (
-        "from humanbody_cli.server.auth import Authenticator\n"
+        "from humanbody_cli.server.access.auth import Authenticator\n"
         "def hang(*pair):\n"
         "    log.info('hangs')\n"
         "    while True: time.sleep(9)\n"
@@ -270,7 +270,7 @@ def test_a_body_of_crumbs_is_refused(server: Server) -> None:
     """Chunks of one byte, each of which costs the loop some microseconds, end at some thousands:
     the client is cut off long before its last."""
     with connect(server) as connection:
-        lines = (f"POST {PATH} HTTP/1.1", "Host: x", "Transfer-Encoding: chunked", "", "")
+        lines = (f"POST {PATH} HTTP/1.1", "Host: localhost", "Transfer-Encoding: chunked", "", "")
         connection.sendall("\r\n".join(lines).encode())
         with pytest.raises(ConnectionError):
             connection.sendall(b"1\r\nx\r\n" * 2_000_000)

@@ -16,8 +16,8 @@ from server_fixture import site
 
 from humanbody_cli.api.requests import FIELDS, MAX_URL, Refused, parse_form, unescaped
 from humanbody_cli.discovery.fetch import is_any, is_public
-from humanbody_cli.server.app import Downloads
-from humanbody_cli.server.auth import RateLimiter
+from humanbody_cli.server.access.auth import RateLimiter
+from humanbody_cli.server.photos.downloads import Downloads
 
 
 class Clock:

@@ -282,6 +282,12 @@ def test_port_in_use() -> None:
         (["--latency", "2-1"], "--latency"),
         (["--qps", "0"], "--qps"),
         (["--qps", "nan"], "--qps"),
+        (["--cors-origin", "*"], "give --keys FILE, or name the origins"),
+        (["--cors-origin", "https://example.org/"], "without a path"),
+        (["--cors-origin", "example.org"], "with its scheme"),
+        (["--cors-origin", "null"], "is not an origin"),
+        (["--allow-host", "http://a.example"], "--allow-host 'http://a.example'"),
+        (["--keys", "x", "--allow-host", "a.example"], "leave it out"),
     ],
 )
 def test_wrong_options(options: list[str], expected: str) -> None:

@@ -33,6 +33,9 @@ _FLAGS = (
     "--disable-sync --disable-extensions --remote-debugging-port=0 --hide-scrollbars"
 ).split()
 
+_NAMES = "--host-resolver-rules=MAP *.test 127.0.0.1"
+"""Names of other machines that lead to this one."""
+
 _KEYS = {
     "Enter": ("Enter", 13, "\r"),
     "Escape": ("Escape", 27, ""),
@@ -236,7 +239,7 @@ def chromium() -> Iterator[Browser]:
     with tempfile.TemporaryDirectory(prefix="hbseg-chromium-", ignore_cleanup_errors=True) as home:
         environment = {**os.environ, "HOME": home, "XDG_CONFIG_HOME": home, "XDG_CACHE_HOME": home}
         process = subprocess.Popen(
-            [CHROMIUM, *_FLAGS, f"--user-data-dir={home}/profile", "about:blank"],
+            [CHROMIUM, *_FLAGS, _NAMES, f"--user-data-dir={home}/profile", "about:blank"],
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

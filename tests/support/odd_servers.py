@@ -33,6 +33,25 @@ QVYT
 """
 """Made for these tests: self-signed, for photos.example.com, and trusted by nobody."""
 
+EXPIRED = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg3ublITIfuP/3NSr0
+IYtu/Cv5M33Ctc71RZUKR5XdTQahRANCAAR7JkzlbWpHc4sFbXECvRlkaj5+Y1F8
+KCf3ybHtmMKn4X9qQFgRmHkWu60g7gtj5O68PrTHbxcTw8hOnPjlI7X4
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBYjCCAQigAwIBAgIUCuioSi7mb1JdM2rvrZDTaor2pxswCgYIKoZIzj0EAwIw
+HjEcMBoGA1UEAwwTZXhwaXJlZC5leGFtcGxlLmNvbTAeFw0yMDAxMDEwMDAwMDBa
+Fw0yMTAxMDEwMDAwMDBaMB4xHDAaBgNVBAMME2V4cGlyZWQuZXhhbXBsZS5jb20w
+WTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAR7JkzlbWpHc4sFbXECvRlkaj5+Y1F8
+KCf3ybHtmMKn4X9qQFgRmHkWu60g7gtj5O68PrTHbxcTw8hOnPjlI7X4oyQwIjAP
+BgNVHRMBAf8EBTADAQH/MA8GA1UdEQQIMAaHBH8AAAEwCgYIKoZIzj0EAwIDSAAw
+RQIhAI/EDY/sBz02M+lgGJIG7YM2tAY0Z3ROxxO5GPeuLJ1sAiAKHZUbBIkAD4qw
+fQI4Q5nsxj/CrQIvqJpIrBo9ex4Gjw==
+-----END CERTIFICATE-----
+"""
+"""The same for 127.0.0.1, valid until 2021."""
+
 
 class Odd:
     """A running server: where it is, and how many connections have come."""
@@ -83,10 +102,10 @@ def serving(handler: Handler) -> Iterator[Odd]:
                 thread.join(10)
 
 
-def over_tls(folder: Path) -> tuple[Handler, Path]:
+def over_tls(folder: Path, certificate: str = CERTIFICATE) -> tuple[Handler, Path]:
     """A handler that shakes hands with a certificate nobody trusts; and that certificate's file."""
     path = folder / "certificate.pem"
-    path.write_text(CERTIFICATE)
+    path.write_text(certificate)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 
-import click
-
+from humanbody_cli.cli.configuration.command import command
+from humanbody_cli.cli.configuration.option import option
 from humanbody_cli.cli.destination import check_folder
 from humanbody_cli.cli.limits import price
-from humanbody_cli.cli.options import as_json, inputs, option, output_folder, telling
+from humanbody_cli.cli.options import as_json, inputs, output_folder, telling
 from humanbody_cli.cli.run_options import run
 from humanbody_cli.core.settings import InputSettings, RunSettings, Telling
 
 
-@click.command("check")
+@command("check")
 @inputs
-@option("--fit", is_flag=True, help="Check as a run with --fit would.")
+@option("--fit", is_flag=True, section="Input", help="Check as a run with --fit would.")
 @as_json
 @telling
 def check_command(inputs: InputSettings, fit: bool, json: bool, telling: Telling) -> int:
@@ -30,11 +30,17 @@ def check_command(inputs: InputSettings, fit: bool, json: bool, telling: Telling
     return check(inputs, Rules(fit=fit, overhead=request_size(0)), json=json, telling=telling)
 
 
-@click.command("plan")
+@command("plan")
 @run(
     output_folder,
     price,
-    option("--json", "json", is_flag=True, help="Print the plan as one JSON object."),
+    option(
+        "--json",
+        "json",
+        is_flag=True,
+        section="Messages",
+        help="Print the plan as one JSON object.",
+    ),
 )
 def plan_command(settings: RunSettings) -> int:
     """Show what a run would do: calls, rejected photos, bytes, time.

@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import click
 
+from humanbody_cli.cli import completion
+from humanbody_cli.cli.configuration.command import command
+from humanbody_cli.cli.configuration.option import option
 from humanbody_cli.cli.look_options import look
-from humanbody_cli.cli.options import as_json, edges, metadata, option, telling
+from humanbody_cli.cli.options import as_json, edges, metadata, telling
 from humanbody_cli.core.settings import Edges, Look, Metadata, Telling
 
 
-@click.command("recompose")
-@click.argument("out", metavar="OUT")
+@command("recompose")
+@click.argument("out", metavar="OUT", shell_complete=completion.outputs)
 @edges
 @look
 @metadata
 @option(
     "--only",
+    section="Input",
     metavar="doubtful|LIST",
+    shell_complete=completion.doubtful_or_list,
     help="Only photos with doubtful masks, or those in LIST, one per line ('-' for stdin).",
 )
 @option(
     "--into",
+    section="Output",
     metavar="DIR",
-    help="Output folder; only earlier cutouts are replaced.  [default: OUT/recomposed]",
+    shell_complete=completion.folders,
+    otherwise="OUT/recomposed",
+    help="Output folder; only earlier cutouts are replaced.",
 )
-@option("--include-empty", is_flag=True, help="Include photos in which nobody was found.")
+@option(
+    "--include-empty",
+    section="Input",
+    is_flag=True,
+    help="Include photos in which nobody was found.",
+)
 @as_json
 @telling
 def recompose_command(

@@ -7,21 +7,34 @@ from pathlib import Path
 
 import click
 
+from humanbody_cli.cli import completion
+from humanbody_cli.cli.configuration.command import command
+from humanbody_cli.cli.configuration.option import option
 from humanbody_cli.cli.limits import price
 from humanbody_cli.cli.options import telling
 from humanbody_cli.core.settings import Price, Telling
 
 
-@click.command("report")
-@click.argument("out", metavar="OUT")
-@click.option(
+@command("report")
+@click.argument("out", metavar="OUT", shell_complete=completion.outputs)
+@option(
     "-o",
     "--output",
     "file",
+    settable=False,
+    section="Output",
     metavar="FILE",
+    shell_complete=completion.files("html", "htm"),
     help="Write the page to FILE instead, with its thumbnails beside it.",
 )
-@click.option("--open", "shows", is_flag=True, help="Open the page in the browser.")
+@option(
+    "--open",
+    "shows",
+    is_flag=True,
+    settable=False,
+    section="Output",
+    help="Open the page in the browser.",
+)
 @price
 @telling
 def report_command(

@@ -5,25 +5,27 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-import click
-
+from humanbody_cli.cli import completion
+from humanbody_cli.cli.configuration.command import command
+from humanbody_cli.cli.configuration.option import option
 from humanbody_cli.cli.destination import Destination, destination, format_of
 from humanbody_cli.cli.limits import max_duration, price
 from humanbody_cli.cli.look_options import look
-from humanbody_cli.cli.options import as_json, option
+from humanbody_cli.cli.options import as_json
 from humanbody_cli.cli.run_options import grace, run
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import RunSettings
 
 
-@click.command("segment")
+@command("segment")
 @run(
     option(
         "-o",
         "--output",
         metavar="OUT",
-        help="Output folder; for one photo also a .png, .webp or .jpg file, or '-' for stdout.  "
-        "[default: for one photo NAME-cutout.png beside it]",
+        shell_complete=completion.outputs_first,
+        otherwise="NAME-cutout.png beside one photo",
+        help="Output folder; for one photo also a .png, .webp or .jpg file, or '-' for stdout.",
     ),
     grace,
     max_duration,
@@ -33,6 +35,7 @@ from humanbody_cli.core.settings import RunSettings
         "--changed-only",
         "ignore_known",
         is_flag=True,
+        section="Output",
         help="Exit 3 only for photos that no earlier run has reported as rejected or failed.",
     ),
     look,

@@ -6,21 +6,81 @@ import functools
 import importlib.util
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from humanbody_cli.cli.options import FiniteRange, option
-from humanbody_cli.core.errors import FatalError, UsageError
+from humanbody_cli.cli.configuration.command import command
+from humanbody_cli.cli.configuration.option import group, option
+from humanbody_cli.cli.options import FiniteRange
+from humanbody_cli.core.errors import FatalError, UsageError, how_to_install
+from humanbody_cli.core.settings import LogFormat
+
+if TYPE_CHECKING:
+    from humanbody_cli.server.config import BrowserSettings, LogSettings
 
 _NEEDED = ("starlette", "uvicorn", "multipart", "prometheus_client", "onnxruntime", "numpy")
 """Installed by the extra ``serve``."""
 
 
-_option = functools.partial(option, prefix="HBSEG_SERVE_")
+_option = functools.partial(option, table="serve", section="Server")
 """HBSEG_QPS is a client's rate and must not throttle a server: that one's is HBSEG_SERVE_QPS."""
 
 
-@click.command("serve")
+def _browser_settings(
+    cors_origins: tuple[str, ...], allowed_hosts: tuple[str, ...]
+) -> BrowserSettings:
+    from humanbody_cli.server.config import BrowserSettings
+
+    return BrowserSettings(cors_origins, allowed_hosts)
+
+
+_browsers = group(
+    "browsers",
+    _browser_settings,
+    _option(
+        "--cors-origin",
+        "cors_origins",
+        multiple=True,
+        metavar="ORIGIN",
+        help="Let web pages of this origin call the API, such as https://example.org; repeatable.",
+    ),
+    _option(
+        "--allow-host",
+        "allowed_hosts",
+        multiple=True,
+        metavar="NAME",
+        help="Without --keys: also answer to this host name, beside localhost; repeatable.",
+    ),
+)
+
+
+def _log_settings(access_log: bool, log_format: str) -> LogSettings:
+    from humanbody_cli.server.config import LogSettings
+
+    return LogSettings(access_log, LogFormat(log_format))
+
+
+_log = group(
+    "log",
+    _log_settings,
+    _option(
+        "--access-log/--no-access-log",
+        default=True,
+        show_default=True,
+        help="Write a line for each request to stderr.",
+    ),
+    _option(
+        "--log-format",
+        type=click.Choice([each.value for each in LogFormat]),
+        default=LogFormat.TEXT.value,
+        show_default=True,
+        help="Format of the log on stderr.",
+    ),
+)
+
+
+@command("serve")
 @_option(
     "--host",
     metavar="ADDRESS",
@@ -42,20 +102,30 @@ _option = functools.partial(option, prefix="HBSEG_SERVE_")
     metavar="FILE",
     help="Keys that may call, one 'api_key api_secret [state] [qps=N] [balance=N]' per line.",
 )
-@_option("--qps", type=float, metavar="N", help="Quota of each key, in calls per second.")
+@_option(
+    "--qps",
+    section="Testing",
+    type=float,
+    metavar="N",
+    help="Quota of each key, in calls per second.",
+)
 @_option(
     "--latency",
+    section="Testing",
     default="0",
     metavar="S",
     help="Seconds to add to every call: 0.3, or a range such as 0.2-0.8.",
 )
 @_option(
     "--inject",
+    section="Testing",
     default="",
     metavar="CODE=RATE,...",
     help="Faults and their rates: any API error, reset, html502, hang, half, garbage, wrongsize.",
 )
-@_option("--seed", type=int, metavar="N", help="Make latency and faults repeatable.")
+@_option(
+    "--seed", section="Testing", type=int, metavar="N", help="Make latency and faults repeatable."
+)
 @_option(
     "--workers",
     type=click.IntRange(1, 64),
@@ -68,7 +138,8 @@ _option = functools.partial(option, prefix="HBSEG_SERVE_")
     "--threads",
     type=click.IntRange(1, 256),
     metavar="N",
-    help="Photos that each worker processes at once.  [default: cores divided by workers]",
+    otherwise="cores divided by workers",
+    help="Photos that each worker processes at once.",
 )
 @_option(
     "--queue",
@@ -91,6 +162,8 @@ _option = functools.partial(option, prefix="HBSEG_SERVE_")
     is_flag=True,
     help="Also fetch image_url from private and loopback addresses.",
 )
+@_browsers
+@_log
 def serve_command(
     host: str,
     port: int,
@@ -104,13 +177,15 @@ def serve_command(
     queue: int,
     fetch_timeout: float,
     allow_private_urls: bool,
+    browsers: BrowserSettings,
+    log: LogSettings,
 ) -> None:
     """Serve the HumanBody Segment API V2 on this machine.
 
     Clients of the real API work with it once their host is changed. Without --keys, one key pair
-    is generated and printed. Every call is logged as one line on stderr; /healthz and /metrics
-    report the server's state. Every option can be set by an environment variable: --qps is
-    HBSEG_SERVE_QPS.
+    is generated and printed. The address of the server, opened in a browser, is a page with an
+    upload box. Every request is logged as one line on stderr; /healthz and /metrics report the
+    server's state.
     """
     if qps is not None and not 0 < qps < float("inf"):
         raise UsageError(f"--qps {qps:g} is not a rate: give calls per second, more than 0")
@@ -126,6 +201,8 @@ def serve_command(
         qps=qps,
         workers=workers,
         allow_private_urls=allow_private_urls,
+        browsers=browsers,
+        log=log,
         faults=config.FaultPlan(config.parse_latency(latency), config.parse_rates(inject), seed),
         timeouts=config.ServerTimeouts(fetch=fetch_timeout),
         capacity=config.Capacity(queue=queue),
@@ -137,7 +214,4 @@ def serve_command(
 def _check_extra() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise FatalError(
-            f"hbseg serve needs {', '.join(missing)}: pip install "
-            + " ".join(name.replace("_", "-") for name in missing)
-        )
+        raise FatalError(f"hbseg serve needs {', '.join(missing)}: {how_to_install('serve')}")

@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import click
 
+from humanbody_cli.cli import completion
+from humanbody_cli.cli.configuration.command import command
+from humanbody_cli.cli.configuration.option import option
 from humanbody_cli.cli.limits import price
-from humanbody_cli.cli.options import option
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import Price
 
 
-@click.command("status")
-@click.argument("out", metavar="OUT")
-@option("--json", "json", is_flag=True, help="Print counts and every photo's record as JSON.")
-@click.option(
+@command("status")
+@click.argument("out", metavar="OUT", shell_complete=completion.outputs)
+@option(
+    "--json",
+    "json",
+    is_flag=True,
+    section="Output",
+    help="Print counts and every photo's record as JSON.",
+)
+@option(
     "--failed",
     is_flag=True,
+    settable=False,
+    section="Output",
     help="List only rejected and failed photos: one source (with --json, one record) per line.",
 )
-@click.option("-0", "--null", "nul", is_flag=True, help="With --failed: end each name with NUL.")
+@option(
+    "-0",
+    "--null",
+    "nul",
+    is_flag=True,
+    settable=False,
+    section="Output",
+    help="With --failed: end each name with NUL.",
+)
 @price
 def status_command(out: str, json: bool, failed: bool, nul: bool, price: Price | None) -> int:
     """Show what is done, rejected, failed and pending in OUT.

@@ -6,23 +6,32 @@ import os
 
 import click
 
+from humanbody_cli.cli import completion
+from humanbody_cli.cli.configuration.command import command
+from humanbody_cli.cli.configuration.option import group, option
 from humanbody_cli.cli.destination import check_folder
 from humanbody_cli.cli.limits import max_duration, price
-from humanbody_cli.cli.options import FiniteRange, as_json, group, option, output_folder
+from humanbody_cli.cli.options import FiniteRange, as_json, output_folder
 from humanbody_cli.cli.run_options import grace, run
 from humanbody_cli.core.settings import InputSettings, RunSettings
 
 _inbox = group(
     "inputs",
     lambda inbox: InputSettings((inbox,)),
-    click.argument("inbox", metavar="INBOX", type=click.Path(path_type=str)),
+    click.argument(
+        "inbox",
+        metavar="INBOX",
+        type=click.Path(path_type=str),
+        shell_complete=completion.folders,
+    ),
 )
 
 
-@click.command("watch")
+@command("watch")
 @run(output_folder, grace, max_duration, price, as_json, source=_inbox)
 @option(
     "--settle",
+    section="Input",
     type=FiniteRange(min=0.1, max=86400),
     default=2.0,
     show_default=True,
@@ -31,6 +40,7 @@ _inbox = group(
 )
 @option(
     "--poll",
+    section="Input",
     is_flag=True,
     help="Look through INBOX instead of relying on the system's reports of changes, as network "
     "file systems need.",

@@ -29,12 +29,12 @@ from humanbody_cli.discovery.find import find
 from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import Picture
-from humanbody_cli.jobs.assembly import steps_for
 from humanbody_cli.jobs.inspection.check import each
 from humanbody_cli.jobs.progress import log as logs
 from humanbody_cli.jobs.progress.counting import Counting
 from humanbody_cli.jobs.progress.reporter import Reporter
 from humanbody_cli.jobs.segment import decider_for
+from humanbody_cli.jobs.setup.assembly import steps_for
 from humanbody_cli.pipeline import incremental, photo_steps
 from humanbody_cli.pipeline.decision import (
     Failed,

@@ -48,13 +48,13 @@ def recipe_of(look: Look, edges: Edges, metadata: Metadata) -> Recipe:
         size=look.size,
         canvas=look.canvas,
         enlarge=look.enlarge,
-        background=_background(look.background),
+        background=background_of(look.background),
         format=format,
         quality=QUALITY if look.quality is None else look.quality,
     )
 
 
-def _background(text: str | None) -> Colour | Image.Image | None:
+def background_of(text: str | None) -> Colour | Image.Image | None:
     """A colour by name or ``#rrggbb``, or the picture at a path."""
     if text is None:
         return None

@@ -20,10 +20,10 @@ from humanbody_cli.imaging import proof
 from humanbody_cli.imaging.cutouts import Labels, Recipe, sealed_png
 from humanbody_cli.imaging.masks import Mask
 from humanbody_cli.imaging.pictures import Picture
-from humanbody_cli.jobs.assembly import engine_for, steps_for
 from humanbody_cli.jobs.progress.log import Log
 from humanbody_cli.jobs.progress.reporter import Reporter
 from humanbody_cli.jobs.recompose.recipes import composed, recipe_of
+from humanbody_cli.jobs.setup.assembly import engine_for, steps_for
 from humanbody_cli.jobs.single.place import KeptAnswer
 from humanbody_cli.pipeline.decision import lacks_person, no_person
 from humanbody_cli.pipeline.engine import name_of

@@ -35,7 +35,7 @@ def reported(
         while not ended.is_set():
             try:
                 _report(folder, changed, look_through, ended)
-            except FileNotFoundError:  # noqa: PERF203 - once per mount of the folder
+            except FileNotFoundError:
                 ended.wait(_GONE)
             except (OSError, RuntimeError) as error:  # those of watchfiles are RuntimeErrors
                 fail(_no_reports(folder, error))

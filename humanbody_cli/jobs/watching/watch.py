@@ -10,7 +10,13 @@ from dataclasses import dataclass, replace
 
 from humanbody_cli.core.api_spec import NOBODY_FOUND
 from humanbody_cli.core.console import Stopwatch, counted, duration
-from humanbody_cli.core.errors import HbsegError, PhotoError, UsageError, time_is_over
+from humanbody_cli.core.errors import (
+    HbsegError,
+    PhotoError,
+    UsageError,
+    how_to_install,
+    time_is_over,
+)
 from humanbody_cli.core.outcomes import Outcome, Status, Tally
 from humanbody_cli.core.paths import NO_TIME, absolute, to_bytes, to_text
 from humanbody_cli.core.photo import Due, Photo, chunked
@@ -79,8 +85,8 @@ def _check(settings: RunSettings, watched: Watched) -> None:
         )
     if not watched.polls and not is_installed("watchfiles"):
         raise UsageError(
-            "hbseg watch needs watchfiles: pip install watchfiles, or use --poll to look through "
-            "the folder every few seconds"
+            f"hbseg watch needs watchfiles: {how_to_install('watch')}, or use --poll to look "
+            "through the folder every few seconds"
         )
 
 

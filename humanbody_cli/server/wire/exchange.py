@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 import uuid
 from collections import OrderedDict
@@ -19,32 +18,30 @@ from humanbody_cli.core import api_spec
 from humanbody_cli.core.api_spec import MAX_BYTES
 from humanbody_cli.core.errors import HbsegError
 from humanbody_cli.server.config import ServerTimeouts
-from humanbody_cli.server.connections import ClientConnection
 from humanbody_cli.server.metrics import Metrics
+from humanbody_cli.server.wire import request_log
+from humanbody_cli.server.wire.connections import ClientConnection
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
-
-log = logging.getLogger("humanbody_cli.server")
 
 _PIECE = 256 * 1024
 """Bytes of an answer handed on at once: a client that does not read holds no more than this."""
 
 
-OK = "ok"
-
-
 @dataclass(frozen=True)
 class Reply:
-    """What is sent. ``code`` is for the log; ``close`` ends the connection after it; ``cut`` sends
-    only half of the body."""
+    """What is sent. ``code`` and ``reason`` are for the log; ``close`` ends the connection after
+    it; ``cut`` sends only half of the body."""
 
     status: int
     body: bytes = field(repr=False)
     content_type: str = "application/json"
-    code: str = OK
+    code: str = request_log.OK
     close: bool = False
     cut: bool = False
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    reason: str = ""
 
 
 class NoReply(HbsegError):
@@ -133,7 +130,7 @@ class RequestMemory:
         """
         self.add(count)
         if not self._budget.make_room():
-            raise Refused(api_spec.CONCURRENCY)
+            raise Refused(api_spec.CONCURRENCY, reason="all requests together need too much memory")
 
     def upload(self, upload: PendingUpload) -> AbstractContextManager[None]:
         """As `MemoryBudget.upload`, for this request."""
@@ -152,13 +149,14 @@ class Exchange:
         timeouts: ServerTimeouts,
         metrics: Metrics,
     ) -> None:
+        self._scope = scope
         self._receive = receive
         self._send = send
         self._timeouts = timeouts
         self._metrics = metrics
         self._started = time.monotonic()
         self._more = True
-        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.connection: ClientConnection = scope["state"]["connection"]
         self.request_id = f"{int(time.time())},{uuid.uuid4()}"
         self.api_key = b""
@@ -166,7 +164,7 @@ class Exchange:
 
     def header(self, name: bytes) -> bytes:
         """A header's value, empty where it was not sent. Of several the last counts."""
-        return self._headers.get(name, b"")
+        return self.headers.get(name, b"")
 
     def elapsed(self) -> float:
         """Seconds since the headers were read."""
@@ -241,7 +239,7 @@ class Exchange:
                 await self._linger()
         except (TimeoutError, NoReply):
             await self.leave()
-        self.note(reply.status, reply.code, len(reply.body))
+        self.note(reply.status, reply.code, len(reply.body), reply.reason)
 
     def _sends_a_body(self) -> bool:
         announced = self.header(b"content-length")
@@ -251,6 +249,7 @@ class Exchange:
         headers = [
             (b"content-type", reply.content_type.encode()),
             (b"content-length", str(len(reply.body)).encode()),
+            *reply.headers,
         ]
         if close:
             headers.append((b"connection", b"close"))
@@ -294,22 +293,23 @@ class Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    def note(self, status: int, code: str, sent: int) -> None:
+    def note(self, status: int, code: str, sent: int, reason: str = "") -> None:
         """Write this request's log line; status 0 means that nothing was answered."""
         elapsed = self.elapsed()
         self._metrics.requests.labels(status=str(status), code=code).inc()
         self._metrics.seconds.observe(elapsed)
         self._metrics.received.inc(self.received)
         self._metrics.sent.inc(sent)
-        log.info(
-            "%s %d %s key=%s in=%d out=%d ms=%d",
-            self.request_id,
+        request_log.note(
+            self._scope,
             status,
-            code.replace(" ", "_"),
-            _shown(self.api_key),
-            self.received,
-            sent,
-            round(elapsed * 1000),
+            code,
+            seconds=elapsed,
+            key=_shown(self.api_key),
+            received=self.received,
+            sent=sent,
+            request_id=self.request_id,
+            reason=reason,
         )
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from humanbody_cli.api.adaptive_rate import MAX_IN_FLIGHT, RateController
 from humanbody_cli.api.gate import Gate
 from humanbody_cli.api.requests import request_size
-from humanbody_cli.api.slots import slots_for
+from humanbody_cli.api.slots import OwnSlots, slots_for
 from humanbody_cli.core.errors import FatalError, UsageError
 from humanbody_cli.core.photo import Admit, admit_all
 from humanbody_cli.core.settings import ApiSettings, RunSettings
@@ -91,6 +92,31 @@ def engine_for(
     return engine, None
 
 
+def library_engine(settings: RunSettings, stop: Stop, pool: ThreadPoolExecutor) -> Engine:
+    """The engine that the settings choose, for a program of the user's: no limit of the process is
+    raised, and nothing is written, so that other processes do not share the quota. It works in the
+    threads of ``pool``.
+
+    Raises:
+        FatalError: the engine cannot be used, or the limit on open files allows no call.
+    """
+    local, api = settings.local, settings.api
+    if not settings.uses_api:
+        name = settings.engine_name
+        return LocalEngine(load_segmenter(local), threads=local.threads, name=name, pool=pool)
+    from humanbody_cli.api.engine import ApiEngine
+
+    allowed = allowance(api.concurrency, MAX_IN_FLIGHT, local.threads, may_raise=False)
+    gate = Gate(
+        RateController(api.qps, allowed.calls),
+        OwnSlots(),
+        stop,
+        limit=CallLimit(api.max_calls),
+        most_photos=allowed.photos,
+    )
+    return ApiEngine(api, gate, stop, pool)
+
+
 def _api_engine(
     settings: ApiSettings, stop: Stop, threads: int, journal: Journal | None
 ) -> tuple[Engine, Gate]:
@@ -162,8 +188,14 @@ def needed(calls: int, threads: int = os.cpu_count() or 1) -> int:
     return -(-calls * 9 // 4) + _MOST_AHEAD + BASE + PUBLISHING + 4 * threads
 
 
-def allowance(concurrency: int | None, most: int, threads: int = os.cpu_count() or 1) -> Allowance:
-    """Raise the limit as far as needed and permitted; what it then allows.
+def allowance(
+    concurrency: int | None,
+    most: int,
+    threads: int = os.cpu_count() or 1,
+    *,
+    may_raise: bool = True,
+) -> Allowance:
+    """Raise the limit as far as needed and permitted, if it may be; what it then allows.
 
     ``concurrency`` is what the user asked for, ``most`` the calls in flight otherwise.
 
@@ -171,7 +203,7 @@ def allowance(concurrency: int | None, most: int, threads: int = os.cpu_count() 
         FatalError: the limit does not allow a single call.
     """
     wanted = concurrency or most
-    limit = _raised_to(needed(wanted, threads))
+    limit = _raised_to(needed(wanted, threads) if may_raise else 0)
     if limit is None:
         return Allowance(concurrency)
     calls = affordable_calls(limit, threads)

@@ -58,6 +58,10 @@ class Key:
     balance: int | None = None
 
 
+OWN_KEY = 0
+"""The number of the one key that a server without a keys file has."""
+
+
 def make_key(qps: float | None) -> Key:
     """A fresh pair, as long as the provider's own."""
     return Key(_random_word(), _random_word(), qps=qps)
@@ -250,7 +254,10 @@ class Authenticator:
         index, key = known or self._nobody
         matches = hmac.compare_digest(_digest(key.api_secret.encode()), _digest(api_secret))
         if known is None or not matches:
-            raise Refused(api_spec.AUTHENTICATION)
+            raise Refused(
+                api_spec.AUTHENTICATION,
+                reason="no such key" if known is None else "the pair does not match",
+            )
         reason = STATES[key.state]
         if reason is not None:
             raise Refused(api_spec.AUTHORIZATION, reason)
@@ -266,4 +273,4 @@ class Authenticator:
         if verdict == "balance":
             raise Refused(api_spec.AUTHORIZATION, _NO_BALANCE)
         if verdict == "quota":
-            raise Refused(api_spec.CONCURRENCY)
+            raise Refused(api_spec.CONCURRENCY, reason="the key's quota is used up for now")

@@ -29,31 +29,37 @@ from humanbody_cli.imaging.uploads import Upload, check_limits
 from humanbody_cli.pipeline.engine import Ask, Engine, Segmentation
 from humanbody_cli.pipeline.photo_steps import run_steps
 from humanbody_cli.server.config import ServerTimeouts
-from humanbody_cli.server.exchange import NoReply
 from humanbody_cli.server.metrics import Metrics
+from humanbody_cli.server.wire.exchange import NoReply
+from humanbody_cli.server.wire.request_log import SERVER_LOG
 
-log = logging.getLogger("humanbody_cli.server")
+log = logging.getLogger(SERVER_LOG)
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class InferenceRequest:
-    """One photo to process. ``shrunk`` halves its results, which is an injected fault."""
+    """One photo to process. ``shrunk`` halves its results, which is an injected fault; ``measured``
+    asks for coverage and doubt."""
 
     data: bytes = field(repr=False)
     parameter: str
     ask: Ask
     shrunk: bool = False
+    measured: bool = False
 
 
 @dataclass(frozen=True)
 class InferenceResult:
-    """PNGs, ``None`` where not asked for, and the image's id."""
+    """PNGs, the mask's coverage and doubt (0 to 1), each ``None`` where not asked for; the image's
+    id."""
 
     image_id: str
     mask: bytes | None = field(repr=False)
     cutout: bytes | None = field(repr=False)
+    coverage: float | None = None
+    doubt: float | None = None
 
 
 class InferencePool:
@@ -112,7 +118,7 @@ class InferencePool:
 
     async def _take_turn(self) -> None:
         if self._turns.value == 0 and self._waiting >= self._queue:
-            raise Refused(api_spec.CONCURRENCY)
+            raise Refused(api_spec.CONCURRENCY, reason="too many photos wait: see --queue")
         self._wait(1)
         try:
             with anyio.move_on_after(self._timeouts.queue) as scope:
@@ -120,7 +126,7 @@ class InferencePool:
         finally:
             self._wait(-1)
         if scope.cancelled_caught:
-            raise Refused(api_spec.CONCURRENCY)
+            raise Refused(api_spec.CONCURRENCY, reason="the photo waited too long for its turn")
 
     def _wait(self, count: int) -> None:
         self._waiting += count
@@ -138,7 +144,7 @@ class InferencePool:
                 partial(self._in_thread, answer),
             )
         except PhotoError as error:
-            raise Refused(error.code, request.parameter) from None
+            raise Refused(error.code, request.parameter, reason=str(error)) from None
 
     async def _in_thread(self, answer: asyncio.Future[InferenceResult], task: Callable[[], T]) -> T:
         if answer.done():
@@ -160,7 +166,8 @@ class InferencePool:
         if self.stuck <= self._threads:
             self._turns.release()
         if not answer.done():
-            answer.set_exception(Refused(api_spec.INTERNAL_ERROR))
+            late = "the photo took longer than it may"
+            answer.set_exception(Refused(api_spec.INTERNAL_ERROR, reason=late))
 
     def _end(
         self,
@@ -257,7 +264,19 @@ def _results(
     if request.shrunk:
         mask, cutout = _halved(mask), _halved(cutout)
     digest = hashlib.sha256(request.data).digest()[:16]
-    return InferenceResult(base64.b64encode(digest).decode(), mask, cutout)
+    image_id = base64.b64encode(digest).decode()
+    return InferenceResult(image_id, mask, cutout, *_measured(request, segmentation))
+
+
+def _measured(
+    request: InferenceRequest, segmentation: Segmentation
+) -> tuple[float | None, float | None]:
+    """Coverage and doubt."""
+    found = segmentation.mask
+    if not request.measured or found is None:
+        return None, None
+    own = segmentation.doubt
+    return found.coverage(), found.doubt() if own is None else own
 
 
 def _compose(picture: Picture, segmentation: Segmentation) -> bytes:

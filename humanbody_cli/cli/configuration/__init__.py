@@ -1,0 +1,1 @@
+"""Where the values of options come from besides the command line: settings file, credentials."""

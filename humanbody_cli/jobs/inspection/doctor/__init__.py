@@ -1,0 +1,1 @@
+"""``hbseg doctor``: whether this machine has what a run needs."""

@@ -1,0 +1,1 @@
+"""The pages that are not the API: the upload page, its files, health and metrics."""

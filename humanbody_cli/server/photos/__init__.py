@@ -1,0 +1,1 @@
+"""One photo of a call: its download, and its way through the engine."""
