@@ -143,14 +143,9 @@ class Bench:
         middle = statistics.median
         speed = middle(other.wall / ours.wall for ours, other in pairs)
         cpu = middle(ours.cpu / other.cpu for ours, other in pairs)
-        ours, theirs = zip(*pairs, strict=True)
-        rates = [
-            f"{self.count / middle(each.wall for each in side):.0f}" for side in (ours, theirs)
-        ]
-        costs = [
-            f"{1000 * middle(each.cpu for each in side) / self.count:.1f}"
-            for side in (ours, theirs)
-        ]
+        sides = list(zip(*pairs, strict=True))
+        rates = [f"{self.count / middle(each.wall for each in side):.0f}" for side in sides]
+        costs = [f"{1000 * middle(each.cpu for each in side) / self.count:.1f}" for side in sides]
         name = f"API, {case.name}"
         told = f"{rates[0]}/s, {rates[1]}/s"
         rows = [Row(name, case.against, "photos/s", speed, case.least, detail=told)]
