@@ -91,6 +91,12 @@ def test_composed(segmenter: Segmenter, tmp_path: Path) -> None:
         found.composed(crop=True, margin=-1)
 
 
+def released() -> memoryview:
+    """A view of memory that was given back."""
+    with memoryview(b"photo") as view:
+        return view
+
+
 WRONG: list[tuple[Callable[[], object], type[HbsegError], str]] = [
     (lambda: segment("gone.jpg"), PhotoError, "gone.jpg: there is no such file; check the path"),
     (lambda: segment("/"), PhotoError, "/: not a regular file"),
@@ -100,6 +106,7 @@ WRONG: list[tuple[Callable[[], object], type[HbsegError], str]] = [
     (lambda: segment(Image.new("RGB", (0, 5))), PhotoError, "0 x 5 pixels: it has no pixels"),
     (lambda: segment(Image.new("L", (9, 9)), fit=False), PhotoError, "use fit=True to have it"),
     (lambda: segment("https://example.com/a.jpg"), UsageError, "is an address; fetch the photo"),
+    (lambda: segment(released()), UsageError, "the memoryview of this photo was released"),
     (lambda: segment(7), UsageError, "bytes, a path or a PIL image, not int"),  # type: ignore[arg-type]
     (lambda: Segmenter(edges="round"), UsageError, "edges must be hard or soft, not 'round'"),  # type: ignore[arg-type]
     (lambda: Segmenter(fit="no"), UsageError, "fit must be True or False, not 'no'"),  # type: ignore[arg-type]
