@@ -37,7 +37,7 @@ _NEVER = (
     SECRET,
 )
 
-_PHOTO = re.compile(r"^(?:hbseg: )?\S.*?: [A-Z]{4,}(?:_[A-Z]+)*: ")
+_PHOTO = re.compile(r"^(?:hbseg: )?\S.*?: [A-Z]{3}[A-Z_]{3,}: ")
 
 
 @dataclass(frozen=True)
