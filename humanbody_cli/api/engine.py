@@ -172,6 +172,8 @@ class ApiEngine:
         except Unsound as error:
             return responses.unsound(error.status, str(error))
         room.received()
+        if len(body) <= _SMALL or not responses.is_success(status):
+            body = self._credentials.blotted(body)
         # Refusals are small and parsed here: the stop flag is set before any other task runs.
         if len(body) <= _SMALL:
             return self._received(status, body, job)

@@ -43,9 +43,9 @@ COMMANDS = {
 _MODULES = {
     "check": "preview",
     "plan": "preview",
-    "config": "setup",
-    "doctor": "setup",
-    "completion": "setup",
+    "config": "installation",
+    "doctor": "installation",
+    "completion": "installation",
 }
 """The modules of commands that are not in a module of their own name."""
 

@@ -13,6 +13,7 @@ from humanbody_cli.cli import completion
 from humanbody_cli.cli.configuration.option import Decorator, group, one_of, option, path_of
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
+    MAX_QPS,
     Edges,
     InputSettings,
     LogFormat,
@@ -61,7 +62,7 @@ class Qps(click.ParamType):
             qps = float(value)
         except ValueError:
             qps = 0.0
-        if not 0 < qps < 10_000:
+        if not 0 < qps <= MAX_QPS:
             self.fail(f"{value!r} is neither 'auto' nor a number of calls per second", param, ctx)
         return qps
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -117,7 +117,7 @@ class Outcome:
 
     def record(self) -> dict[str, Any]:
         """The public record: plain values, in a fixed order."""
-        record = asdict(self)
+        record = vars(self).copy()
         record["status"] = self.status.value
         del record["repeated"], record["reason"]
         return record

@@ -2,8 +2,8 @@
 
 httpcore goes through its whole connection pool for each request, so 100 connections in one client
 are slower than 30. Calls are therefore spread over small clients, the least loaded first: 0.7 ms of
-processor time per call against 8.1 over one client (`benchmarks/bench_parts.py`). Its sockets are
-ours (`streams.py`).
+processor time per call against 1.5 over one client (`benchmarks/bench_parts.py`). Its sockets are
+ours (`connection.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import httpx
 from humanbody_cli.api import responses
 from humanbody_cli.api.answer_budget import Room
 from humanbody_cli.api.requests import Multipart
-from humanbody_cli.api.transport import streams
+from humanbody_cli.api.transport import connection
 from humanbody_cli.core.api_spec import SEGMENT_PATH
 from humanbody_cli.core.errors import FatalError, UsageError
 from humanbody_cli.core.network import (
@@ -37,7 +37,7 @@ from humanbody_cli.core.settings import Timeouts, without_password
 from humanbody_cli.core.stop import within
 
 _CONNECTIONS = 4
-"""Per client. With 16 a call takes 0.2 ms more, with fewer than 4 no less."""
+"""Per client. With 16 a call takes as long, over proxies longer; with fewer than 4 no less."""
 
 MAX_ERROR_PAGE = 64 * 1024
 """Bytes read of an answer that is not a success: the API's own errors have a few hundred."""
@@ -139,7 +139,11 @@ class Http:
     ) -> tuple[int, bytes]:
         headers = {"Content-Type": request.content_type}
         async with http.stream(
-            "POST", self._url, content=request.body, headers=headers
+            "POST",
+            self._url,
+            content=request.body,
+            headers=headers,
+            extensions={connection.IN_ONE: most},
         ) as response:
             self._was_answered = True
             status = response.status_code
@@ -204,7 +208,7 @@ class Http:
             # Base64 of PNG hardly compresses; inflating it would cost more than it saves.
             headers={"Accept-Encoding": "identity", "User-Agent": "hbseg"},
         )
-        streams.use(client)
+        connection.use(client)
         return client
 
     async def aclose(self) -> None:
@@ -243,6 +247,10 @@ def _checked_tls() -> ssl.SSLContext:
 
 async def _read(response: httpx.Response, most: int, room: Room) -> bytes | None:
     """The body as it was sent; ``None`` if it has more than ``most`` bytes."""
+    if connection.IN_ONE in response.extensions:  # within `most` then
+        await room.grow(content_length(response.headers))
+        (whole,) = [part async for part in response.aiter_raw()]
+        return whole
     body = _Body()
     async for part in response.aiter_raw():
         if body.size + len(part) > most:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from humanbody_cli.cli import completion
-from humanbody_cli.cli.configuration.option import CONFIG, OPTIONS, PROFILE, TIED, Option
+from humanbody_cli.cli.configuration.option import CONFIG, OPTIONS, PROFILE, Option, untied
 from humanbody_cli.core.errors import UsageError
 
 SECTIONS = (
@@ -52,7 +52,8 @@ def _general() -> list[click.Parameter]:
             shell_complete=completion.files("toml"),
             envvar="HBSEG_CONFIG",
             callback=_remember(CONFIG),
-            help="Settings file.  [default: the one that hbseg config names]",
+            otherwise="the one that hbseg config names",
+            help="Settings file.",
             **own,
         ),
         Option(
@@ -83,7 +84,7 @@ class Command(click.Command):
 
     def get_help(self, ctx: click.Context) -> str:
         """The help; what is to stay on one line is held together until its lines are broken."""
-        return super().get_help(ctx).translate({tied: char for char, tied in TIED.items()})
+        return untied(super().get_help(ctx))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """One section after the other, their texts below each other."""

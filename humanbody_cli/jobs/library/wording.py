@@ -22,19 +22,19 @@ _RULES = (
 E = TypeVar("E", bound=HbsegError)
 
 
-def worded(text: str) -> str:
+def _reworded_text(text: str) -> str:
     """A message for the caller of a function in place of the user of the command."""
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
 
 
-def told(error: E, label: str | None = None) -> E:
+def reworded(error: E, label: str | None = None) -> E:
     """A new error with this one's meaning, in the library's words; ``label`` names the photo.
 
     It is new because one error may end the work of several callers.
     """
-    fresh, text = copy.copy(error), worded(str(error))
+    fresh, text = copy.copy(error), _reworded_text(str(error))
     if isinstance(fresh, PhotoError):
         text = fresh.message = text if label is None else f"{label}: {text}"
     fresh.args = (text,)

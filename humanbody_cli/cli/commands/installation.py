@@ -1,4 +1,6 @@
-"""``hbseg config``, ``completion`` and ``doctor``: the commands about hbseg itself."""
+"""``hbseg config``, ``completion`` and ``doctor``: the commands about this
+installation.
+"""
 
 from __future__ import annotations
 
@@ -56,14 +58,14 @@ def config_command(ctx: click.Context, name: str | None, init: bool, json: bool)
     an environment variable, a profile, the settings file, or nothing (default). Every value is
     checked. The API key and its secret are not shown, only whether they are set.
     """
-    from humanbody_cli.cli.configuration import example, report
+    from humanbody_cli.cli.configuration import example, listing
 
     if init:
         click.echo(example.write(ctx))
     elif json:
-        click.echo(report.as_json(ctx, name))
+        click.echo(listing.as_json(ctx, name))
     else:
-        click.echo(report.as_text(ctx, name))
+        click.echo(listing.as_text(ctx, name))
 
 
 @click.command("completion")
