@@ -67,6 +67,34 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what comes before the command; only ``--help`` and ``--version`` may.
+
+        Raises:
+            click.UsageError: something else does; tells where an option of a command belongs.
+        """
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            misplaced = self._misplaced(ctx, error.option_name, given)
+            if misplaced is None:
+                raise
+            raise click.UsageError(misplaced, ctx) from error
+
+    def _misplaced(self, ctx: click.Context, option: str, args: list[str]) -> str | None:
+        """What to say of an option before the command that has it."""
+        place = next((index for index, name in enumerate(args) if name in COMMANDS), 0)
+        command = self.get_command(ctx, args[place]) if place else None
+        names = [name for one in command.params for name in one.opts] if command else []
+        if option not in names:
+            return None
+        # Only the first word after hbseg is repeated with certainty: a value may be a secret.
+        return (
+            f"{option} is an option of {args[place]} and comes after it; "
+            f"run: hbseg {args[place]} {option} ..."
+        )
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

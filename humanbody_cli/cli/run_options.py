@@ -14,7 +14,7 @@ from humanbody_cli.cli.configuration.option import (
     one_of,
     option,
 )
-from humanbody_cli.cli.options import FiniteRange, Qps, inputs, output, telling, wanted
+from humanbody_cli.cli.options import FiniteRange, Qps, inputs, output, telling_of_run, wanted
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
@@ -239,8 +239,15 @@ grace = option(
 )
 
 
-def run(where: Decorator, *own: Decorator, source: Decorator = inputs) -> Decorator:
+def run(
+    where: Decorator,
+    *own: Decorator,
+    source: Decorator = inputs,
+    messages: Decorator = telling_of_run,
+) -> Decorator:
     """The options of a run and a command's ``own``, received as one argument ``settings``;
     ``where`` is the command's ``--output``. Its photos come from ``source``, received as
-    ``inputs``."""
-    return group("settings", _run, source, output(where), engine, api, wanted, local, *own, telling)
+    ``inputs``; ``messages`` are the options on what is said."""
+    return group(
+        "settings", _run, source, output(where), engine, api, wanted, local, *own, messages
+    )

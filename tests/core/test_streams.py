@@ -70,7 +70,10 @@ def test_a_full_disk_below_stdout(made: Hbseg, words: str) -> None:
     """``> /dev/full`` ends with exit code 4 and says why, and no traceback."""
     code, err = ended(made, words, os.open("/dev/full", os.O_WRONLY))
     assert code == 4, err
-    assert err.endswith("hbseg: stdout cannot be written: No space left on device\n")
+    assert err.endswith(
+        "hbseg: stdout cannot be written: the disk is full; free some space and run the same "
+        "command again\n"
+    )
     assert "Traceback" not in err and "Exception ignored" not in err
 
 
@@ -80,7 +83,7 @@ def test_a_terminal_that_hung_up(made: Hbseg) -> None:
     os.close(master)
     code, err = ended(made, "status out --json", slave)
     assert code == 4, err
-    assert "stdout cannot be written: Input/output error" in err
+    assert "stdout cannot be written: the disk reports an input/output error" in err
 
 
 def test_what_was_checked_before_the_pipe_broke_is_counted(made: Hbseg) -> None:

@@ -119,7 +119,7 @@ WRONG: list[tuple[Callable[[], object], type[HbsegError], str]] = [
     (lambda: Segmenter(crops=True), UsageError, "crops can be used only with a model of your own"),
     (lambda: Segmenter(model="gone.onnx"), UsageError, "model gone.onnx: cannot be read"),
     (lambda: segment(GRACE, model=GRACE), FatalError, "is not a model that can be run"),
-    (lambda: segment(GRACE, model=GRACE, preset="x"), UsageError, "there is no preset 'x'"),
+    (lambda: segment(GRACE, model=GRACE, preset="x"), UsageError, "preset 'x' is unknown"),
     (lambda: segment(GRACE, model=GRACE, mean=(1, 2)), UsageError, "mean must be three numbers"),
     (lambda: Segmenter(model=GRACE, mean=["a"]), UsageError, "mean must be numbers such as"),  # type: ignore[list-item]
     (lambda: Segmenter(model=GRACE, people="main"), UsageError, "add crops=True, or drop people"),

@@ -8,7 +8,9 @@ ours (`connection.py`).
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+import urllib.request
 import zlib
 from dataclasses import dataclass
 
@@ -46,6 +48,9 @@ _BESIDES = 1024 * 1024
 
 _BLOCK = 32 * 1024
 """Bytes per block of a body; httpcore hands on up to 64 KiB at a time."""
+
+
+_GIVE_HTTPS = "the server expects TLS; give --endpoint with https://"
 
 
 class NoAnswer(Exception):
@@ -98,7 +103,7 @@ class Http:
         self._url = usable(url)
         self._timeouts = timeouts
         self._tls = _checked_tls() if self._url.scheme == "https" else None
-        self._was_answered = False
+        self._was_answered = self._was_asked_for_tls = False
         # Created at once, so that a fault of the environment shows before the first call.
         self._clients = [_Client(self._new_client())]
 
@@ -118,10 +123,12 @@ class Http:
             limit = self._timeouts.whole_attempt
             return await within(limit, self._exchange(client.http, request, most, room))
         except httpx.TransportError as error:
+            connected = not isinstance(error, UNCONNECTED)
+            expects_tls = connected and await self._expects_tls()
             raise NoAnswer(
-                self._in_words(error),
-                connected=not isinstance(error, UNCONNECTED),
-                advice=never_passes(error),
+                explain(error),
+                connected=connected,
+                advice=_GIVE_HTTPS if expects_tls else never_passes(error),
             ) from error
         except TimeoutError as error:
             raise NoAnswer("the answer did not end within the time limit") from error
@@ -156,13 +163,25 @@ class Http:
                 body = _inflated(status, body, encoding, most)
             return status, body
 
-    def _in_words(self, error: httpx.TransportError) -> str:
-        """The fault, with a hint where a server that expects TLS may have been sent plain HTTP."""
-        words = explain(error)
-        is_garbled = isinstance(error, httpx.RemoteProtocolError) and not self._was_answered
-        if is_garbled and self._url.scheme == "http":
-            words += "; if the server expects TLS, give --endpoint with https://"
-        return words
+    async def _expects_tls(self) -> bool:
+        """Whether a server that broke off the first plain HTTP shakes hands for TLS. Asked once,
+        and without a request; not where a proxy stands between."""
+        if self._url.scheme != "http" or self._was_answered or self._was_asked_for_tls:
+            return False
+        self._was_asked_for_tls = True
+        if "http" in (proxies := urllib.request.getproxies()) or "all" in proxies:
+            return False
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # with the sole question: is it TLS?
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        try:
+            _, writer = await within(
+                self._timeouts.connect,
+                asyncio.open_connection(self._url.host, self._url.port or 80, ssl=context),
+            )
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return True
 
     def _least_loaded(self) -> _Client:
         client = min(self._clients, key=lambda one: one.load)

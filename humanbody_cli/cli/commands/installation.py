@@ -180,7 +180,7 @@ def _local(given: dict[str, Any]) -> LocalSettings:
 def _folder(output: str) -> str:
     """The folder that results would be written to: the one around OUT if that is a picture."""
     if output in ("", STDIN):
-        raise UsageError("-o needs the name of a folder, or of a picture")
+        raise UsageError(f"-o {output!r} names nothing to check; give a folder, or a picture")
     is_file = is_picture(os.path.basename(output)) and not os.path.isdir(output)
     return (os.path.dirname(output) or os.curdir) if is_file else output
 

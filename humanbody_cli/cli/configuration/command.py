@@ -74,6 +74,14 @@ class Command(click.Command):
         super().__init__(*arguments, **attributes)
         self.params += _general()
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; click leaves out the usage of some errors: it does not know the command there."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
     def get_help(self, ctx: click.Context) -> str:
         """The help; what is to stay on one line is held together until its lines are broken."""
         return untied(super().get_help(ctx))

@@ -62,6 +62,8 @@ class Option(click.Option):
         self.secret = secret
         default = attributes.get("default") if attributes.get("show_default") else None
         shown = f"{default:g}" if isinstance(default, float) else default
+        if isinstance(default, bool):
+            shown = (self.opts if default else self.secondary_opts)[-1].lstrip("-")
         self.otherwise = otherwise if shown is None else str(shown)
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
