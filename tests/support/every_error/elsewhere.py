@@ -39,7 +39,7 @@ MACHINE = (
     "server/main.py: worker {} cannot be started: {}; give fewer --workers, or ra",
     "server/metrics.py: no temporary folder can be written ({}); set TMPDIR to one t",
 )
-"""Another machine or installation: an extra, a home, a terminal, memory, threads or files lacking."""
+"""Another machine or installation: no extra, home, terminal, memory, threads or files."""
 
 MOMENT = (
     "api/gate.py: the server keeps failing, so the run stopped: {}",
