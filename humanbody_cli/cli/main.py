@@ -34,7 +34,7 @@ COMMANDS = {
     "status": "Show what is done, rejected, failed and pending in OUT.",
     "report": "Write an HTML page for looking through the results in OUT.",
     "recompose": "Make new cutouts from the masks in OUT, without calls.",
-    "config": "Show the settings and where each of them is from.",
+    "config": "Show the settings and where each comes from.",
     "serve": "Serve the HumanBody Segment API V2 on this machine.",
     "doctor": "Check this machine: key, host, clock, engine, disk, versions.",
     "completion": "Print the script that completes hbseg in bash, zsh or fish.",

@@ -4,7 +4,6 @@ of their figures; the key pair."""
 from __future__ import annotations
 
 import os
-import re
 import stat
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS
+from humanbody_cli.core.console import without_password
 
 
 class EngineChoice(StrEnum):
@@ -77,23 +77,6 @@ class Timeouts:
     def whole_attempt(self) -> float:
         """The longest that one attempt takes, however slowly the server answers."""
         return self.connect + WHOLE_ATTEMPT * self.read
-
-
-_SCHEME = re.compile(r"(?:(?:[a-z][a-z0-9+.-]*:)?[/\\]{2})?", re.IGNORECASE)
-_HOST = re.compile(r"(?:\[[^\]@]*\]|[^/@:?#]*)(?::[0-9]*)?(?:/|$)")
-
-
-def without_password(address: str) -> str:
-    """An address without the user and password that a proxy in front of a server may ask for, and
-    without a query. An address that is none (no scheme, a slash in the password) may have them too.
-    """
-    begin = _SCHEME.match(address)
-    scheme = begin[0] if begin else ""
-    rest = address[len(scheme) :]
-    if not _HOST.match(rest):
-        rest = rest.rpartition("@")[2]
-    place, mark, _ = rest.partition("?")
-    return scheme + place + (mark and "?...")
 
 
 class Period(StrEnum):

@@ -11,7 +11,7 @@ from fake_api import FakeApi
 from fake_behaviour import Behaviour
 from odd_servers import answer, serving
 
-from humanbody_cli.core.settings import without_password
+from humanbody_cli.core.console import without_password
 
 
 def test_a_bad_key_costs_one_call(paid: Hbseg, photos: Path) -> None:

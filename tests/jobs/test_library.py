@@ -110,6 +110,7 @@ WRONG: list[tuple[Callable[[], object], type[HbsegError], str]] = [
     (lambda: segment("https://example.com/a.jpg"), UsageError, "is an address; fetch the photo"),
     (lambda: segment(released()), UsageError, "the memoryview of this photo was released"),
     (lambda: segment(7), UsageError, "bytes, a path or a PIL image, not int"),  # type: ignore[arg-type]
+    (lambda: Segmenter(edge="soft"), UsageError, "no option 'edge'; the options are api, edges"),  # type: ignore[call-arg]
     (lambda: Segmenter(edges="round"), UsageError, "edges must be hard or soft, not 'round'"),  # type: ignore[arg-type]
     (lambda: Segmenter(fit="no"), UsageError, "fit must be True or False, not 'no'"),  # type: ignore[arg-type]
     (lambda: Segmenter(model=7), UsageError, "model must be the path of an ONNX file, not int"),  # type: ignore[arg-type]

@@ -100,7 +100,7 @@ def test_calls_are_limited(api: FakeApi, me: Path) -> None:
     with Segmenter(api=account(api, max_calls=2)) as segmenter:
         assert [segmenter.segment(me).code for _ in range(2)] == [None, None]
         for _ in range(2):
-            with pytest.raises(CallLimitReached):
+            with pytest.raises(CallLimitReached, match="open another Segmenter to continue"):
                 segmenter.segment(me)
     with pytest.raises(CallLimitReached):
         segment(me, api=account(api, max_calls=0))

@@ -21,6 +21,7 @@ from humanbody_cli.api.answer_budget import Room
 from humanbody_cli.api.requests import Multipart
 from humanbody_cli.api.transport import connection
 from humanbody_cli.core.api_spec import SEGMENT_PATH
+from humanbody_cli.core.console import without_password
 from humanbody_cli.core.errors import FatalError, UsageError
 from humanbody_cli.core.network import (
     MAX_PORT,
@@ -33,7 +34,7 @@ from humanbody_cli.core.network import (
     printable,
     tls_context,
 )
-from humanbody_cli.core.settings import Timeouts, without_password
+from humanbody_cli.core.settings import Timeouts
 from humanbody_cli.core.stop import within
 
 _CONNECTIONS = 4

@@ -52,7 +52,7 @@ _PAIR = ("api_key", "api_secret", "credentials")
 @option("--json", "json", is_flag=True, settable=False, help="Print one JSON object.")
 @click.pass_context
 def config_command(ctx: click.Context, name: str | None, init: bool, json: bool) -> None:
-    """Show the settings and where each of them is from.
+    """Show the settings and where each comes from.
 
     The list has the options of COMMAND, or of all commands, with their values and what sets them:
     an environment variable, a profile, the settings file, or nothing (default). Every value is

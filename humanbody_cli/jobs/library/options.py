@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -124,12 +124,14 @@ def run_settings(
     side: int | None = None,
     crops: bool | None = None,
     threads: int | None = None,
+    **unknown: object,
 ) -> RunSettings:
     """The options as the settings of a run without inputs and output.
 
     Raises:
         UsageError: an option has no such value, or options contradict each other.
     """
+    _check_names(unknown)
     _check("side", side, least=SIDES[0], most=SIDES[1], whole=True)
     _check("threads", threads, least=THREADS[0], most=THREADS[1], whole=True)
     _check_types(api, fit, crops, model)
@@ -150,6 +152,12 @@ def run_settings(
     except UsageError as error:
         raise reworded(error) from None
     return settings
+
+
+def _check_names(unknown: Mapping[str, object]) -> None:
+    for name in unknown:
+        names = ", ".join(["api", *Options.__annotations__])
+        raise UsageError(f"there is no option {name!r}; the options are {names}")
 
 
 def _check_types(api: object, fit: object, crops: object, model: object) -> None:

@@ -15,6 +15,7 @@ _RULES = (
     (re.compile(r"add --engine local, or"), "leave out api, or"),
     (re.compile(r"--([a-z]+(?:-[a-z]+)*)"), lambda found: found[1].replace("-", "_")),
     (re.compile(r"\bHBSEG_([A-Z_]+)"), lambda found: found[1].lower()),
+    (re.compile(r"run the same command again to continue"), "open another Segmenter to continue"),
     (re.compile(r"run (?:the same command )?again"), "try again"),
 )
 """From the command's words to the library's; the rules come in this order."""

@@ -41,7 +41,7 @@ def summary(tally: Tally, ended: Ended) -> list[Line]:
     line = f"{tally.counts()} in {duration(ended.seconds)}"
     if ended.calls is not None:
         line += f", {counted(ended.calls, 'call')}"
-        line += f" at {ended.price.of(ended.calls)}" if ended.price is not None else ""
+        line += f" for {ended.price.of(ended.calls)}" if ended.price is not None else ""
         if ended.refused:
             line += f" ({ended.refused:,} refused by the quota)"
     lines = [(line + passed_over(ended.skipped), 0)]

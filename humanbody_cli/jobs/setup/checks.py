@@ -10,13 +10,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, SEGMENT_PATH
+from humanbody_cli.core.console import without_password
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
     Credentials,
     LocalSettings,
     People,
     RunSettings,
-    without_password,
 )
 from humanbody_cli.embedded.presets import choose_preset
 
