@@ -39,7 +39,7 @@ MACHINE = (
     "server/main.py: worker {} cannot be started: {}; give fewer --workers, or ra",
     "server/metrics.py: no temporary folder can be written ({}); set TMPDIR to one t",
 )
-"""Another machine or installation: no extra, home, terminal, memory, threads or files."""
+"""Another machine or installation: an extra, a home, a terminal, memory or threads lacking."""
 
 MOMENT = (
     "api/gate.py: the server keeps failing, so the run stopped: {}",
@@ -66,7 +66,6 @@ LARGE = (
 """A picture, list or disk of a size that would take long to make."""
 
 EARLIER = (
-    'cli/configuration/credentials.py: --credentials {}: this is not JSON with a key pair; write {"',
     "cli/configuration/settings_file.py: {} is a number of too many digits; shorten it",
     "embedded/ort.py: there is no model file {}; check --model",
     "embedded/ort.py: {} failed on a picture: {}; check --model",
