@@ -20,7 +20,9 @@ def trouble(source: str, key: str, prefix: str, error: OSError) -> Photo:
     """A photo that stands for something unreadable: it is reported as rejected, not skipped."""
     reason = error.strerror or str(error)
     name = shortened(prefix.rstrip("/").rsplit("/", 1)[-1] + SUFFIX)
-    return Photo(source, key, name, -1, NO_TIME, Kind.TROUBLE, f"cannot be read: {reason}")
+    return Photo(
+        source, key, name, -1, NO_TIME, Kind.TROUBLE, f"cannot be read: {reason}; check it"
+    )
 
 
 def from_stdin(name: str | None, most: int) -> Photo:
