@@ -21,7 +21,9 @@ LIBRARY = (
     "jobs/library/photos.py: it has no pixels",
     "jobs/library/photos.py: cannot be used: {}; open it again, or convert it to RGB",
     "jobs/library/results.py: background must be a colour (white, #1e90ff, (30, 144, 255))",
-    "jobs/library/results.py: margin must be a number from 0 to 10, not {}",
+    "jobs/library/results.py: margin must be a number from 0 to {}, not {}",
+    "jobs/library/options.py: there is no option {}; the options are {}",
+    "jobs/library/photos.py: the memoryview of this photo was released; give one that is ",
 )
 """A call of the library with a wrong argument: tests/jobs/test_library.py and its neighbours."""
 

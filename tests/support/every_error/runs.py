@@ -92,7 +92,7 @@ PHOTOS = [
     ("bad/me.webp", ("--fit",)),
     ("bad/me.gif", ("--fit",)),
     ("bad/me.svg", ("replace",)),
-    ("bad/bomb.png", ("pixels",)),
+    ("bad/bomb.png", ("replace",)),
     ("pipe.jpg", ("file",)),
     ("bad/dangling.jpg", ("file",)),
 ]
@@ -105,7 +105,7 @@ def _photo_cases() -> list[Case]:
     found.append(_stops("segment bad/cut.jpg -o new", "bad/cut.jpg", "replace the file", code=3))
     fitted = ("bad/bomb.png", "bad/text.jpg", "bad/cut.jpg", "bad/me.heic")
     found += [_stops(f"check {name} --fit", name, code=3) for name in fitted]
-    found.append(_stops("check secret", "secret/me.jpg", "check", code=3, unprivileged=True))
+    found.append(_stops("check secret", "secret/me.jpg", "change", code=3, unprivileged=True))
     found.append(_stops("segment {api}/me.jpg -o new", "me.jpg", "check", code=3))
     found.append(_stops("segment http://127.0.0.1:1/me.jpg -o new", "me.jpg", "check", code=3))
     return found
