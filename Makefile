@@ -12,7 +12,7 @@ JOBS ?= 4
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check package package-test image docs reference man pictures bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report clean
+.PHONY: help run test lint types check package package-test image docs reference man pictures peers bench bench-start bench-embedded bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -65,6 +65,23 @@ package-test: package ## Install the wheel with pip, pipx and uv for all PYTHONS
 image: ## Build the container image hbseg with Docker
 	docker build -t hbseg .
 
+.venv-peers/.done:
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check 'rembg[cpu,cli]' onnx
+	@touch $@
+
+peers: .venv-peers/.done ## Install what the benchmarks compare with, in an environment of its own
+
+bench: $(VENV)/.dev peers ## Every comparison of speed and memory; writes benchmarks/RESULTS.md (an hour)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check aiohttp
+	$(BIN)/python benchmarks/results.py
+
+bench-start: $(VENV)/.dev ## How soon the command answers, beside an import of click
+	$(BIN)/python benchmarks/bench_start.py
+
+bench-embedded: $(VENV)/.dev peers ## The embedded engine beside rembg and its own functions
+	$(BIN)/python benchmarks/bench_embedded.py
+
 bench-quota: $(VENV)/.dev ## How much of the quota a run uses, against a local server
 	$(BIN)/python benchmarks/bench_quota.py
 
@@ -72,7 +89,7 @@ bench-api: $(VENV)/.dev ## Photos per second and CPU of the API engine, beside a
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check aiohttp
 	$(BIN)/python benchmarks/bench_api.py
 
-bench-memory: $(VENV)/.dev ## Peak memory of 20 and of 2,000 photos
+bench-memory: $(VENV)/.dev ## Peak memory of 1,000 and of 10,000 photos
 	$(BIN)/python benchmarks/bench_memory.py
 
 bench-rerun: $(VENV)/.dev ## A second run over 100,000 finished photos, compared with find
@@ -81,7 +98,7 @@ bench-rerun: $(VENV)/.dev ## A second run over 100,000 finished photos, compared
 bench-quality: $(VENV)/.dev ## Mask quality on your own photographs: make bench-quality EVAL=folder
 	$(BIN)/python benchmarks/bench_quality.py $(EVAL)
 
-bench-server: $(VENV)/.dev ## hbseg serve compared with rembg s
+bench-server: $(VENV)/.dev peers ## hbseg serve compared with rembg s
 	$(BIN)/python benchmarks/bench_server.py
 
 bench-parts: $(VENV)/.dev ## Unusual parts, each compared with the usual way
@@ -90,11 +107,9 @@ bench-parts: $(VENV)/.dev ## Unusual parts, each compared with the usual way
 bench-report: $(VENV)/.dev ## The report on 20,000 photos in Chromium
 	$(BIN)/python benchmarks/bench_report.py
 
-bench: bench-quota bench-api bench-memory bench-rerun bench-server bench-parts ## All benchmarks that need no data
-
 pictures: $(VENV)/.dev ## The pictures of the documentation, from sample_images
 	$(BIN)/python docs/images/make_pictures.py
 
 clean: ## Remove everything that was built or generated
-	rm -rf $(VENV) out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,42 +1,37 @@
-"""`hbseg serve` beside `rembg s` with its lightest model: the same photos, one machine, one run.
+"""`hbseg serve` beside `rembg s` with its lightest model: the same photos. ``make bench-server``
 
-    python benchmarks/bench_server.py [--rembg PATH] [--photos FOLDER] [--calls N] [--json]
-
-For each server: answers per second with 8 clients, the median and the 99th percentile of a call's
-time, and the peak memory of its processes. rembg's weights, u2netp.onnx, are taken from where rembg
-looks for them ($U2NET_HOME first); if they are missing, that half is skipped and the output says
-so. The output names the file by its SHA-256: a file with the same graph and other values is as fast
-and as large as the published one, but its cutouts are meaningless, and the output says so too.
+For 1, 8 and 64 clients, each on a connection of its own: answers per second, and the 99th
+percentile of a call's time. The servers run one after the other, in pairs.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import http.client
 import itertools
-import json
-import os
 import re
 import secrets
-import shutil
 import signal
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-CLIENTS = 8
-ROOT = Path(__file__).resolve().parent.parent
+from lab import ROOT
+from peers import REMBG, prepare_rembg
+from rows import Row, median_ratio, report
+
+CLIENTS = (1, 8, 64)
+REPEAT = 0.1
+"""Seconds until a refused call is made again; they count as part of its time."""
 SUFFIXES = {".jpg", ".jpeg", ".png"}
-# The u2netp.onnx of rembg's own releases.
-PUBLISHED = "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8"
 
 
 @dataclass(frozen=True)
@@ -67,13 +62,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured. Times in milliseconds, memory in megabytes."""
+    """What was measured: answers per second, the 99th percentile of a call in milliseconds, and
+    the peak megabytes of the processes."""
 
-    name: str
-    calls: int
-    failed: int
     per_second: float
-    p50: float
     p99: float
     peak_memory: float
 
@@ -81,7 +73,7 @@ class Figures:
 @contextlib.contextmanager
 def hbseg() -> Iterator[Target]:
     """Our own server, as it comes."""
-    command = [sys.executable, "-m", "humanbody_cli", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "humanbody_cli", "serve", "--port", "0", "--queue", "64"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
     )
@@ -97,13 +89,13 @@ def hbseg() -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def rembg(executable: str) -> Iterator[Target]:
+def rembg() -> Iterator[Target]:
     """rembg's server with u2netp, its lightest model; cutouts as PNG."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [executable, "s", "--host", "127.0.0.1", "--port", str(port), "--no-ui"],
+        [str(REMBG), "s", "--host", "127.0.0.1", "--port", str(port), "--no-ui"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -138,19 +130,19 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 
 def post(target: Target, connection: http.client.HTTPConnection, photo: bytes) -> bool:
+    """One call, repeated where a server that is full refuses it, as its clients do."""
     body, kind = target.request(photo)
-    connection.request("POST", target.path, body, {"Content-Type": kind})
-    response = connection.getresponse()
-    return len(response.read()) > 1000 and response.status == 200
+    while True:
+        connection.request("POST", target.path, body, {"Content-Type": kind})
+        response = connection.getresponse()
+        answer = response.read()
+        if response.status != 403 or b"CONCURRENCY_LIMIT_EXCEEDED" not in answer:
+            return len(answer) > 1000 and response.status == 200
+        time.sleep(REPEAT)
 
 
-def run(target: Target, photos: list[bytes], calls: int) -> Figures:
-    """``calls`` calls from ``CLIENTS`` clients, each on a connection of its own."""
-    warm = http.client.HTTPConnection("127.0.0.1", target.port, timeout=300)
-    for photo in photos:
-        if not post(target, warm, photo):
-            raise RuntimeError(f"{target.name} does not answer as it should")
-    warm.close()
+def measure(target: Target, photos: list[bytes], calls: int, clients: int) -> Figures:
+    """``calls`` calls from this many clients, each on a connection of its own."""
     numbers = itertools.count()
     times: list[float] = []
     failures: list[int] = []
@@ -165,22 +157,17 @@ def run(target: Target, photos: list[bytes], calls: int) -> Figures:
                 failures.append(number)
         connection.close()
 
-    threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
+    threads = [threading.Thread(target=client) for _ in range(clients)]
     started = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     elapsed = time.perf_counter() - started
-    return Figures(
-        name=target.name,
-        calls=calls,
-        failed=len(failures),
-        per_second=round(len(times) / elapsed, 2),
-        p50=round(statistics.median(times), 1),
-        p99=round(statistics.quantiles(times, n=100)[98], 1),
-        peak_memory=round(peak_memory(target.process.pid), 1),
-    )
+    if failures:
+        raise SystemExit(f"{target.name}: {len(failures)} of {calls} calls failed")
+    p99 = statistics.quantiles(times, n=100)[98]
+    return Figures(calls / elapsed, p99, peak_memory(target.process.pid))
 
 
 def peak_memory(pid: int) -> float:
@@ -191,73 +178,57 @@ def peak_memory(pid: int) -> float:
     return int(found[1] if found else 0) / 1024 + sum(peak_memory(int(child)) for child in children)
 
 
-@dataclass(frozen=True)
-class Weights:
-    """The file of weights that rembg loads."""
-
-    file: str
-    sha256: str
-    published: bool
-
-    def __str__(self) -> str:
-        kind = "the published file" if self.published else "a stand-in, not the published file"
-        return f"{self.file}, sha256 {self.sha256[:12]} ({kind})"
+def warm(target: Target, photos: list[bytes]) -> None:
+    """Each photo once: the models are loaded, and every answer is as it should be."""
+    connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=300)
+    for photo in photos:
+        if not post(target, connection, photo):
+            raise SystemExit(f"{target.name} does not answer as it should")
+    connection.close()
 
 
-def find_weights() -> Weights | None:
-    """What rembg will load, looked for where it looks: by model, then in its old flat folder."""
-    given, data = os.environ.get("U2NET_HOME"), os.environ.get("XDG_DATA_HOME")
-    home = os.environ.get("REMBG_HOME", f"{data}/rembg" if data else "~/.rembg")
-    flat = f"{data or '~'}/.u2net"
-    for place in (f"{given or home}/models/u2netp", given or flat):
-        path = Path(place).expanduser() / "u2netp.onnx"
-        if path.exists():
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            return Weights(path.name, digest, digest == PUBLISHED)
-    return None
+def all_figures(photos: list[bytes], calls: int, rounds: int) -> list[dict[int, list[Figures]]]:
+    """For hbseg and for rembg: by number of clients, the figures of each round."""
+    found: list[dict[int, list[Figures]]] = [{number: [] for number in CLIENTS} for _ in range(2)]
+    for number in range(rounds):
+        order = (0, 1) if number % 2 == 0 else (1, 0)
+        for which in order:
+            with (hbseg, rembg)[which]() as target:
+                print(f"{target.name}, round {number + 1} ...", file=sys.stderr, flush=True)
+                warm(target, photos)
+                for clients, figures in found[which].items():
+                    figures.append(measure(target, photos, max(calls, clients * 2), clients))
+    return found
 
 
-def why_no_rembg(executable: str | None, weights: Weights | None) -> str | None:
-    """Why rembg cannot be measured, if so."""
-    if executable is None:
-        return "rembg is not installed (pip install 'rembg[cpu,cli]', --rembg PATH)"
-    if weights is None:
-        return "its weights (u2netp.onnx) are not here and are not downloaded; see $U2NET_HOME"
-    return None
+def rows_of(ours: dict[int, list[Figures]], theirs: dict[int, list[Figures]]) -> list[Row]:
+    """Answers per second and p99 at each number of clients."""
+    rows = []
+    for clients in CLIENTS:
+        name = f"hbseg serve, {clients} client{'s' if clients > 1 else ''}"
+        rate = [[one.per_second for one in side[clients]] for side in (ours, theirs)]
+        slow = [[one.p99 for one in side[clients]] for side in (ours, theirs)]
+        detail = f"{statistics.median(rate[0]):.1f}/s, {ours[clients][-1].peak_memory:.0f} MB"
+        rows.append(Row(name, "rembg s", "answers/s", median_ratio(*rate), 8, detail=detail))
+        told = f"{statistics.median(slow[0]):.0f} ms"
+        rows.append(Row(name, "rembg s", "p99", median_ratio(*slow), 1, True, told))
+    return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rembg", default=shutil.which("rembg"), help="the rembg command")
+def main() -> int:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--photos", type=Path, default=ROOT / "sample_images")
-    parser.add_argument("--calls", type=int, default=160)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--calls", type=int, default=80, help="in each round, at least")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
     options = parser.parse_args()
     found = sorted(p for p in options.photos.rglob("*") if p.suffix.lower() in SUFFIXES)
     photos = [path.read_bytes() for path in found]
-    with hbseg() as target:
-        results = [run(target, photos, options.calls)]
-    weights = find_weights()
-    missing = why_no_rembg(options.rembg, weights)
-    if missing is None:
-        with rembg(options.rembg) as target:
-            results.append(run(target, photos, options.calls))
-    if options.json:
-        used = asdict(weights) if weights and missing is None else None
-        answer = {"results": [asdict(each) for each in results], "rembg": missing, "weights": used}
-        print(json.dumps(answer))
-        return
-    print(f"{len(photos)} photos, {options.calls} calls, {CLIENTS} clients, {os.cpu_count()} cores")
-    for each in results:
-        print(
-            f"{each.name:18} {each.per_second:7.2f} answers/s   p50 {each.p50:8.1f} ms   "
-            f"p99 {each.p99:8.1f} ms   peak {each.peak_memory:7.1f} MB   {each.failed} failed"
-        )
-    if missing:
-        print(f"rembg s (u2netp)   not measured: {missing}")
-    else:
-        print(f"rembg's weights: {weights}")
+    with tempfile.TemporaryDirectory(prefix="bench-server-") as folder:
+        prepare_rembg(Path(folder))
+        return report(rows_of(*all_figures(photos, options.calls, options.rounds)), options.json)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

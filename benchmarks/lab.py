@@ -40,6 +40,7 @@ __all__ = [
     "add_comment",
     "cut_images",
     "fake_api",
+    "hiding",
     "make_photos",
     "outputs",
     "run",
@@ -119,6 +120,29 @@ def run(
                 os.killpg(process.pid, signal.SIGKILL)
         stderr.seek(0)
         return Run(**json.load(figures), stderr=stderr.read().decode(errors="replace"))
+
+
+FAST = ("isal", "pybase64")
+"""Modules that only the extra `fast` brings. numpy, in it too, is part of others."""
+
+_HIDING = """
+import sys
+
+class Hidden:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise ModuleNotFoundError(f"{{name}} is hidden", name=name)
+
+sys.meta_path.insert(0, Hidden)
+"""
+
+
+def hiding(folder: Path, names: Sequence[str] = FAST) -> Path:
+    """A folder that, in front of a command's paths, hides modules from it."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_HIDING.format(names=tuple(names)))
+    return folder
 
 
 def segment(folder: Path, out: Path, *options: str) -> list[str]:
