@@ -11,12 +11,14 @@ import asyncio
 import contextlib
 import io
 import json
+import os
 import sys
 import tempfile
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -28,10 +30,15 @@ from humanbody_cli.api import responses
 from humanbody_cli.api.answer_budget import Budget
 from humanbody_cli.api.requests import Multipart
 from humanbody_cli.api.transport import http
+from humanbody_cli.core.paths import to_bytes
+from humanbody_cli.core.photo import Siblings, key_of
 from humanbody_cli.core.settings import Timeouts
+from humanbody_cli.discovery.tree import Listing
 from humanbody_cli.imaging import png_check, png_writer
 from humanbody_cli.imaging.cutouts import hard_cutout
+from humanbody_cli.pipeline.earlier import stat_check
 from humanbody_cli.storage.answer_spool import AnswerSpool
+from humanbody_cli.storage.names import plain_names
 
 HEAD = ("part", "ours ms", "the usual way", "its ms", "ours is faster by")
 SAMPLE = ROOT / "sample_images" / "portraits" / "grace_hopper.jpg"
@@ -41,6 +48,9 @@ SIZE = (3000, 4000)
 IN_FLIGHT = 100
 LATENCY = 0.3  # seconds that the server takes for each call
 CALLS = 600
+
+DONE = 10_000
+"""Photos of a folder that a second run looks at."""
 
 Row = tuple[str, ...]
 
@@ -147,6 +157,39 @@ def saved(image: Image.Image, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def rerun_rows() -> list[Row]:
+    """Photos of a folder looked at together, as by a second run, and one by one."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = os.path.join(folder, "a", "folder", "of", "photos", "")
+        os.makedirs(place)
+        names = [f"{number:06}.jpg" for number in range(DONE)]
+        for name in names:
+            Path(place, name).touch()
+        paths = [os.fsencode(place + name) for name in names]
+        rows = row(
+            f"{DONE:,} files looked at by their names in an open folder",
+            best(partial(stat_check._states, paths)),
+            ("by path", best(lambda: [(s.st_size, s.st_mtime_ns) for s in map(os.stat, paths)])),
+        )
+        rows += row(
+            f"{DONE:,} entries of a folder sorted out together",
+            best(lambda: scanned(place, Listing.sort_out)),
+            ("one by one", best(lambda: scanned(place, Listing._sort_out))),
+        )
+    photos = Siblings(place, place, "", names, plain_names)
+    return rows + row(
+        f"keys and output names of {DONE:,} siblings",
+        best(lambda: (photos.keys(), photos.names())),
+        ("of each photo", best(lambda: [(key_of(one), to_bytes(one.name)) for one in photos])),
+    )
+
+
+def scanned(folder: str, sort_out: Callable[[Listing, Any], None]) -> None:
+    """List a folder."""
+    with os.scandir(folder) as entries:
+        sort_out(Listing((0, 0)), entries)
+
+
 def client_rows() -> list[Row]:
     """Calls over several small clients and over one with as many connections."""
     several = asyncio.run(calls())
@@ -225,6 +268,7 @@ def main() -> int:
         *check_rows(images[1]),
         *writer_rows(mask, "mask"),
         *writer_rows(cutout, "cutout"),
+        *rerun_rows(),
         *client_rows(),
     ]
     print(table(HEAD, rows, markdown=options.markdown))

@@ -102,10 +102,6 @@ class Siblings:
         """`key_of` each photo."""
         return all_to_bytes(self.below, self._files.split("\0"))
 
-    def sources(self) -> list[bytes]:
-        """The path of each photo, as the user would name it."""
-        return all_to_bytes(self.here, self._files.split("\0"))
-
     def names(self) -> list[bytes]:
         """The output name that each photo wants."""
         return all_to_bytes(self.prefix, self._names_of(self._files.split("\0")))

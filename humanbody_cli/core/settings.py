@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 
 class EngineChoice(StrEnum):

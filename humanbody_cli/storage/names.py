@@ -82,10 +82,22 @@ def _are_plain(files: Sequence[str]) -> bool:
         return False
     ending = files[0][files[0].rfind(".") :] if files else ""
     if ending.startswith(".") and all(map(str.endswith, files, repeat(ending))):
+        if _is_of_one_case(files, ending):  # names are told apart without regard to case
+            return True
         names = set(map(hash, map(str.lower, files)))  # as usual: then the whole names tell
     else:
         names = {hash(plain_name(file).lower()) for file in files}
     return len(names) == len(files)
+
+
+def _is_of_one_case(files: Sequence[str], ending: str) -> bool:
+    """Whether names differ in nothing that has an upper case: ``IMG_0001.JPG``, ``IMG_0002.JPG``.
+
+    Then no two of these distinct names meet, and a set of 100,000 (7 MB) is not needed.
+    """
+    start = os.path.commonprefix(list(files))  # noqa: RUF071 - of characters, as wanted
+    text = "\0".join(("", *files, "")).replace(f"\0{start}", "\0").replace(f"{ending}\0", "\0")
+    return text == text.lower()
 
 
 def _told_apart(names: dict[str, str], reserved: set[str]) -> dict[str, str]:
