@@ -33,7 +33,6 @@ from humanbody_cli.api.transport import http
 from humanbody_cli.core.paths import to_bytes
 from humanbody_cli.core.photo import Siblings, key_of
 from humanbody_cli.core.settings import Timeouts
-from humanbody_cli.discovery.tree import Listing
 from humanbody_cli.imaging import png_check, png_writer
 from humanbody_cli.imaging.cutouts import hard_cutout
 from humanbody_cli.pipeline.earlier import stat_check
@@ -160,7 +159,7 @@ def saved(image: Image.Image, **options: Any) -> bytes:
 def rerun_rows() -> list[Row]:
     """Photos of a folder looked at together, as by a second run, and one by one."""
     with tempfile.TemporaryDirectory() as folder:
-        place = os.path.join(folder, "a", "folder", "of", "photos", "")
+        place = os.path.join(folder, "home", "me", "photos", "2026", "11", "26", "")
         os.makedirs(place)
         names = [f"{number:06}.jpg" for number in range(DONE)]
         for name in names:
@@ -171,23 +170,12 @@ def rerun_rows() -> list[Row]:
             best(partial(stat_check._states, paths)),
             ("by path", best(lambda: [(s.st_size, s.st_mtime_ns) for s in map(os.stat, paths)])),
         )
-        rows += row(
-            f"{DONE:,} entries of a folder sorted out together",
-            best(lambda: scanned(place, Listing.sort_out)),
-            ("one by one", best(lambda: scanned(place, Listing._sort_out))),
-        )
     photos = Siblings(place, place, "", names, plain_names)
     return rows + row(
         f"keys and output names of {DONE:,} siblings",
         best(lambda: (photos.keys(), photos.names())),
         ("of each photo", best(lambda: [(key_of(one), to_bytes(one.name)) for one in photos])),
     )
-
-
-def scanned(folder: str, sort_out: Callable[[Listing, Any], None]) -> None:
-    """List a folder."""
-    with os.scandir(folder) as entries:
-        sort_out(Listing((0, 0)), entries)
 
 
 def client_rows() -> list[Row]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
-from operator import methodcaller
 from typing import NamedTuple
 
 from humanbody_cli.core.errors import OutputError
@@ -27,9 +25,6 @@ _USUAL = (".jpg", ".JPG", ".jpeg", ".png")
 
 _BESIDE = BESIDE + "."
 
-_BATCH = 1000
-"""Entries that are sorted out together."""
-
 
 @dataclass
 class Listing:
@@ -48,19 +43,8 @@ class Listing:
     is_recomposed: bool = False
     results_removed: bool = False
 
-    def sort_out(self, entries: Iterator[os.DirEntry[str]]) -> None:
+    def sort_out(self, entries: Iterable[os.DirEntry[str]]) -> None:
         """Sort entries into pictures, folders and others."""
-        while some := list(islice(entries, _BATCH)):
-            names = [entry.name for entry in some]
-            if _are_pictures(some, names):
-                self.pictures += names
-            else:
-                self._sort_out(some)
-        self.pictures.sort()
-        self.folders.sort()
-        self.broken.sort(key=lambda entry: entry[0])
-
-    def _sort_out(self, entries: list[os.DirEntry[str]]) -> None:
         for entry in entries:
             name = entry.name
             if name[0] == ".":
@@ -82,6 +66,9 @@ class Listing:
                 self.broken.append((name, reason))
             else:
                 self.others += 1
+        self.pictures.sort()
+        self.folders.sort()
+        self.broken.sort(key=lambda entry: entry[0])
 
     def _cannot_tell(self, name: str, error: OSError) -> None:
         """An entry that cannot be examined. If named like a photo, reading it will report why;
@@ -144,21 +131,6 @@ class OwnOutput:
                 status = os.stat(path)
                 self._found[path] = (status.st_dev, status.st_ino)
         return set(self._found.values())
-
-
-def _are_pictures(entries: list[os.DirEntry[str]], names: list[str]) -> bool:
-    """Whether all entries are pictures by their names, and no folders: in most folders they are,
-    and asking once for many takes a third of the time."""
-    text = "/".join(names)
-    if text[0] == "." or "/." in text or _BESIDE in text or not all(map(_is_usual, names)):
-        return False
-    try:
-        return not any(map(os.DirEntry.is_dir, entries))
-    except OSError:
-        return False
-
-
-_is_usual = methodcaller("endswith", _USUAL)
 
 
 def is_picture(name: str) -> bool:
