@@ -12,7 +12,7 @@ JOBS ?= 4
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check package package-test image docs reference man pictures peers bench bench-start bench-embedded bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report clean
+.PHONY: help run test lint types check docs reference man pictures package package-test image bench bench-quota bench-api bench-memory bench-rerun bench-quality bench-server bench-parts bench-report bench-start bench-embedded peers clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -41,9 +41,6 @@ lint: $(VENV)/.dev ## Check style
 types: $(VENV)/.dev ## Check types
 	$(BIN)/mypy
 
-man: $(VENV)/.dev ## Write the man pages, docs/man/*.1, from the commands
-	$(BIN)/python -m docs.make_man
-
 check: lint types test ## Everything that must hold before a change lands
 
 docs: $(VENV)/.dev ## Build the documentation into build/docs
@@ -52,6 +49,12 @@ docs: $(VENV)/.dev ## Build the documentation into build/docs
 
 reference: $(VENV)/.dev ## Write docs/reference anew from the commands
 	$(BIN)/python -m docs.make_reference
+
+man: $(VENV)/.dev ## Write the man pages, docs/man/*.1, from the commands
+	$(BIN)/python -m docs.make_man
+
+pictures: $(VENV)/.dev ## Make the pictures of the documentation from sample_images
+	$(BIN)/python docs/images/make_pictures.py
 
 package: $(VENV)/.dev ## Build the sdist, and the wheel from it, into dist/
 	rm -rf dist
@@ -106,9 +109,6 @@ bench-parts: $(VENV)/.dev ## Unusual parts, each compared with the usual way
 
 bench-report: $(VENV)/.dev ## The report on 20,000 photos in Chromium
 	$(BIN)/python benchmarks/bench_report.py
-
-pictures: $(VENV)/.dev ## The pictures of the documentation, from sample_images
-	$(BIN)/python docs/images/make_pictures.py
 
 clean: ## Remove everything that was built or generated
 	rm -rf $(VENV) .venv-peers out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -23,7 +23,8 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from lab import ROOT, table
+from bench_embedded import make_photos as make_large
+from lab import ROOT, run, table
 from PIL import Image
 
 from humanbody_cli.api import responses
@@ -33,7 +34,7 @@ from humanbody_cli.api.transport import http
 from humanbody_cli.core.paths import to_bytes
 from humanbody_cli.core.photo import Siblings, key_of
 from humanbody_cli.core.settings import Timeouts
-from humanbody_cli.imaging import png_check, png_writer
+from humanbody_cli.imaging import cutouts, png_check, png_writer
 from humanbody_cli.imaging.cutouts import hard_cutout
 from humanbody_cli.pipeline.earlier import stat_check
 from humanbody_cli.storage.answer_spool import AnswerSpool
@@ -112,14 +113,49 @@ def parse(body: bytes) -> None:
     png_check.verify(answer.body_image or b"")
 
 
+def cutout_rows(photo: Image.Image, mask: Image.Image) -> list[Row]:
+    """A hard cutout whose pixels are numbers of 32 bits, and by Pillow; strips of other heights."""
+    ours = best(hard_cutout(photo, mask).png)
+    with mock.patch.object(cutouts, "is_installed", return_value=False):
+        pillow = best(hard_cutout(photo, mask).png)
+    with mock.patch.object(png_writer, "STRIP", 128):
+        high = best(hard_cutout(photo, mask).png)
+    return row("cutout composed and written", ours, ("by Pillow", pillow), ("128 rows", high))
+
+
+WITHOUT_SHARING = """
+import runpy
+from humanbody_cli.embedded import engine
+
+engine.share_heap = lambda: None
+runpy.run_module("humanbody_cli", run_name="__main__")
+"""
+
+
+def heap_rows() -> list[Row]:
+    """Peak memory (MiB) of the embedded engine where its threads share a heap, and where not."""
+    peaks = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_large(folder / "photos", 18)
+        for start in (["-m", "humanbody_cli"], ["-c", WITHOUT_SHARING]):
+            options = [str(folder / "photos"), "-o", str(folder / start[0]), "--engine", "local"]
+            command = [sys.executable, *start, "segment", *options]
+            peaks.append(run(command, folder / "state").peak_rss / 1024)
+    return row("MiB at most, threads with one heap", peaks[0], ("a heap for each", peaks[1]))
+
+
 def check_rows(data: bytes) -> list[Row]:
     """The structural check of a cutout."""
     decode = best(lambda: Image.open(io.BytesIO(data)).load())
-    return row(
-        "PNG checked by its structure",
-        best(partial(png_check.verify, data)),
-        ("decoded by Pillow", decode),
-    )
+    small = saved(Image.open(io.BytesIO(data)).resize((1200, 900)))
+    at_once = best(partial(png_check.verify, small))
+    with mock.patch.object(png_check, "libdeflate", None):
+        checked, in_steps = (best(partial(png_check.verify, each)) for each in (data, small))
+    return [
+        *row("PNG checked by its structure", checked, ("decoded by Pillow", decode)),
+        *row("PNG of 1 megapixel inflated at once by libdeflate", at_once, ("in steps", in_steps)),
+    ]
 
 
 def writer_rows(image: Image.Image, kind: str) -> list[Row]:
@@ -146,7 +182,7 @@ def writer_rows(image: Image.Image, kind: str) -> list[Row]:
 def deflated(image: Image.Image, strategy: int) -> bytes:
     """The pixels of a PNG as zlib's level 1 deflates them by a strategy."""
     deflater = zlib.compressobj(1, zlib.DEFLATED, 15, 9, strategy)
-    parts = png_writer._filtered(image.size, image.mode, image.crop)
+    parts = png_writer._filtered(image.size, image.mode, lambda area: image.crop(area).tobytes())
     return b"".join((*map(deflater.compress, parts), deflater.flush()))
 
 
@@ -193,12 +229,12 @@ def client_rows() -> list[Row]:
     )
     size = 1_000_000
     ours = asyncio.run(calls(size))
-    with mock.patch.object(http.streams, "use"):
-        anyio = asyncio.run(calls(size))
+    with mock.patch.object(http.connection, "use"):
+        httpcores = asyncio.run(calls(size))
     return rows + row(
-        f"a call answered with {size / 1e6:.0f} MB over our own sockets",
+        f"a call answered with {size / 1e6:.0f} MB over our own connections",
         ours / CALLS,
-        ("anyio's", anyio / CALLS),
+        ("httpcore's", httpcores / CALLS),
     )
 
 
@@ -257,6 +293,8 @@ def main() -> int:
         *writer_rows(mask, "mask"),
         *writer_rows(cutout, "cutout"),
         *rerun_rows(),
+        *cutout_rows(cutout.convert("RGB"), mask),
+        *heap_rows(),
         *client_rows(),
     ]
     print(table(HEAD, rows, markdown=options.markdown))

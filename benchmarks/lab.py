@@ -122,7 +122,7 @@ def run(
         return Run(**json.load(figures), stderr=stderr.read().decode(errors="replace"))
 
 
-FAST = ("isal", "pybase64")
+FAST = ("deflate", "isal", "pybase64")
 """Modules that only the extra `fast` brings. numpy, in it too, is part of others."""
 
 _HIDING = """

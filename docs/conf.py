@@ -41,7 +41,7 @@ def _beyond_these_pages(app: Sphinx, docname: str, source: list[str]) -> None:
     """Point links that leave this folder, which a code host follows, at the code host."""
     home = _PROJECT.get("urls", {}).get("Homepage", "").rstrip("/")
     up = r"\]\(\.\./" if "/" not in docname else r"\]\(\.\./\.\./"
-    source[0] = re.sub(up, f"]({home}/blob/main/", source[0])
+    source[0] = re.sub(up, f"]({home}/blob/HEAD/", source[0])
 
 
 def setup(app: Sphinx) -> None:

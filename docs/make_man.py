@@ -16,6 +16,7 @@ from click_man.man import ManPage
 
 from humanbody_cli import __version__
 from humanbody_cli.cli.configuration.command import SECTIONS
+from humanbody_cli.cli.configuration.option import untied
 from humanbody_cli.cli.main import COMMANDS, hbseg
 
 FOLDER = Path(__file__).parent / "man"
@@ -52,7 +53,7 @@ def _page(context: click.Context, words: str, commands: dict[str, str]) -> str:
     ]
     records.sort(key=lambda one: SECTIONS.index(one[0]))
     page.options = [
-        (_plain(names).replace("\\", r"\e"), _troff(text)) for _, (names, text) in records
+        (untied(names).replace("\\", r"\e"), _troff(text)) for _, (names, text) in records
     ]
     page.commands = [(name, _troff(text)) for name, text in commands.items()]
     _, _, body = _in_sections(str(page), [section for section, _ in records]).partition("\n")
@@ -74,14 +75,9 @@ def _in_sections(page: str, sections: list[str]) -> str:
     return head
 
 
-def _plain(text: str) -> str:
-    """Text with what keeps words together in a terminal taken out."""
-    return text.translate({0xA0: " ", 0x2011: "-"})
-
-
 def _troff(text: str) -> str:
     """Text that troff prints as it is: hyphens and quotes can be copied into a shell."""
-    return re.sub(r"(?m)^\.", r"\\&.", _plain(text).translate(_ESCAPES))
+    return re.sub(r"(?m)^\.", r"\\&.", untied(text).translate(_ESCAPES))
 
 
 def _paragraphs(text: str) -> str:

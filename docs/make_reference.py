@@ -92,11 +92,8 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _default(option: Option, context: click.Context) -> tuple[str, str]:
-    """An option's help without its default, and the default."""
+    """An option's help, and its default."""
     help_text = option.help or ""
-    told = re.search(r" *\[default: (.*)\]$", help_text, re.DOTALL)
-    if told is not None:
-        return help_text[: told.start()], _cell(told[1])
     value = option.get_default(context)
     shown = f"{value:g}" if isinstance(value, float) else str(value)
     if option.otherwise and option.otherwise != shown:

@@ -48,6 +48,7 @@ settings.register_profile("suite", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parent.parent
+GRACE = ROOT / "sample_images" / "portraits" / "grace_hopper.jpg"
 KEY, SECRET = "the-key-of-the-tests", "the-secret-of-the-tests"
 
 

@@ -172,6 +172,8 @@ class ApiEngine:
         except Unsound as error:
             return responses.unsound(error.status, str(error))
         room.received()
+        if len(body) <= _SMALL or not responses.is_success(status):
+            body = self._credentials.blotted(body)
         # Refusals are small and parsed here: the stop flag is set before any other task runs.
         if len(body) <= _SMALL:
             return self._received(status, body, job)
@@ -188,6 +190,9 @@ class ApiEngine:
 
     def _unanswered(self, call: Call, error: NoAnswer, job: _Job) -> Exception:
         """What to raise for a connection that failed: a retry, or the end of the run."""
+        if error.connected and error.advice is not None:
+            self.gate.failed(call, str(error), answered=False)
+            return self._fatal(FatalError(f"{self._endpoint}: {error}: {error.advice}"))
         if error.connected:
             self.gate.failed(call, str(error), answered=False)
             return _TryAgain(api_spec.CONNECTION, str(error))

@@ -20,9 +20,6 @@ PROGRAM, VARIABLE = "hbseg", "_HBSEG_COMPLETE"
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
-_SENT = frozenset("jpg jpeg jpe jfif png".split())
-"""Suffixes of photos that are processed without --fit."""
-
 
 def words(*values: str) -> Completer:
     """Completes one of these words."""
@@ -47,10 +44,10 @@ def presets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
 
 def photos(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Folders and photos; with --fit, or if there are no others, of all formats."""
-    from humanbody_cli.discovery.tree import is_picture
+    from humanbody_cli.discovery.tree import API_SUFFIXES, is_picture
 
     if not ctx.params.get("fit"):
-        found = _paths(incomplete, lambda name: _suffix(name) in _SENT)
+        found = _paths(incomplete, lambda name: _suffix(name) in API_SUFFIXES)
         if any(not item.value.endswith("/") for item in found):
             return found
     return _paths(incomplete, is_picture)

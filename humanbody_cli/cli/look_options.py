@@ -10,7 +10,7 @@ from humanbody_cli.cli import completion
 from humanbody_cli.cli.configuration.option import Choice, group, option
 from humanbody_cli.cli.options import FiniteRange, whole_number
 from humanbody_cli.core.errors import UsageError
-from humanbody_cli.core.settings import Box, Look
+from humanbody_cli.core.settings import MAX_MARGIN, Box, Look
 
 _LONGEST = 16384
 """Most pixels on a side of a resized cutout."""
@@ -58,7 +58,7 @@ look = group(
     option("--crop", is_flag=True, help="Crop to the person."),
     option(
         "--margin",
-        type=FiniteRange(0, 10),
+        type=FiniteRange(0, MAX_MARGIN),
         metavar="FRACTION",
         otherwise="0.05",
         help="Margin around the crop, as a fraction of its longer side.",

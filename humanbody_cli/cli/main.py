@@ -34,7 +34,7 @@ COMMANDS = {
     "status": "Show what is done, rejected, failed and pending in OUT.",
     "report": "Write an HTML page for looking through the results in OUT.",
     "recompose": "Make new cutouts from the masks in OUT, without calls.",
-    "config": "Show the settings and where each of them is from.",
+    "config": "Show the settings and where each comes from.",
     "serve": "Serve the HumanBody Segment API V2 on this machine.",
     "doctor": "Check this machine: key, host, clock, engine, disk, versions.",
     "completion": "Print the script that completes hbseg in bash, zsh or fish.",
@@ -43,9 +43,9 @@ COMMANDS = {
 _MODULES = {
     "check": "preview",
     "plan": "preview",
-    "config": "setup",
-    "doctor": "setup",
-    "completion": "setup",
+    "config": "installation",
+    "doctor": "installation",
+    "completion": "installation",
 }
 """The modules of commands that are not in a module of their own name."""
 
@@ -66,6 +66,34 @@ class LazyGroup(click.Group):
         command = getattr(module, f"{cmd_name}_command")
         assert isinstance(command, click.Command)
         return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what comes before the command; only ``--help`` and ``--version`` may.
+
+        Raises:
+            click.UsageError: something else does; tells where an option of a command belongs.
+        """
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            misplaced = self._misplaced(ctx, error.option_name, given)
+            if misplaced is None:
+                raise
+            raise click.UsageError(misplaced, ctx) from error
+
+    def _misplaced(self, ctx: click.Context, option: str, args: list[str]) -> str | None:
+        """What to say of an option before the command that has it."""
+        place = next((index for index, name in enumerate(args) if name in COMMANDS), 0)
+        command = self.get_command(ctx, args[place]) if place else None
+        names = [name for one in command.params for name in one.opts] if command else []
+        if option not in names:
+            return None
+        # Only the first word after hbseg is repeated with certainty: a value may be a secret.
+        return (
+            f"{option} is an option of {args[place]} and comes after it; "
+            f"run: hbseg {args[place]} {option} ..."
+        )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -13,6 +13,7 @@ from humanbody_cli.cli import completion
 from humanbody_cli.cli.configuration.option import Decorator, group, one_of, option, path_of
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
+    MAX_QPS,
     Edges,
     InputSettings,
     LogFormat,
@@ -25,6 +26,7 @@ from humanbody_cli.core.settings import (
 )
 from humanbody_cli.discovery.lists import is_stdin
 from humanbody_cli.storage.names import MAX_NAME
+from humanbody_cli.storage.ownership import results_folder_above
 
 
 class FiniteRange(click.FloatRange):
@@ -60,7 +62,7 @@ class Qps(click.ParamType):
             qps = float(value)
         except ValueError:
             qps = 0.0
-        if not 0 < qps < 10_000:
+        if not 0 < qps <= MAX_QPS:
             self.fail(f"{value!r} is neither 'auto' nor a number of calls per second", param, ctx)
         return qps
 
@@ -105,7 +107,10 @@ def _check_list(path: str, inputs: tuple[str, ...]) -> None:
     if path != "-" and not os.path.exists(path):
         raise UsageError(f"--from-file {path}: there is no such file; check the path")
     if "-" in inputs and is_stdin(path):
-        raise UsageError("stdin cannot be both the list (--from-file -) and a photo (-)")
+        raise UsageError(
+            "stdin cannot be both the list (--from-file -) and a photo (-); give one of them as a "
+            "file"
+        )
 
 
 def _check_base(settings: InputSettings) -> None:
@@ -128,7 +133,8 @@ def _check_name(settings: InputSettings) -> None:
         raise UsageError(f"--name {settings.name!r} is not a file name such as a.jpg or trip/a.jpg")
     if any(len(os.fsencode(part)) > MAX_NAME for part in parts[:-1]):
         raise UsageError(
-            f"--name {settings.name!r} contains a folder name longer than {MAX_NAME} bytes"
+            f"--name {settings.name!r} contains a folder name longer than {MAX_NAME} bytes; "
+            "give a shorter one"
         )
 
 
@@ -180,7 +186,7 @@ def _output(
     output: str | None, sync: bool | None, force: bool, retry_failed: bool, lock_wait: float
 ) -> OutputSettings:
     if output == "":
-        raise UsageError("-o needs the name of a folder")
+        raise UsageError("-o is empty; give the name of a folder")
     folder = Path(output or os.curdir)
     return OutputSettings(folder, sync, force, retry_failed, lock_wait, given=output)
 
@@ -279,32 +285,42 @@ def _check_log(log_file: str) -> None:
     settings, _ = path_of(context)
     if settings is not None and os.path.realpath(settings) == os.path.realpath(log_file):
         raise UsageError(f"--log-file {log_file}: that is the settings file; choose another name")
+    root = context.params.get("output") or context.params.get("out")
+    if (guarded := results_folder_above(log_file, root)) is not None:
+        raise UsageError(
+            f"--log-file {log_file}: only results are written to {guarded}; choose another folder"
+        )
 
 
-telling = group(
-    "telling",
-    _telling,
-    option(
-        "-q",
-        "--quiet",
-        is_flag=True,
-        help="Print only what is new: photos newly rejected or failed, and why a run stopped.",
-    ),
-    option("-v", "--verbose", count=True, help="Print one line per photo."),
-    one_of(
-        "--progress",
-        ProgressChoice.AUTO,
-        help="plain: a line a minute; auto: a bar on a terminal, else plain (-q: none).",
-    ),
-    option(
-        "--log-file",
-        metavar="FILE",
-        shell_complete=completion.files(),
-        help="Append each line to FILE, with its time, and one per photo.",
-    ),
-    one_of("--log-format", LogFormat.TEXT, help="json: one object per line."),
-    section="Messages",
+def _about_messages(quiet: str) -> Decorator:
+    """The options on what is said; ``quiet`` tells what ``-q`` leaves."""
+    return group(
+        "telling",
+        _telling,
+        option("-q", "--quiet", is_flag=True, help=quiet),
+        option("-v", "--verbose", count=True, help="Print one line per photo."),
+        one_of(
+            "--progress",
+            ProgressChoice.AUTO,
+            help="plain: a line a minute; auto: a bar on a terminal, else plain (-q: none).",
+        ),
+        option(
+            "--log-file",
+            metavar="FILE",
+            shell_complete=completion.files(),
+            help="Append each line to FILE, with its time, and one per photo.",
+        ),
+        one_of("--log-format", LogFormat.TEXT, help="json: one object per line."),
+        section="Messages",
+    )
+
+
+telling = _about_messages("Print only results and errors.")
+
+telling_of_run = _about_messages(
+    "Print only what is new: photos newly rejected or failed, and why a run stopped."
 )
+"""The same for the commands that make results and remember how each photo ended."""
 
 as_json = option(
     "--json",

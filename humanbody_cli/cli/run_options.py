@@ -14,11 +14,14 @@ from humanbody_cli.cli.configuration.option import (
     one_of,
     option,
 )
-from humanbody_cli.cli.options import FiniteRange, Qps, inputs, output, telling, wanted
+from humanbody_cli.cli.options import FiniteRange, Qps, inputs, output, telling_of_run, wanted
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
     GRACE,
+    MAX_TIMEOUT,
+    SIDES,
+    THREADS,
     ApiSettings,
     EngineChoice,
     InputSettings,
@@ -133,15 +136,15 @@ api = group(
     option(
         "--retries",
         type=click.IntRange(min=0),
-        default=5,
+        default=ApiSettings.retries,
         show_default=True,
         metavar="N",
         help="Retries per photo.",
     ),
     option(
         "--timeout",
-        type=FiniteRange(min=0, max=86400, min_open=True),
-        default=60.0,
+        type=FiniteRange(min=0, max=MAX_TIMEOUT, min_open=True),
+        default=Timeouts.read,
         show_default=True,
         metavar="S",
         help="Longest wait for an answer, in seconds.",
@@ -169,9 +172,9 @@ local = group(
     option("--std", metavar="R,G,B", help="Deviation to divide by, instead of the preset's."),
     option(
         "--side",
-        type=click.IntRange(32, 4096),
+        type=click.IntRange(*SIDES),
         metavar="PX",
-        help="Side of the model's square input, 32 to 4096 pixels.",
+        help=f"Side of the model's square input, {SIDES[0]} to {SIDES[1]} pixels.",
     ),
     option(
         "--crops",
@@ -188,7 +191,7 @@ local = group(
     ),
     option(
         "--threads",
-        type=click.IntRange(1, 256),
+        type=click.IntRange(*THREADS),
         metavar="N",
         section="Engine",
         otherwise="one per core",
@@ -236,8 +239,15 @@ grace = option(
 )
 
 
-def run(where: Decorator, *own: Decorator, source: Decorator = inputs) -> Decorator:
+def run(
+    where: Decorator,
+    *own: Decorator,
+    source: Decorator = inputs,
+    messages: Decorator = telling_of_run,
+) -> Decorator:
     """The options of a run and a command's ``own``, received as one argument ``settings``;
     ``where`` is the command's ``--output``. Its photos come from ``source``, received as
-    ``inputs``."""
-    return group("settings", _run, source, output(where), engine, api, wanted, local, *own, telling)
+    ``inputs``; ``messages`` are the options on what is said."""
+    return group(
+        "settings", _run, source, output(where), engine, api, wanted, local, *own, messages
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import select
 import sys
 import time
@@ -135,3 +136,20 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+_SCHEME = re.compile(r"(?:(?:[a-z][a-z0-9+.-]*:)?[/\\]{2})?", re.IGNORECASE)
+_HOST = re.compile(r"(?:\[[^\]@]*\]|[^/@:?#]*)(?::[0-9]*)?(?:/|$)")
+
+
+def without_password(address: str) -> str:
+    """An address without the user and password that a proxy in front of a server may ask for, and
+    without a query. An address that is none (no scheme, a slash in the password) may have them too.
+    """
+    begin = _SCHEME.match(address)
+    scheme = begin[0] if begin else ""
+    rest = address[len(scheme) :]
+    if not _HOST.match(rest):
+        rest = rest.rpartition("@")[2]
+    place, mark, _ = rest.partition("?")
+    return scheme + place + (mark and "?...")

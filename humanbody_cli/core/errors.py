@@ -177,6 +177,7 @@ OUTPUT_REASONS: dict[int, str] = {
     errno.EPERM: "you may not write there; change its permissions or choose another folder",
     errno.EIO: "the disk reports an input/output error; check it before you run again",
     errno.ENOENT: "the folder disappeared during the run; restore it and run again",
+    errno.EEXIST: "there is a file where a folder is needed; move it away and run again",
     errno.ENOTDIR: "there is a file where a folder is needed; move it away and run again",
     errno.EISDIR: "there is a folder where a file is needed; move it away and run again",
     errno.EMFILE: "too many files are open (ulimit -n); raise the limit and run again",
@@ -201,7 +202,8 @@ def stdout_error(error: OSError) -> StdoutError:
     """The fatal error for an ``OSError`` met while writing to stdout."""
     if isinstance(error, BrokenPipeError):
         return StdoutError("the program that read stdout has closed it, so hbseg stopped")
-    return StdoutError(f"stdout cannot be written: {error.strerror or error}")
+    reason = OUTPUT_REASONS.get(error.errno or 0, error.strerror or str(error))
+    return StdoutError(f"stdout cannot be written: {reason}")
 
 
 def no_engine() -> FatalError:

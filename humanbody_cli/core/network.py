@@ -66,10 +66,14 @@ _PROXY_REFUSES = re.compile(r"(?!408|429)4\d\d\b")
 """A proxy's answer to CONNECT that a retry does not change: a wrong password, a forbidden host."""
 
 
+_NUMBER = re.compile(r"\[Errno -?\d+\] ")
+"""What the system's messages begin with, of no use to a user."""
+
+
 def explain(error: httpx.TransportError) -> str:
     """One clause that describes a fault of the connection."""
     words = next(text for kind, text in TRANSPORT_FAULTS if isinstance(error, kind))
-    detail = printable(str(error).strip())
+    detail = printable(_NUMBER.sub("", str(error)).strip())
     return f"{words} ({detail})" if detail else words
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -117,7 +117,7 @@ class Outcome:
 
     def record(self) -> dict[str, Any]:
         """The public record: plain values, in a fixed order."""
-        record = asdict(self)
+        record = vars(self).copy()
         record["status"] = self.status.value
         del record["repeated"], record["reason"]
         return record
@@ -141,6 +141,15 @@ _WHY = {
 """Codes of rejections in plain words."""
 
 _MOST_REASONS = 8
+
+
+def listed(whys: Counter[str]) -> str:
+    """What is added to a count: `` (42 HEIC, 13 damaged)``; empty for no reasons."""
+    parts = [f"{count:,} {why}" for why, count in whys.most_common(_MOST_REASONS)]
+    if len(whys) > _MOST_REASONS:  # a server may name any number of codes
+        parts.append("others")
+    return f" ({', '.join(parts)})" if parts else ""
+
 
 PHOTOS_LEFT_OUT = 3
 """Exit code: some photos were rejected or failed."""
@@ -181,12 +190,9 @@ class Tally:
             self.transient += outcome.status is Status.FAILED and outcome.transient
 
     def by_reason(self, status: Status) -> str:
-        """``55 rejected: 42 HEIC, 13 damaged``; empty where there are none."""
+        """``55 rejected (42 HEIC, 13 damaged)``."""
         whys = Counter({why: n for (ended, why), n in self.reasons.items() if ended is status})
-        listed = [f"{count:,} {why}" for why, count in whys.most_common(_MOST_REASONS)]
-        if len(whys) > _MOST_REASONS:  # a server may name any number of codes
-            listed.append("others")
-        return f"{whys.total():,} {status.value}: {', '.join(listed)}" if whys else ""
+        return f"{self.finished[status]:,} {status.value}{listed(whys)}"
 
     @property
     def done(self) -> int:
@@ -222,12 +228,12 @@ class Tally:
         return PHOTOS_LEFT_OUT if counted else 0
 
     def counts(self) -> str:
-        """``12 done (nobody found in 2 photos), 1 rejected, 3 done before``; ``3 done before`` if
-        none ended in this run."""
+        """``12 done (nobody found in 2 photos), 1 rejected (1 HEIC), 3 done before``; ``3 done
+        before`` if none ended in this run."""
         done = f"{self.done:,} done{nobody_found(self.nobody)}"
         parts = [done] if self.total or not self.settled else []
         parts += [
-            f"{self.finished[status]:,} {status.value}"
+            self.by_reason(status)
             for status in (Status.REJECTED, Status.FAILED)
             if self.finished[status]
         ]

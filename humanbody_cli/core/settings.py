@@ -1,4 +1,5 @@
-"""The settings of a run as frozen dataclasses, made once by the command; the key pair."""
+"""The settings of a run as frozen dataclasses, made once by the command or the library; the bounds
+of their figures; the key pair."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS
+from humanbody_cli.core.console import without_password
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -22,6 +24,21 @@ class EngineChoice(StrEnum):
     API = "api"
     LOCAL = "local"
 
+
+MAX_QPS = 10_000.0
+"""Calls per second: the highest quota of a key."""
+
+MAX_TIMEOUT = 86_400.0
+"""Seconds: the longest wait for an answer."""
+
+THREADS = (1, 256)
+"""The fewest and the most threads that decode photos or run a model."""
+
+SIDES = (32, 4096)
+"""Pixels: the smallest and the largest square input of a model."""
+
+MAX_MARGIN = 10.0
+"""The widest margin around a crop, as a fraction of the crop's longer side."""
 
 API_ENGINE = EngineChoice.API.value
 LOCAL_ENGINE = EngineChoice.LOCAL.value
@@ -63,13 +80,6 @@ class Timeouts:
     def whole_attempt(self) -> float:
         """The longest that one attempt takes, however slowly the server answers."""
         return self.connect + WHOLE_ATTEMPT * self.read
-
-
-def without_password(address: str) -> str:
-    """An address without the user and password that a proxy in front of a server may ask for."""
-    scheme, slashes, rest = address.partition("//")
-    place, slash, path = rest.partition("/")
-    return scheme + slashes + place.rpartition("@")[2] + slash + path
 
 
 class Period(StrEnum):
@@ -303,6 +313,10 @@ class RunSettings:
         return LOCAL_ENGINE if model is None else f"{LOCAL_ENGINE}:{model.name}"
 
 
+_TELLING = 8
+"""Characters from which on a secret is no common word or number. Those of the API have 32."""
+
+
 @dataclass(frozen=True)
 class Credentials:
     """A key pair. The secret never shows in a repr, and so in no log and no traceback."""
@@ -312,6 +326,12 @@ class Credentials:
 
     def __repr__(self) -> str:
         return f"Credentials(api_key={self.api_key[:4]}..., api_secret=***)"
+
+    def blotted(self, answer: bytes) -> bytes:
+        """An answer without the secret: a server or proxy in debug mode may repeat the request, and
+        messages quote it. A secret of a few characters is left, as it may be part of any word."""
+        secret = self.api_secret.encode()
+        return answer.replace(secret, b"***") if len(secret) >= _TELLING else answer
 
 
 def readable_by_others(path: Path) -> bool:

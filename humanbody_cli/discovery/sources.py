@@ -21,9 +21,9 @@ _HEAD = 256 * 1024  # bytes: enough for the header of a file that is too large a
 _REASONS = {
     errno.EACCES: "you may not read it; change its permissions",
     errno.EPERM: "you may not read it; change its permissions",
-    errno.ENOENT: "it is not there (a dangling link, or it has been removed)",
-    errno.ELOOP: "it is a link that leads back to itself",
-    errno.EIO: "the disk reports an input/output error",
+    errno.ENOENT: "it is not there (a dangling link, or it has been removed); check the path",
+    errno.ELOOP: "it is a link that leads back to itself; replace it",
+    errno.EIO: "the disk reports an input/output error; check it",
 }
 
 
@@ -100,7 +100,7 @@ def read(photo: Photo, most: int) -> tuple[bytes, int]:
     try:
         return _read_file(photo.source, most)
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        reason = _REASONS.get(error.errno or 0, f"{error.strerror or error}; check the file")
         message = f"cannot be read: {reason}"
         raise PhotoError(api_spec.UNREADABLE, message, rejected=True, transient=True) from error
 
@@ -135,7 +135,9 @@ def _longer_than(most: int) -> PhotoError:
 
 
 def _no_file() -> PhotoError:
-    return unsupported("not a regular file (a pipe, socket, folder or device)", "not a file")
+    return unsupported(
+        "not a regular file (a pipe, socket, folder or device); replace it", "not a file"
+    )
 
 
 def sha256_of(picture: Picture) -> str:

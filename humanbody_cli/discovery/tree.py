@@ -14,9 +14,10 @@ from humanbody_cli.storage import ownership
 from humanbody_cli.storage.layout import BESIDE, RECOMPOSED_MARK, RESULTS, SINGLE_SEAL, STATE
 from humanbody_cli.storage.names import folder_aliases
 
-PICTURE_SUFFIXES = frozenset(
-    "jpg jpeg jpe jfif png webp heic heif hif avif tif tiff bmp gif".split()
-)
+API_SUFFIXES = frozenset("jpg jpeg jpe jfif png".split())
+"""Suffixes of the formats that the API accepts."""
+
+PICTURE_SUFFIXES = API_SUFFIXES | frozenset("webp heic heif hif avif tif tiff bmp gif".split())
 """Suffixes of pictures in a walk. Formats that the API does not accept are rejected with a hint at
 ``--fit`` rather than skipped: a photo that is skipped silently is lost."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -15,6 +17,21 @@ from humanbody_cli.pipeline.engine import AnswerSlot, Ask, Segmentation
 
 if TYPE_CHECKING:
     from humanbody_cli.embedded.segmenters import MaskMaker
+
+
+_ARENA_MAX = -8
+"""``M_ARENA_MAX`` of glibc's ``mallopt``."""
+
+
+def share_heap() -> None:
+    """Have all threads of the process take memory from one heap, where the C library is glibc.
+
+    It gives each thread a heap of its own, and what a photo leaves free in one is of no use to a
+    photo in another: two threads then need up to a third more, in the same time
+    (`benchmarks/bench_parts.py`).
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
 def load_segmenter(settings: LocalSettings) -> MaskMaker:
@@ -55,8 +72,8 @@ class LocalEngine:
         self._pool = pool or ThreadPoolExecutor(threads, thread_name_prefix="segment")
 
     def capacity(self) -> int:
-        """One photo per thread, and one more that is being read."""
-        return self._threads + 1
+        """One photo per thread, and two more that are being published or wait for their turn."""
+        return self._threads + 2
 
     async def segment(
         self, upload: Upload, ask: Ask, spooled: AnswerSlot | None = None

@@ -66,7 +66,9 @@ class OnnxModel(OnnxFile):
             if (mask := _as_mask(output)) is not None:
                 return mask
         shapes = ", ".join(str(getattr(output, "shape", "?")) for output in outputs)
-        raise FatalError(f"{self.path} gives {shapes}; one mask of N x 1 x H x W is needed")
+        raise FatalError(
+            f"{self.path} gives {shapes}; one mask of N x 1 x H x W is needed; give another --model"
+        )
 
     def mask(self, photo: Image.Image) -> Image.Image:
         """The mask (mode L, V = confidence * 255) of a whole RGB photo, resized to the input."""

@@ -55,7 +55,7 @@ class OnnxFile:
             )
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no other base class
             raise FatalError(
-                f"{self.path} is not a model that can be run: {_first(error)}"
+                f"{self.path} is not a model that can be run: {_first(error)}; check --model"
             ) from None
         self._check_input(session)
         return session
@@ -74,13 +74,14 @@ class OnnxFile:
         inputs = session.get_inputs()
         if len(inputs) != 1:
             raise FatalError(
-                f"{self.path} has {len(inputs)} inputs; a model with one input is needed"
+                f"{self.path} has {len(inputs)} inputs; a model with one input is needed; "
+                "give another --model"
             )
         shape = inputs[0].shape
         if inputs[0].type not in _FLOATS or len(shape) != 4 or 3 not in (shape[1], shape[3]):
             raise FatalError(
                 f"{self.path} takes {inputs[0].type} {shape}; an image input of "
-                "N x 3 x H x W or N x H x W x 3 is needed"
+                "N x 3 x H x W or N x H x W x 3 is needed; give another --model"
             )
 
     @property
@@ -106,7 +107,9 @@ class OnnxFile:
                 None, {taken.name: np.ascontiguousarray(picture, _FLOATS[taken.type])}
             )
         except Exception as error:  # noqa: BLE001 - as above
-            raise FatalError(f"{self.path} failed on a picture: {_first(error)}") from None
+            raise FatalError(
+                f"{self.path} failed on a picture: {_first(error)}; check --model"
+            ) from None
         return list(found)
 
 

@@ -72,10 +72,10 @@ def choose_preset(
         UsageError: an unknown preset, or figures that are not numbers in range.
     """
     if name is not None and name not in PRESETS:
-        raise UsageError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}")
+        raise UsageError(f"--preset {name!r} is unknown; choose one of {', '.join(PRESETS)}")
     preset = PRESETS[name] if name is not None else guess_preset(path)
     if side is not None and side < 1:
-        raise UsageError(f"the model's size must be at least 1 pixel, not {side}")
+        raise UsageError(f"--side must be at least 1 pixel, not {side}")
     chosen = replace(
         preset,
         mean=preset.mean if mean is None else _triple(mean, "mean"),
@@ -83,7 +83,7 @@ def choose_preset(
         side=preset.side if side is None else side,
     )
     if 0 in chosen.std:
-        raise UsageError("the model's std must not contain 0: colours are divided by it")
+        raise UsageError("--std must not contain 0, by which colours would be divided")
     return chosen
 
 
@@ -96,7 +96,5 @@ def _triple(text: str, what: str) -> Triple:
     if len(figures) == 1:
         figures *= 3
     if len(figures) != 3 or not all(map(math.isfinite, figures)):
-        raise UsageError(
-            f"the model's {what} must be three numbers such as 0.485,0.456,0.406, not {text!r}"
-        )
+        raise UsageError(f"--{what} must be three numbers such as 0.485,0.456,0.406, not {text!r}")
     return figures[0], figures[1], figures[2]

@@ -66,23 +66,22 @@ def segmenter(settings: LocalSettings) -> MaskMaker:
 def _segment(
     models: finder.Models, who: People, photo: Image.Image
 ) -> tuple[Image.Image, float | None]:
-    matte = finder.find_people(models, photo.convert("RGB"), who)
+    matte = finder.find_people(models, photo, who)
     return to_mask(matte, photo.size), matte.doubt
 
 
 def _segment_whole(model: OnnxModel, photo: Image.Image) -> tuple[Image.Image, float | None]:
-    return model.mask(photo.convert("RGB")), None
+    return model.mask(photo), None
 
 
 def _segment_crops(
     models: finder.Models, who: People, model: OnnxModel, photo: Image.Image
 ) -> tuple[Image.Image, float | None]:
     """The model's masks of the crops around people; where crops overlap, the higher confidence."""
-    picture = photo.convert("RGB")
-    mask = Image.new("L", picture.size)
-    for box in finder.crops_of_groups(models, picture, who):
+    mask = Image.new("L", photo.size)
+    for box in finder.crops_of_groups(models, photo, who):
         left, top, right, bottom = (round(edge) for edge in box)
         edges = left, top, max(right, left + 1), max(bottom, top + 1)
-        found = model.mask(picture.crop(edges))
+        found = model.mask(photo.crop(edges))
         mask.paste(ImageChops.lighter(found, mask.crop(edges)), edges)
     return mask, None

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from PIL import Image, ImageChops, ImageOps
@@ -17,27 +16,28 @@ from PIL import Image, ImageChops, ImageOps
 from humanbody_cli.core.errors import no_soft_edges
 from humanbody_cli.core.settings import Edges, Metadata
 from humanbody_cli.imaging import png_writer, proof
-from humanbody_cli.imaging.masks import binary
-from humanbody_cli.imaging.png_writer import Area
+from humanbody_cli.imaging.decoding import is_installed
+from humanbody_cli.imaging.masks import THRESHOLD, binary
+from humanbody_cli.imaging.png_writer import Area, Rows
 
 
 @dataclass(frozen=True)
 class Cutout:
-    """A cutout that is made in parts; ``part`` makes an area of it as an RGBA image.
+    """A cutout that is made in parts; ``rows`` makes the RGBA pixels of an area.
 
     ``size`` is width and height in pixels.
     """
 
     size: tuple[int, int]
-    part: Callable[[Area], Image.Image]
+    rows: Rows
 
     def image(self) -> Image.Image:
         """The whole cutout."""
-        return self.part((0, 0, *self.size))
+        return png_writer.joined(self.size, "RGBA", self.rows)
 
     def png(self) -> bytes:
         """The whole cutout as PNG; if numpy is installed, its pixels are never all in memory."""
-        return png_writer.encode_parts(self.size, "RGBA", self.part)
+        return png_writer.encode_rows(self.size, "RGBA", self.rows)
 
 
 def cut_out(pixels: Image.Image, mask: Image.Image, edges: Edges) -> Cutout:
@@ -56,10 +56,27 @@ def hard_cutout(pixels: Image.Image, mask: Image.Image) -> Cutout:
     A photo's own transparency is kept.
     """
 
-    def part(area: Area) -> Image.Image:
-        return _with_alpha(pixels.crop(area), binary(mask.crop(area)))
+    if pixels.mode == "RGB" and is_installed("numpy"):
+        return Cutout(pixels.size, partial(_hard_rows, pixels, mask))
 
-    return Cutout(pixels.size, part)
+    def rows(area: Area) -> bytes:
+        return _with_alpha(pixels.crop(area), binary(mask.crop(area))).tobytes()
+
+    return Cutout(pixels.size, rows)
+
+
+def _hard_rows(pixels: Image.Image, mask: Image.Image, area: Area) -> bytes:
+    """An area of a hard cutout of an RGB photo: twice as fast as `_with_alpha`
+    (`benchmarks/bench_parts.py`)."""
+    import numpy as np
+
+    inside = np.frombuffer(mask.crop(area).tobytes(), np.uint8) > THRESHOLD
+    if not inside.any():
+        return bytes(4 * inside.size)
+    # A pixel as one number of 32 bits; its fourth byte may be anything in Pillow's memory.
+    colours = np.frombuffer(pixels.crop(area).tobytes("raw", "RGBX"), np.uint32)
+    opaque = np.frombuffer(b"\0\0\0\xff", np.uint32)
+    return ((colours | opaque) * inside).tobytes()
 
 
 def soft_cutout(pixels: Image.Image, mask: Image.Image) -> Cutout:
@@ -74,27 +91,26 @@ def soft_cutout(pixels: Image.Image, mask: Image.Image) -> Cutout:
         raise no_soft_edges() from None
     foreground = matting.Foreground(pixels, mask)
 
-    def part(area: Area) -> Image.Image:
+    def rows(area: Area) -> bytes:
         cleaned, alpha = foreground.part(area), mask.crop(area)
         if "A" in pixels.getbands():
             cleaned.putalpha(pixels.getchannel("A").crop(area))
-            return _with_alpha(cleaned, alpha)
+            return _with_alpha(cleaned, alpha).tobytes()
         cleaned.putalpha(alpha)  # colours under alpha 0 are zero already
-        return cleaned
+        return cleaned.tobytes()
 
-    return Cutout(pixels.size, part)
+    return Cutout(pixels.size, rows)
 
 
 def _with_alpha(pixels: Image.Image, alpha: Image.Image) -> Image.Image:
     if "A" in pixels.getbands():
         alpha = ImageChops.multiply(alpha, pixels.getchannel("A"))
-    # Colours under alpha 0 must not be published, and would make files 2.3 times as large. To
-    # multiply by alpha 0 or 255 is exact, and the fastest way that Pillow has to clear them.
     cutout = pixels.convert("RGBA")
-    cutout.putalpha(alpha.point([0] + [255] * 255))
-    cutout = cutout.convert("RGBa").convert("RGBA")
     cutout.putalpha(alpha)
-    return cutout
+    # Colours under alpha 0 must not be published, and would make files 2.3 times as large. The
+    # lower of a value and 0 or 255 is the fastest way that Pillow has to clear them.
+    shown = alpha.point([0] + [255] * 255)
+    return ImageChops.darker(cutout, Image.merge("RGBA", (shown, shown, shown, shown)))
 
 
 QUALITY = 92

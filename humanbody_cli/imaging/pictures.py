@@ -130,7 +130,8 @@ def _described(image: Image.Image, data: bytes, deadline: DecodeDeadline | None 
 
 
 def of_image(image: Image.Image) -> Picture:
-    """An image in memory, of any mode, as a photo that has pixels and no bytes.
+    """An image in memory, of any mode, as a photo that has pixels and no bytes. They are its own:
+    the image may be drawn on while the photo is under way, as a video's frame is.
 
     Raises whatever Pillow does where the image cannot be loaded or converted.
     """
@@ -139,9 +140,9 @@ def of_image(image: Image.Image) -> Picture:
     picture = _described(image, b"")
     if image.mode == "La":  # which converts to this mode alone
         image = image.convert("LA")
-    pixels = _upright(image, picture)
-    picture.format, picture.stored, picture.orientation = "PNG", pixels.size, 1
-    picture._pixels = pixels
+    made = _upright(image, picture)
+    picture.format, picture.stored, picture.orientation = "PNG", made.size, 1
+    picture._pixels = image.copy() if made is image else made
     return picture
 
 

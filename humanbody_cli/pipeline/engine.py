@@ -34,6 +34,10 @@ class Segmentation:
     time_used: int | None = None
     doubt: float | None = None
 
+    def doubt_of(self, mask: Mask) -> float:
+        """The engine's own doubt, else that of the ``mask``; 0 to 1."""
+        return mask.doubt() if self.doubt is None else self.doubt
+
 
 @dataclass(frozen=True)
 class Ask:

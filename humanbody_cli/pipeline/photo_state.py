@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,8 @@ from humanbody_cli.storage.disk import Reservation
 
 @dataclass
 class PhotoState:
-    """The progress of one photo. ``is_retired``: results of its earlier bytes were taken away."""
+    """The progress of one photo. ``is_retired``: results of its earlier bytes were taken
+    away. ``turn`` is held while its pixels are in memory, where they are kept."""
 
     due: Due
     started: float
@@ -23,6 +25,7 @@ class PhotoState:
     spooled: SpooledAnswer | None = None
     room: Reservation | None = None
     is_retired: bool = False
+    turn: asyncio.Semaphore | None = None
 
     @property
     def photo(self) -> Photo:
@@ -40,8 +43,21 @@ class PhotoState:
         assert self.sha256 is not None
         return self.sha256
 
+    async def take_turn(self, turn: asyncio.Semaphore | None) -> None:
+        """Wait until one photo more may have its pixels in memory."""
+        if turn is not None:
+            await turn.acquire()
+            self.turn = turn
+
+    def yield_turn(self) -> None:
+        """Let another photo be decoded: this one's pixels have gone."""
+        if self.turn is not None:
+            self.turn.release()
+            self.turn = None
+
     def release(self) -> None:
         """Give back what was reserved for this photo: it has ended, or will not end in this run."""
+        self.yield_turn()
         if self.spooled is not None:
             self.spooled.release()
         if self.room is not None:

@@ -68,6 +68,11 @@ class Prepared(Generic[R]):
         """Have the engine find the people. Raises what `Engine.segment` does."""
         return await engine.segment(self.upload, self.steps.ask(self.picture, self.upload), spooled)
 
+    def forget_pixels(self) -> None:
+        """Drop the decoded pixels once the results were made."""
+        self.picture.forget_pixels()
+        self.upload.picture.forget_pixels()
+
     def make(self, segmentation: Segmentation) -> R:
         """Make the results.
 

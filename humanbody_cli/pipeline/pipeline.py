@@ -21,7 +21,7 @@ from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.imaging.proof import Proof, attach, is_present, peek
 from humanbody_cli.pipeline.decision import Decider, Failed, NoPerson, lacks_person
 from humanbody_cli.pipeline.earlier.reuse import Reuse, kept_size
-from humanbody_cli.pipeline.engine import Engine, name_of
+from humanbody_cli.pipeline.engine import Engine, Segmentation, name_of
 from humanbody_cli.pipeline.fingerprint import Fingerprint
 from humanbody_cli.pipeline.photo_state import PhotoState
 from humanbody_cli.pipeline.photo_steps import ClientSteps, Prepared, Results
@@ -55,8 +55,12 @@ class Pipeline:
     _work: ThreadPoolExecutor = field(init=False)
     _disk: ThreadPoolExecutor = field(init=False)
     _copies: Turns = field(default_factory=Turns, init=False)
+    _decoded: asyncio.Semaphore | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        if self.steps.rules.keep_pixels:
+            # A photo of 12 megapixels takes 60 MB from its decoding until its results are encoded.
+            self._decoded = asyncio.Semaphore(self.threads)
         self._work = started_pool(self.threads, "work")
         self._disk = started_pool(_DISK_THREADS, "disk")
 
@@ -69,6 +73,7 @@ class Pipeline:
         """
         state = PhotoState(due, time.monotonic())
         try:
+            await state.take_turn(self._decoded)
             return await self._done(state)
         except (FatalError, Stopped) as error:
             if error.attempts:
@@ -138,17 +143,26 @@ class Pipeline:
             await asyncio.sleep(_ROOM_POLL)
             await in_thread(self._work, self._take_room, state, prepared)
         segmentation = await prepared.segment(self.engine, state.spooled)
+        attempts = segmentation.attempts
         try:
             if segmentation.cutout is not None:  # nothing to compose: one thread for both steps
                 return await in_thread(
-                    self._disk, lambda: self._publish(state, prepared.make(segmentation))
+                    self._disk, self._make_and_publish, state, prepared, segmentation
                 )
             made = await in_thread(self._work, prepared.make, segmentation)
+            del segmentation
+            prepared.forget_pixels()
+            state.yield_turn()
             return await in_thread(self._disk, self._publish, state, made)
         except PhotoError as error:
             # It was sent and paid for, so it has failed and is not rejected.
-            error.attempts, error.rejected = segmentation.attempts, False
+            error.attempts, error.rejected = attempts, False
             raise
+
+    def _make_and_publish(
+        self, state: PhotoState, prepared: Prepared[Results], segmentation: Segmentation
+    ) -> Outcome:
+        return self._publish(state, prepared.make(segmentation))
 
     def _prepare(self, state: PhotoState, picture: Picture) -> Results | Prepared[Results]:
         """Results that need no call, or the photo prepared for one."""

@@ -216,7 +216,7 @@ def _known(name: str) -> str:
     hint = (
         f"did you mean {names[near[0]]}?"
         if near
-        else f"known faults: {', '.join(dict.fromkeys(names.values()))}"
+        else f"choose from {', '.join(dict.fromkeys(names.values()))}"
     )
     raise UsageError(f"--inject does not know {name!r}: {hint}")
 

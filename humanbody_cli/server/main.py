@@ -90,7 +90,11 @@ def _resolve(host: str) -> list[tuple[int, str]]:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise UsageError(f"--host {host!r} is not an address of this machine: {error}") from None
+        reason = getattr(error, "strerror", None) or "it is not a host name"
+        raise UsageError(
+            f"--host {host!r} is not an address of this machine: {reason}; give one, such as "
+            "127.0.0.1"
+        ) from None
     return [(family, str(address[0]).partition("%")[0]) for family, *_, address in found]
 
 

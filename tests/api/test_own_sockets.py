@@ -13,7 +13,7 @@ import httpcore
 import httpx
 import pytest
 
-from humanbody_cli.api.transport import streams
+from humanbody_cli.api.transport import connection, streams
 
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 MANY = 64 << 20
@@ -52,9 +52,10 @@ def test_every_new_client_uses_them() -> None:
     """httpx and httpcore have the places where ours are put in: a version that moves them would
     bring anyio's back unnoticed."""
     client = httpx.AsyncClient()
-    streams.use(client)
+    connection.use(client)
     pool = client._transport._pool  # type: ignore[attr-defined] # the place that is used
-    assert isinstance(pool._network_backend, streams.Sockets)
+    made = pool.create_connection(httpcore.Origin(b"http", b"example.com", 80))
+    assert isinstance(made, connection.Connection)
 
 
 def test_a_read_hands_on_all_that_has_arrived() -> None:
@@ -175,7 +176,7 @@ def test_an_answer_to_nothing_is_not_taken_for_the_next_one(by: str) -> None:
         server = await asyncio.start_server(answers_twice, "127.0.0.1", 0)
         url = "http://{}:{}".format(*server.sockets[0].getsockname())
         async with httpx.AsyncClient(proxy=url if by == "proxy" else None) as client:
-            streams.use(client)
+            connection.use(client)
             photos = [b"one", b"two", b"three"]
             answers = [await client.post(url, content=photo) for photo in photos]
         server.close()

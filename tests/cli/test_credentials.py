@@ -9,6 +9,9 @@ import pytest
 from conftest import KEY, SECRET, Hbseg
 from fake_api import FakeApi
 from fake_behaviour import Behaviour
+from odd_servers import answer, serving
+
+from humanbody_cli.core.console import without_password
 
 
 def test_a_bad_key_costs_one_call(paid: Hbseg, photos: Path) -> None:
@@ -71,3 +74,52 @@ def test_a_password_in_the_endpoint_appears_nowhere(
     assert ended.code == (2 if path else 0), ended.err
     assert "127.0.0.1" in ended.out + ended.err
     assert "hush" not in ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "shown"),
+    [("someone:hush@127.0.0.1", "127.0.0.1"), ("https://someone:h/hush@127.0.0.1", "127.0.0.1"),
+     ("https:\\\\someone:hush@127.0.0.1", "127.0.0.1"), ("https:u:hush@127.0.0.1", "127.0.0.1"),
+     ("https://127.0.0.1/?api_secret=hush", "https://127.0.0.1/?..."),
+     ("https://someone:#hush@127.0.0.1", "https://127.0.0.1")],
+)  # fmt: skip
+def test_nor_does_that_of_an_endpoint_that_is_none(hbseg: Hbseg, endpoint: str, shown: str) -> None:
+    """No scheme, a slash in the password or a query: what is wrong with an address is no reason to
+    print what is secret in it, in a message or in the list of settings."""
+    wrong = hbseg("segment", "x.jpg", "-o", "out", "--endpoint", endpoint)
+    listed = hbseg("config", env={"HBSEG_ENDPOINT": endpoint})
+    for ended in (wrong, listed):
+        assert shown in ended.out + ended.err
+        assert "hush" not in ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    "address", ["http://[::1]:80/x", "https://h:80/a@b", "http://256.1.1.1", "http://", ""]
+)
+def test_an_endpoint_without_a_password_is_shown_as_it_is(address: str) -> None:
+    """An ``@`` in a path is none in front of a host."""
+    assert without_password(address) == address
+
+
+@pytest.mark.parametrize(
+    ("status", "page"),
+    [(403, '{"error_message": "DENIED: %s"}'), (403, '{"error_message": "%s"}'),
+     (500, "<html>%s</html>"), (200, '{"error_message": "DENIED: %s"}')],
+)  # fmt: skip
+def test_a_secret_that_the_server_repeats_is_not_printed(
+    hbseg: Hbseg, photos: Path, tmp_path: Path, status: int, page: str
+) -> None:
+    """A server or proxy in debug mode may answer with the request itself; the message that quotes
+    the answer, the records and the journal do without the secret."""
+    secret = "hush-hush-hush"
+    body = (page % secret).encode()
+    with serving(answer(b"%d X" % status, body)) as odd:
+        ended = hbseg(
+            *("segment", photos / "a.jpg", "-o", "out", "--endpoint", odd.url(), "--json", "-vv"),
+            *("--retries", 0, "--qps", 100),
+            env={"HBSEG_API_KEY": KEY, "HBSEG_API_SECRET": secret},
+        )
+    assert ended.code in (3, 4), ended.err
+    assert "***" in ended.out + ended.err
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert secret not in ended.out + ended.err and secret.encode() not in kept

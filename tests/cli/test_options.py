@@ -155,6 +155,6 @@ def test_a_refusal_says_what_to_do(
 def test_a_fault_is_listed_once(hbseg: Hbseg) -> None:
     """What ``--inject`` knows, each under its own name."""
     said = _refused(hbseg, "serve", "--inject", "zzzz=1")
-    known = said.split("known faults: ")[1].split(", ")
+    known = said.split("choose from ")[1].split(", ")
     assert len(known) == len(set(known)) > 10
     assert "Request Entity Too Large" in known

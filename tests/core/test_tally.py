@@ -53,8 +53,11 @@ def test_totals_add_up(statuses: list[Status]) -> None:
     [
         (tally_of(), "0 done"),
         (tally_of(Status.DONE), "1 done"),
-        (tally_of(Status.DONE, Status.REJECTED, Status.REJECTED), "1 done, 2 rejected"),
-        (tally_of(Status.FAILED), "0 done, 1 failed"),
+        (
+            tally_of(Status.DONE, Status.REJECTED, Status.REJECTED),
+            "1 done, 2 rejected (2 SOME_CODE)",
+        ),
+        (tally_of(Status.FAILED), "0 done, 1 failed (1 SOME_CODE)"),
         (tally_of(settled={"done": 12}), "12 done before"),
         (
             tally_of(Status.DONE, settled={"done": 2000, "failed": 1}),

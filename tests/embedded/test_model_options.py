@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from again import Again
 from conftest import Hbseg, photo
 from models import mean_model
 
@@ -26,12 +27,7 @@ def test_another_way_to_feed_a_model_is_another_result(
     model = mean_model(tmp_path / "mine.onnx", [1, 3, "h", "w"], 1)
     photo(tmp_path / "photos/a.jpg", seed=1)
 
-    def skipped(*options: object) -> bool:
-        arguments = ("segment", "photos", "-o", "out", "--engine", "local", "--model", model)
-        ended = hbseg(*arguments, "--json", *options)
-        assert ended.code == 0, ended.err
-        return bool(ended.records[0].get("skipped"))
-
+    skipped = Again(hbseg, "--model", model)
     first = ("--preset", "u2net")
     assert [skipped(*first), skipped(*first)] == [False, True]
     assert [skipped(*other), skipped(*other)] == [False, True]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from again import Again
 from conftest import Hbseg, photo
 from models import mean_model
 from PIL import Image
@@ -82,11 +83,7 @@ def test_who_is_meant_is_part_of_the_result(hbseg: Hbseg, tmp_path: Path) -> Non
     """``--people main`` after ``all``: the photo is done again, and then stands."""
     photo(tmp_path / "photos/a.jpg", seed=1)
 
-    def skipped(*options: object) -> bool:
-        ended = hbseg("segment", "photos", "-o", "out", "--engine", "local", "--json", *options)
-        assert ended.code == 0, ended.err
-        return bool(ended.records[0].get("skipped"))
-
+    skipped = Again(hbseg)
     assert [skipped(), skipped("--people", "all")] == [False, True]
     main = ("--people", People.MAIN.value)
     assert [skipped(*main), skipped(*main)] == [False, True]
@@ -97,12 +94,7 @@ def test_crops_are_part_of_a_users_models_result(hbseg: Hbseg, tmp_path: Path) -
     model = mean_model(tmp_path / "mine.onnx", [1, 3, "h", "w"], 1)
     photo(tmp_path / "photos/a.jpg", seed=1)
 
-    def skipped(*options: object) -> bool:
-        arguments = ("segment", "photos", "-o", "out", "--engine", "local", "--model", model)
-        ended = hbseg(*arguments, "--json", *options)
-        assert ended.code == 0, ended.err
-        return bool(ended.records[0].get("skipped"))
-
+    skipped = Again(hbseg, "--model", model)
     assert [skipped(), skipped("--crops", "off")] == [False, True]
     assert [skipped("--crops", "on"), skipped("--crops", "on")] == [False, True]
 

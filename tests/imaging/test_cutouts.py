@@ -253,6 +253,15 @@ def test_a_cutout_made_in_strips_is_the_whole_one(
     assert opened(cutout.png()).tobytes() == cutout.image().tobytes()
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_hard_cutout_has_the_photos_pixels_or_zeros(mode: str) -> None:
+    """Composed by numpy (RGB) or by Pillow (RGBA): the photo above .5, zeros elsewhere."""
+    photo, mask = noise((33, 70)).convert(mode), Image.radial_gradient("L").resize((33, 70))
+    inside = mask.point([0] * 128 + [255] * 128)
+    expected = Image.composite(photo.convert("RGBA"), Image.new("RGBA", photo.size), inside)
+    assert hard_cutout(photo, mask).image().tobytes() == expected.tobytes()
+
+
 def test_without_numpy_the_error_says_what_to_install() -> None:
     """Soft edges need numpy; who has none is told how to get it."""
     script = (

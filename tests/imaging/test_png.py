@@ -38,13 +38,15 @@ def _pillow() -> None:
     pictures.configure_pillow()
 
 
-@pytest.fixture(params=["isal", "zlib"])
+@pytest.fixture(params=["deflate", "isal", "zlib"])
 def _inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inflating with the extra ``fast`` and without it."""
-    if request.param == "isal":
-        pytest.importorskip("isal")
-    else:
+    """Inflating with the extra ``fast``, at once and in steps, and without it."""
+    if request.param == "zlib":
         monkeypatch.setattr(structure, "fast_zlib", zlib)
+    else:
+        pytest.importorskip(request.param)
+    if request.param != "deflate":
+        monkeypatch.setattr(structure, "libdeflate", None)
 
 
 # Sound files

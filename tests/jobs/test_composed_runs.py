@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Ended, Hbseg, Run, files, photo
+from conftest import GRACE, Ended, Hbseg, Run, files, photo
 from fake_api import FakeApi
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +18,6 @@ from humanbody_cli.core.outcomes import DOUBTFUL
 from humanbody_cli.core.settings import Edges
 from humanbody_cli.imaging.cutouts import Recipe, compose_one
 
-GRACE = ROOT / "sample_images" / "portraits" / "grace_hopper.jpg"
 Recompose = Callable[..., Ended]
 sides = st.integers(1, 60)
 boxes = st.none() | st.tuples(sides, sides)

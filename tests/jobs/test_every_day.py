@@ -65,7 +65,7 @@ def test_costs(paid: Hbseg, api: FakeApi, photos: Path) -> None:
     price = ("--price", "0.01CNY")
     assert "cost       0.04 CNY" in paid("plan", *where, *price).out
     assert json.loads(paid("plan", *where, *price, "--json").out)["cost"] == 0.04
-    assert "4 calls at 0.04 CNY" in paid("segment", *where, *price).err
+    assert "4 calls for 0.04 CNY" in paid("segment", *where, *price).err
     assert "4, 0.04 CNY" in paid("status", "out", *price).out
     figures = json.loads(paid("status", "out", "--json", "--price", "0.125").out)
     assert (figures["cost"], figures["currency"]) == (0.5, "")

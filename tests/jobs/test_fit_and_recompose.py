@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Hbseg, photo
+from conftest import GRACE, ROOT, Hbseg, photo
 from fake_api import FakeApi
 from making import saved
 from PIL import Image, ImageCms
 
 SAMPLES = ROOT / "sample_images"
-GRACE = SAMPLES / "portraits" / "grace_hopper.jpg"
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

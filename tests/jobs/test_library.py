@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import pickle
 import subprocess
 import sys
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Hbseg
-from library_photos import GRACE, grace, same
+from conftest import GRACE, ROOT, Hbseg
+from library_photos import grace, same
 from PIL import Image
 from process_state import no_thread_left
 
@@ -28,6 +29,7 @@ from humanbody_cli import (
     segment,
     segment_async,
 )
+from humanbody_cli.jobs.library.background import Background
 
 TURNED = ROOT / "sample_images" / "phone" / "held upright.jpg"
 
@@ -91,6 +93,12 @@ def test_composed(segmenter: Segmenter, tmp_path: Path) -> None:
         found.composed(crop=True, margin=-1)
 
 
+def released() -> memoryview:
+    """A view of memory that was given back."""
+    with memoryview(b"photo") as view:
+        return view
+
+
 WRONG: list[tuple[Callable[[], object], type[HbsegError], str]] = [
     (lambda: segment("gone.jpg"), PhotoError, "gone.jpg: there is no such file; check the path"),
     (lambda: segment("/"), PhotoError, "/: not a regular file"),
@@ -100,7 +108,9 @@ WRONG: list[tuple[Callable[[], object], type[HbsegError], str]] = [
     (lambda: segment(Image.new("RGB", (0, 5))), PhotoError, "0 x 5 pixels: it has no pixels"),
     (lambda: segment(Image.new("L", (9, 9)), fit=False), PhotoError, "use fit=True to have it"),
     (lambda: segment("https://example.com/a.jpg"), UsageError, "is an address; fetch the photo"),
+    (lambda: segment(released()), UsageError, "the memoryview of this photo was released"),
     (lambda: segment(7), UsageError, "bytes, a path or a PIL image, not int"),  # type: ignore[arg-type]
+    (lambda: Segmenter(edge="soft"), UsageError, "no option 'edge'; the options are api, edges"),  # type: ignore[call-arg]
     (lambda: Segmenter(edges="round"), UsageError, "edges must be hard or soft, not 'round'"),  # type: ignore[arg-type]
     (lambda: Segmenter(fit="no"), UsageError, "fit must be True or False, not 'no'"),  # type: ignore[arg-type]
     (lambda: Segmenter(model=7), UsageError, "model must be the path of an ONNX file, not int"),  # type: ignore[arg-type]
@@ -109,7 +119,7 @@ WRONG: list[tuple[Callable[[], object], type[HbsegError], str]] = [
     (lambda: Segmenter(crops=True), UsageError, "crops can be used only with a model of your own"),
     (lambda: Segmenter(model="gone.onnx"), UsageError, "model gone.onnx: cannot be read"),
     (lambda: segment(GRACE, model=GRACE), FatalError, "is not a model that can be run"),
-    (lambda: segment(GRACE, model=GRACE, preset="x"), UsageError, "there is no preset 'x'"),
+    (lambda: segment(GRACE, model=GRACE, preset="x"), UsageError, "preset 'x' is unknown"),
     (lambda: segment(GRACE, model=GRACE, mean=(1, 2)), UsageError, "mean must be three numbers"),
     (lambda: Segmenter(model=GRACE, mean=["a"]), UsageError, "mean must be numbers such as"),  # type: ignore[list-item]
     (lambda: Segmenter(model=GRACE, people="main"), UsageError, "add crops=True, or drop people"),
@@ -249,3 +259,59 @@ def test_closed_while_at_work() -> None:
     assert all(
         isinstance(error, UsageError) and "closed" in str(error) for error in errors if error
     )
+
+
+def test_an_error_after_its_caller_has_left_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """As with a photo that is cancelled just before its Segmenter is closed: asyncio would log an
+    exception that was never retrieved."""
+    begun = threading.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise UsageError("too late") from None
+
+    async def last() -> None:
+        """Nothing is to be closed."""
+
+    background = Background(last)
+    future = background.start(work)
+    assert begun.wait(60)
+    future.cancel()
+    background.end()
+    background.join()
+    del future
+    gc.collect()
+    assert caplog.records == []
+
+
+LEFT_OPEN = """
+import atexit, threading
+
+def tell() -> None:
+    print([one.name for one in threading.enumerate() if one.name.startswith("hbseg")])
+
+atexit.register(tell)  # called after those of the library
+
+import asyncio, sys
+from humanbody_cli import Segmenter
+
+segmenter = Segmenter(threads=1)
+
+async def main() -> None:
+    asyncio.ensure_future(segmenter.segment_async(sys.argv[1]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+asyncio.run(main())
+"""
+
+
+def test_a_segmenter_that_is_left_open_ends_before_the_interpreter() -> None:
+    """Its thread may be amid onnxruntime's code, loading a model: to be stopped there aborts the
+    process."""
+    script = [sys.executable, "-X", "dev", "-c", LEFT_OPEN, str(GRACE)]
+    ended = subprocess.run(script, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[]\n", "")

@@ -7,20 +7,16 @@ import gc
 import threading
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import KEY, SECRET, photo
+from conftest import photo
 from fake_api import FakeApi
 from fake_behaviour import Behaviour
+from library_photos import account
 from process_state import no_thread_left
 from waiting import until
 
-from humanbody_cli import AccountError, Api, FolderPhoto, Segmenter, UsageError
-
-
-def account(api: FakeApi, **more: Any) -> Api:
-    return Api(KEY, SECRET, api.url, **{"qps": 300, **more})
+from humanbody_cli import AccountError, FolderPhoto, Segmenter, UsageError
 
 
 @pytest.fixture

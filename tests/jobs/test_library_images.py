@@ -8,11 +8,12 @@ import sys
 from typing import Any, cast
 
 import pytest
-from conftest import ROOT
-from library_photos import GRACE, grace, same
+from conftest import GRACE, ROOT
+from library_photos import grace, same
 from PIL import Image, ImageCms
 
 from humanbody_cli import PhotoError, Segmenter, segment
+from humanbody_cli.imaging.pictures import of_image
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,17 @@ def test_a_heic_needs_no_reader_in_pillow() -> None:
         "assert 'HEIF' not in Image.OPEN\n"
     )
     subprocess.run([sys.executable, "-c", script, str(GRACE)], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_an_image_may_be_drawn_on_meanwhile(mode: str) -> None:
+    """A program that reuses one image for each frame of a video gets no mask of one frame with the
+    pixels of another: a photo under way has pixels of its own."""
+    image = in_mode(mode)
+    picture = of_image(image)
+    taken = picture.pixels().copy()
+    image.paste(0, (0, 0, *image.size))
+    assert picture.pixels() == taken
 
 
 def test_a_closed_file_is_told_of(segmenter: Segmenter) -> None:

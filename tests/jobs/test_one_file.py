@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Hbseg, Run, photo
+from conftest import GRACE, Hbseg, Run, photo
 from fake_api import FakeApi
 from making import noise
 from PIL import Image, ImageCms
@@ -20,7 +20,6 @@ from waiting import until
 
 from humanbody_cli.jobs.single.place import kept_answer
 
-GRACE = ROOT / "sample_images" / "portraits" / "grace_hopper.jpg"
 PAIR = {"HBSEG_API_KEY": "key", "HBSEG_API_SECRET": "secret"}
 
 

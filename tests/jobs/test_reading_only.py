@@ -260,7 +260,8 @@ def test_a_copy_that_a_run_wrote_into_is_made_again(
 def test_a_journal_that_cannot_be_used(
     tmp_path: Path, words: str, harm: str | bytes | None, says: str
 ) -> None:
-    """Damaged, of another version, or hardly begun: exit 4, one sentence, nothing on stdout."""
+    """Damaged, of another version, or hardly begun: exit 4, one sentence, nothing on stdout. None
+    at all: exit 2, as OUT is mistyped."""
     (tmp_path / "out/.hbseg").mkdir(parents=True)
     path = tmp_path / "out/.hbseg/journal.sqlite3"
     Journal(str(tmp_path / "out")).close()
@@ -273,7 +274,7 @@ def test_a_journal_that_cannot_be_used(
     else:
         path.write_bytes(harm)
     told = Called(tmp_path)(*words.split())
-    assert (told.code, told.out) == (4, ""), told.err
+    assert (told.code, told.out) == (2 if harm is None else 4, ""), told.err
     assert says in told.err and told.err.count("\n") == 1
 
 

@@ -201,9 +201,9 @@ def test_a_cutouts_bytes_do_not_tell_how_it_came_about(
 def test_an_import_that_fails_while_composing_chooses_no_other_encoder() -> None:
     """The encoder is chosen by what is installed, and by nothing that happens to one photo."""
 
-    def part(box: png_writer.Area) -> Image.Image:
+    def rows(area: png_writer.Area) -> bytes:
         raise ImportError("something else")
 
     pytest.importorskip("numpy")
     with pytest.raises(ImportError, match="something else"):
-        png_writer.encode_parts((8, 8), "L", part)
+        png_writer.encode_rows((8, 8), "L", rows)

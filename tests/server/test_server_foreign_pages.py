@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from browser import CHROMIUM, Browser
+from conftest import GRACE
 from server_fixture import PATH, Server, running, site
-from server_page import PHOTO, SHOWN, contents, drop, opened
+from server_page import SHOWN, contents, drop, opened
 from waiting import until
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
@@ -59,7 +60,7 @@ def test_a_page_of_another_origin_gets_nothing(browser: Browser, server: Server,
     """Another port of this machine, by the same name (the same site) and by another: fetch, the
     page's own header, no-cors, a form that posts a photo into a frame. No photo is processed, and
     nothing can be read."""
-    photo = list(PHOTO.read_bytes())
+    photo = list(GRACE.read_bytes())
     served = server.metric("hbseg_photo_seconds_count")
     attack = ATTACK.format(url=server.url, endpoint=server.endpoint, photo=photo)
     before = refused(server)
@@ -103,7 +104,7 @@ def test_a_link_leads_to_the_page(browser: Browser, server: Server) -> None:
         tab = opened(browser, web)
         tab.click("#a")
         tab.until(f"location.origin === '{server.endpoint}' && document.readyState === 'complete'")
-        drop(tab, "me.jpg", contents(PHOTO))
+        drop(tab, "me.jpg", contents(GRACE))
         tab.until(SHOWN)
         tab.close()
 
@@ -119,7 +120,7 @@ def test_a_rebound_name_gets_nothing(browser: Browser, server: Server) -> None:
     assert tab.texts("body")[0].startswith("Host not allowed")
     sent = (
         "(() => { const form = new FormData();"
-        f"form.append('image_file', new Blob([{contents(PHOTO)}]), 'a.jpg');"
+        f"form.append('image_file', new Blob([{contents(GRACE)}]), 'a.jpg');"
         f"return fetch('{PATH}', {{method: 'POST', body: form, headers: {{'hbseg-page': '1'}}}})"
         ".then((answer) => answer.text()); })()"
     )

@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 from browser import CHROMIUM, Browser, Tab
+from conftest import GRACE
 from server_fixture import PATH, Server, noise, running, serving_keys
-from server_page import PHOTO, SHOWN, contents, drop, opened
+from server_page import SHOWN, contents, drop, opened
 
 from humanbody_cli.core import api_spec
 
@@ -44,7 +45,7 @@ def test_a_dropped_photo_is_cut_out(
     corners and a person in the middle, its mask, what is said of it, and a link to save it. Nothing
     is loaded from elsewhere, and the console is empty."""
     tab = opened(browser, server.endpoint, language, width=width)
-    drop(tab, "me & <you>.jpg", contents(PHOTO))
+    drop(tab, "me & <you>.jpg", contents(GRACE))
     tab.until(SHOWN)
     captions, badge, access = words
     assert captions in tab.texts("figcaption")
@@ -77,7 +78,7 @@ def pixels(tab: Tab, element: str, places: list[tuple[float, float]]) -> list[in
 def test_the_language_can_be_switched(browser: Browser, server: Server) -> None:
     """Everything on the page changes, a result that is shown included, and it stays so."""
     tab = opened(browser, server.endpoint, "fr-FR")
-    tab.choose_file("#file", PHOTO)
+    tab.choose_file("#file", GRACE)
     tab.until(SHOWN)
     assert tab.texts("#badge") == ["sure"]
     tab.click("[data-language=zh]")
@@ -138,7 +139,7 @@ def test_what_is_not_a_photo_is_told(
     drop(tab, name, data)
     tab.until("document.querySelector('.message.error')")
     assert expected in tab.texts("#message")[0]
-    drop(tab, "me.jpg", contents(PHOTO))
+    drop(tab, "me.jpg", contents(GRACE))
     tab.until(SHOWN)
     assert tab.js("document.getElementById('message').hidden")
     tab.close()
@@ -154,7 +155,7 @@ def test_a_pasted_photo_is_cut_out(browser: Browser, server: Server) -> None:
     assert tab.js("document.getElementById('message').hidden")
     tab.js(
         "(() => { const held = new DataTransfer();"
-        f"held.items.add(new File([{contents(PHOTO)}], 'image.jpg', {{type: 'image/jpeg'}}));"
+        f"held.items.add(new File([{contents(GRACE)}], 'image.jpg', {{type: 'image/jpeg'}}));"
         "dispatchEvent(new ClipboardEvent('paste', {clipboardData: held})); })()"
     )
     tab.until(SHOWN)
@@ -166,7 +167,7 @@ def test_a_server_that_has_ended_is_told(browser: Browser) -> None:
     with running() as server:
         tab = opened(browser, server.endpoint)
         assert server.stop() == 0
-    drop(tab, "me.jpg", contents(PHOTO))
+    drop(tab, "me.jpg", contents(GRACE))
     tab.until("document.querySelector('.message.error')")
     assert tab.texts("#message")[0].startswith("The server did not answer.")
     tab.close()
@@ -176,17 +177,17 @@ def test_with_keys_the_page_asks_for_them(browser: Browser, keyed: Server) -> No
     """Nothing is sent without them; a wrong pair is told; the right one works, and is stored
     nowhere."""
     tab = opened(browser, keyed.endpoint)
-    drop(tab, "me.jpg", contents(PHOTO))
+    drop(tab, "me.jpg", contents(GRACE))
     assert tab.texts("#message") == ["Enter an API key and its secret first."]
     assert keyed.url not in tab.requests()
     tab.click("#key")
     tab.type("good")
     tab.click("#secret")
     tab.type("wrong")
-    drop(tab, "me.jpg", contents(PHOTO))
+    drop(tab, "me.jpg", contents(GRACE))
     tab.until("document.querySelector('.message.error')?.textContent.includes('do not match')")
     tab.js("document.getElementById('secret').value = 'secret'")
-    drop(tab, "me.jpg", contents(PHOTO))
+    drop(tab, "me.jpg", contents(GRACE))
     tab.until(SHOWN)
     assert tab.js("[...Object.values(localStorage), document.cookie].join()") == ""
     assert tab.js("Object.keys(sessionStorage).length") == 0

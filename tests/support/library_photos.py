@@ -1,14 +1,19 @@
-"""Photos for tests of the library, and whether two results are alike."""
+"""An API and photos for tests of the library, and whether two results are alike."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
+from conftest import GRACE, KEY, SECRET
+from fake_api import FakeApi
 from PIL import Image
 
-from humanbody_cli import SegmentedPhoto
+from humanbody_cli import Api, SegmentedPhoto
 
-GRACE = Path(__file__).resolve().parents[2] / "sample_images" / "portraits" / "grace_hopper.jpg"
+
+def account(api: FakeApi, **more: Any) -> Api:
+    """The fake API with a key that it takes, called fast."""
+    return Api(KEY, SECRET, api.url, **{"qps": 300, **more})
 
 
 def grace() -> Image.Image:

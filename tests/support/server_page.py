@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 
 from browser import Browser, Tab
-from server_fixture import SAMPLES
 
-PHOTO = SAMPLES / "portraits" / "grace_hopper.jpg"
 SHOWN = (
     "!document.getElementById('result').hidden && document.getElementById('cutout').naturalWidth"
 )

@@ -21,13 +21,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import KEY, ROOT, SECRET, photo
+from conftest import GRACE, KEY, ROOT, SECRET, photo
 from models import mean_model
 from pages import Block, Page
 from server_fixture import site
 from waiting import PATIENCE, until
 
-GRACE = ROOT / "sample_images" / "portraits" / "grace_hopper.jpg"
 SHELLS = ("", "sh", "bash", "console")
 """Languages of blocks that a shell reads."""
 

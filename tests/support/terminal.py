@@ -15,9 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-PATIENCE = 60.0
-"""Seconds for the shell to print what is waited for."""
+from waiting import PATIENCE
 
 _COMMANDS = {
     "bash": ("bash", "--norc", "--noprofile", "-i"),

@@ -2,13 +2,15 @@
 
 httpcore goes through its whole connection pool for each request, so 100 connections in one client
 are slower than 30. Calls are therefore spread over small clients, the least loaded first: 0.7 ms of
-processor time per call against 8.1 over one client (`benchmarks/bench_parts.py`). Its sockets are
-ours (`streams.py`).
+processor time per call against 1.5 over one client (`benchmarks/bench_parts.py`). Its sockets are
+ours (`connection.py`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+import urllib.request
 import zlib
 from dataclasses import dataclass
 
@@ -17,8 +19,9 @@ import httpx
 from humanbody_cli.api import responses
 from humanbody_cli.api.answer_budget import Room
 from humanbody_cli.api.requests import Multipart
-from humanbody_cli.api.transport import streams
+from humanbody_cli.api.transport import connection
 from humanbody_cli.core.api_spec import SEGMENT_PATH
+from humanbody_cli.core.console import without_password
 from humanbody_cli.core.errors import FatalError, UsageError
 from humanbody_cli.core.network import (
     MAX_PORT,
@@ -31,11 +34,11 @@ from humanbody_cli.core.network import (
     printable,
     tls_context,
 )
-from humanbody_cli.core.settings import Timeouts, without_password
+from humanbody_cli.core.settings import Timeouts
 from humanbody_cli.core.stop import within
 
 _CONNECTIONS = 4
-"""Per client. With 16 a call takes 0.2 ms more, with fewer than 4 no less."""
+"""Per client. With 16 a call takes as long, over proxies longer; with fewer than 4 no less."""
 
 MAX_ERROR_PAGE = 64 * 1024
 """Bytes read of an answer that is not a success: the API's own errors have a few hundred."""
@@ -45,6 +48,9 @@ _BESIDES = 1024 * 1024
 
 _BLOCK = 32 * 1024
 """Bytes per block of a body; httpcore hands on up to 64 KiB at a time."""
+
+
+_GIVE_HTTPS = "the server expects TLS; give --endpoint with https://"
 
 
 class NoAnswer(Exception):
@@ -97,7 +103,7 @@ class Http:
         self._url = usable(url)
         self._timeouts = timeouts
         self._tls = _checked_tls() if self._url.scheme == "https" else None
-        self._was_answered = False
+        self._was_answered = self._was_asked_for_tls = False
         # Created at once, so that a fault of the environment shows before the first call.
         self._clients = [_Client(self._new_client())]
 
@@ -117,10 +123,12 @@ class Http:
             limit = self._timeouts.whole_attempt
             return await within(limit, self._exchange(client.http, request, most, room))
         except httpx.TransportError as error:
+            connected = not isinstance(error, UNCONNECTED)
+            expects_tls = connected and await self._expects_tls()
             raise NoAnswer(
-                self._in_words(error),
-                connected=not isinstance(error, UNCONNECTED),
-                advice=never_passes(error),
+                explain(error),
+                connected=connected,
+                advice=_GIVE_HTTPS if expects_tls else never_passes(error),
             ) from error
         except TimeoutError as error:
             raise NoAnswer("the answer did not end within the time limit") from error
@@ -132,7 +140,11 @@ class Http:
     ) -> tuple[int, bytes]:
         headers = {"Content-Type": request.content_type}
         async with http.stream(
-            "POST", self._url, content=request.body, headers=headers
+            "POST",
+            self._url,
+            content=request.body,
+            headers=headers,
+            extensions={connection.IN_ONE: most},
         ) as response:
             self._was_answered = True
             status = response.status_code
@@ -151,13 +163,25 @@ class Http:
                 body = _inflated(status, body, encoding, most)
             return status, body
 
-    def _in_words(self, error: httpx.TransportError) -> str:
-        """The fault, with a hint where a server that expects TLS may have been sent plain HTTP."""
-        words = explain(error)
-        is_garbled = isinstance(error, httpx.RemoteProtocolError) and not self._was_answered
-        if is_garbled and self._url.scheme == "http":
-            words += "; if the server expects TLS, give --endpoint with https://"
-        return words
+    async def _expects_tls(self) -> bool:
+        """Whether a server that broke off the first plain HTTP shakes hands for TLS. Asked once,
+        and without a request; not where a proxy stands between."""
+        if self._url.scheme != "http" or self._was_answered or self._was_asked_for_tls:
+            return False
+        self._was_asked_for_tls = True
+        if "http" in (proxies := urllib.request.getproxies()) or "all" in proxies:
+            return False
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # with the sole question: is it TLS?
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        try:
+            _, writer = await within(
+                self._timeouts.connect,
+                asyncio.open_connection(self._url.host, self._url.port or 80, ssl=context),
+            )
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return True
 
     def _least_loaded(self) -> _Client:
         client = min(self._clients, key=lambda one: one.load)
@@ -185,7 +209,7 @@ class Http:
             # Base64 of PNG hardly compresses; inflating it would cost more than it saves.
             headers={"Accept-Encoding": "identity", "User-Agent": "hbseg"},
         )
-        streams.use(client)
+        connection.use(client)
         return client
 
     async def aclose(self) -> None:
@@ -224,6 +248,10 @@ def _checked_tls() -> ssl.SSLContext:
 
 async def _read(response: httpx.Response, most: int, room: Room) -> bytes | None:
     """The body as it was sent; ``None`` if it has more than ``most`` bytes."""
+    if connection.IN_ONE in response.extensions:  # within `most` then
+        await room.grow(content_length(response.headers))
+        (whole,) = [part async for part in response.aiter_raw()]
+        return whole
     body = _Body()
     async for part in response.aiter_raw():
         if body.size + len(part) > most:

@@ -1,10 +1,7 @@
-"""Sockets for httpcore in place of anyio's: a read hands on all that has arrived.
+"""Sockets for `connection.py`: a read hands on all that has arrived, a long body needs no reads.
 
-httpcore reads 64 KiB at a time, and anyio makes a cancel scope, a context manager and a checkpoint
-for each. An answer of 1 MB then takes 17 reads instead of 6, and a photo 3 ms more processor time
-of 24 (`benchmarks/bench_parts.py`).
-
-Connections through a proxy keep anyio's: TLS inside TLS needs Python 3.11 here.
+They take the place of anyio's, which make a cancel scope, a context manager and a checkpoint for
+each 64 KiB.
 """
 
 from __future__ import annotations
@@ -17,7 +14,6 @@ from collections.abc import Coroutine, Iterable, Iterator
 from typing import Any, TypeVar
 
 import httpcore
-import httpx
 
 from humanbody_cli.core.stop import within
 
@@ -31,49 +27,6 @@ _NEXT_ADDRESS = 0.25
 """Seconds after which the next address of a host is tried beside the first (RFC 8305, 8)."""
 
 
-def use(client: httpx.AsyncClient) -> None:
-    """Have a client's direct connections made here, and close any of its connections on which more
-    than an answer has come. Without effect on a transport of another kind, as a test may set it."""
-    for transport in (client._transport, *client._mounts.values()):
-        pool = getattr(transport, "_pool", None)
-        if isinstance(pool, httpcore.AsyncConnectionPool):
-            _expire_with_more(pool)
-            if transport is client._transport:
-                pool._network_backend = Sockets()
-
-
-def _expire_with_more(pool: httpcore.AsyncConnectionPool) -> None:
-    """Have a pool close an idle connection that bytes behind the last answer were read from.
-
-    h11 keeps them and would take them for the next answer: another photo's. httpcore asks only
-    whether there are bytes that nobody has read yet.
-    """
-    made_by_pool = pool.create_connection
-
-    def create(origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
-        connection = made_by_pool(origin)
-        has_expired = connection.has_expired
-
-        def has_expired_or_more() -> bool:
-            return has_expired() or (connection.is_idle() and bool(unasked(connection)))
-
-        connection.has_expired = has_expired_or_more  # type: ignore[method-assign]
-        return connection
-
-    pool.create_connection = create  # type: ignore[method-assign]
-
-
-def unasked(connection: httpcore.AsyncConnectionInterface) -> bytes:
-    """What was read behind the last answer of an idle connection."""
-    inner: Any = connection
-    while hasattr(inner, "_connection"):
-        inner = inner._connection
-    if not isinstance(inner, httpcore.AsyncHTTP11Connection):  # not connected yet
-        return b""
-    data, _ = inner._h11_state.trailing_data
-    return data
-
-
 class Sockets(httpcore.AsyncNetworkBackend):
     """Makes connections."""
 
@@ -84,7 +37,7 @@ class Sockets(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+    ) -> Stream:
         """See `httpcore.AsyncNetworkBackend`; the last two are never set."""
         loop = asyncio.get_running_loop()
         with _as_connecting():
@@ -123,17 +76,17 @@ class Received(asyncio.Protocol):
         self.unread += len(data)
         if self.unread >= _MOST_UNREAD:
             self.transport.pause_reading()
-        self._wake()
+        self.wake()
 
     def eof_received(self) -> None:
         """See `asyncio.Protocol`."""
         self.has_ended = True
-        self._wake()
+        self.wake()
 
     def connection_lost(self, error: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self.has_ended, self.is_full, self.fault = True, False, error
-        self._wake()
+        self.wake()
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""
@@ -142,7 +95,7 @@ class Received(asyncio.Protocol):
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
         self.is_full = False
-        self._wake()
+        self.wake()
 
     def take(self) -> bytes:
         """All that is there."""
@@ -158,7 +111,7 @@ class Received(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[bool] = loop.create_future()
         self._waiter = waiter
-        timer = None if timeout is None else loop.call_later(timeout, self._wake, False)
+        timer = None if timeout is None else loop.call_later(timeout, self.wake, False)
         try:
             return await waiter
         finally:
@@ -166,9 +119,66 @@ class Received(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
 
-    def _wake(self, happened: bool = True) -> None:
+    def wake(self, happened: bool = True) -> None:
+        """End the waiting: something has happened, or the time is over."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(happened)
+
+
+class _Filling(asyncio.BufferedProtocol):
+    """Receives into one buffer, in the place of `Received`, until it is full."""
+
+    def __init__(self, received: Received, body: bytearray, filled: int) -> None:
+        self.filled = filled
+        self._received = received
+        self._view = memoryview(body)
+        self._last = asyncio.get_running_loop().time()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all bytes are there."""
+        return self.filled == len(self._view)
+
+    async def complete(self, timeout: float | None) -> None:
+        """Wait until the buffer is full or the connection has ended.
+
+        Raises:
+            httpcore.ReadTimeout: nothing arrives for so many seconds.
+        """
+        loop = asyncio.get_running_loop()
+        while not self.is_full and not self._received.has_ended:
+            left = None if timeout is None else self._last + timeout - loop.time()
+            if left is not None and left <= 0:
+                raise httpcore.ReadTimeout
+            await self._received.news(left)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See `asyncio.BufferedProtocol`."""
+        return self._view[self.filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See `asyncio.BufferedProtocol`."""
+        self.filled += nbytes
+        self._last = asyncio.get_running_loop().time()
+        if self.is_full:  # what comes now is not of this body
+            self._received.transport.set_protocol(self._received)
+            self._received.wake()
+
+    def eof_received(self) -> None:
+        """See `asyncio.BufferedProtocol`."""
+        self._received.eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """See `asyncio.BufferedProtocol`."""
+        self._received.connection_lost(error)
+
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._received.pause_writing()
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._received.resume_writing()
 
 
 class Stream(httpcore.AsyncNetworkStream):
@@ -193,6 +203,36 @@ class Stream(httpcore.AsyncNetworkStream):
             raise httpcore.ReadError from received.fault
         return received.take()
 
+    async def read_whole(
+        self, beginning: bytes, length: int, timeout: float | None = None
+    ) -> tuple[bytearray, bytes]:
+        """A body of ``length`` bytes, and what came behind it; ``beginning`` was read already.
+
+        Raises:
+            httpcore.ReadTimeout: nothing arrives.
+            httpcore.ReadError: the connection broke.
+            httpcore.RemoteProtocolError: it ended before the body did.
+        """
+        received = self._received
+        there = beginning + received.take()
+        body = bytearray(length)
+        filling = _Filling(received, body, min(length, len(there)))
+        body[: filling.filled] = there[:length]
+        if not filling.is_full and not received.has_ended:
+            self._transport.set_protocol(filling)
+            try:
+                await filling.complete(timeout)
+            finally:
+                self._transport.set_protocol(received)
+        if not filling.is_full:
+            if received.fault is not None:
+                raise httpcore.ReadError from received.fault
+            raise httpcore.RemoteProtocolError(
+                "peer closed connection without sending complete message body "
+                f"(received {filling.filled} bytes, expected {length})"
+            )
+        return body, there[length:]
+
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send, and wait until the system has taken nearly all of it.
 
@@ -209,16 +249,20 @@ class Stream(httpcore.AsyncNetworkStream):
         if self._transport.is_closing():
             raise httpcore.WriteError from received.fault
 
-    async def aclose(self) -> None:
+    def abort(self) -> None:
         """Close at once: there is nothing left to send."""
         self._transport.abort()
+
+    async def aclose(self) -> None:
+        """See `abort`."""
+        self.abort()
 
     async def start_tls(
         self,
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
         timeout: float | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+    ) -> Stream:
         """Speak TLS from here on.
 
         Raises:

@@ -41,6 +41,7 @@ def check_command(inputs: InputSettings, fit: bool, json: bool, telling: Telling
         section="Messages",
         help="Print the plan as one JSON object.",
     ),
+    messages=telling,
 )
 def plan_command(settings: RunSettings) -> int:
     """Show what a run would do: calls, rejected photos, bytes, time.

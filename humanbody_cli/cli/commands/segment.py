@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+import click
+from click.core import ParameterSource
+
 from humanbody_cli.cli import completion
 from humanbody_cli.cli.configuration.command import command
 from humanbody_cli.cli.configuration.option import option
@@ -15,6 +18,9 @@ from humanbody_cli.cli.options import as_json
 from humanbody_cli.cli.run_options import grace, run
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import RunSettings
+
+_OF_A_FOLDER = frozenset("grace ignore_known max_duration price retry_failed".split())
+"""Options that mean nothing without an output folder."""
 
 
 @command("segment")
@@ -57,6 +63,7 @@ def segment_command(settings: RunSettings) -> int:
         from humanbody_cli.jobs import segment
 
         return segment.segment(settings)
+    _check_one_photo()
     from humanbody_cli.jobs.single import run as single
 
     if where is Destination.STDOUT:
@@ -64,6 +71,23 @@ def segment_command(settings: RunSettings) -> int:
     if where is Destination.FILE and out is not None:
         return single.to_file(_in_format_of(out, settings), out)
     return single.to_file(settings, None)
+
+
+def _check_one_photo() -> None:
+    """Options about many photos, or about earlier runs, would do nothing. A settings file and
+    variables hold for other commands too, so only what was typed is refused."""
+    context = click.get_current_context()
+    typed = [
+        param.opts[-1]
+        for param in context.command.params
+        if param.name in _OF_A_FOLDER
+        and context.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+    ]
+    if typed:
+        raise UsageError(
+            f"{' and '.join(typed)} can be used only with an output folder; give -o FOLDER, or "
+            f"drop {'it' if len(typed) == 1 else 'them'}"
+        )
 
 
 def _in_format_of(out: str, settings: RunSettings) -> RunSettings:

@@ -6,38 +6,24 @@ import functools
 import importlib.util
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from humanbody_cli.cli.configuration.command import command
-from humanbody_cli.cli.configuration.option import group, option
+from humanbody_cli.cli.configuration.option import group, one_of, option
 from humanbody_cli.cli.options import FiniteRange
 from humanbody_cli.core.errors import FatalError, UsageError, how_to_install
-from humanbody_cli.core.settings import LogFormat
-
-if TYPE_CHECKING:
-    from humanbody_cli.server.config import BrowserSettings, LogSettings
-
-_NEEDED = ("starlette", "uvicorn", "multipart", "prometheus_client", "onnxruntime", "numpy")
-"""Installed by the extra ``serve``."""
-
+from humanbody_cli.core.settings import THREADS, LocalSettings, LogFormat
+from humanbody_cli.server import config
+from humanbody_cli.server.config import BrowserSettings, LogSettings, ServeSettings
 
 _option = functools.partial(option, table="serve", section="Server")
 """HBSEG_QPS is a client's rate and must not throttle a server: that one's is HBSEG_SERVE_QPS."""
 
 
-def _browser_settings(
-    cors_origins: tuple[str, ...], allowed_hosts: tuple[str, ...]
-) -> BrowserSettings:
-    from humanbody_cli.server.config import BrowserSettings
-
-    return BrowserSettings(cors_origins, allowed_hosts)
-
-
 _browsers = group(
     "browsers",
-    _browser_settings,
+    BrowserSettings,
     _option(
         "--cors-origin",
         "cors_origins",
@@ -56,8 +42,6 @@ _browsers = group(
 
 
 def _log_settings(access_log: bool, log_format: str) -> LogSettings:
-    from humanbody_cli.server.config import LogSettings
-
     return LogSettings(access_log, LogFormat(log_format))
 
 
@@ -66,16 +50,17 @@ _log = group(
     _log_settings,
     _option(
         "--access-log/--no-access-log",
-        default=True,
+        section="Messages",
+        default=LogSettings.requests,
         show_default=True,
         help="Write a line for each request to stderr.",
     ),
-    _option(
+    one_of(
         "--log-format",
-        type=click.Choice([each.value for each in LogFormat]),
-        default=LogFormat.TEXT.value,
-        show_default=True,
-        help="Format of the log on stderr.",
+        LogSettings.format,
+        "Format of the log on stderr.",
+        table="serve",
+        section="Messages",
     ),
 )
 
@@ -84,7 +69,7 @@ _log = group(
 @_option(
     "--host",
     metavar="ADDRESS",
-    default="127.0.0.1",
+    default=ServeSettings.host,
     show_default=True,
     help="Address to listen on.",
 )
@@ -92,7 +77,7 @@ _log = group(
     "--port",
     type=click.IntRange(0, 65535),
     metavar="N",
-    default=8000,
+    default=ServeSettings.port,
     show_default=True,
     help="Port to listen on; 0 picks a free one.",
 )
@@ -130,13 +115,13 @@ _log = group(
     "--workers",
     type=click.IntRange(1, 64),
     metavar="N",
-    default=1,
+    default=ServeSettings.workers,
     show_default=True,
     help="Processes; they share each key's quota.",
 )
 @_option(
     "--threads",
-    type=click.IntRange(1, 256),
+    type=click.IntRange(*THREADS),
     metavar="N",
     otherwise="cores divided by workers",
     help="Photos that each worker processes at once.",
@@ -145,7 +130,7 @@ _log = group(
     "--queue",
     type=click.IntRange(0, 10_000),
     metavar="N",
-    default=32,
+    default=config.Capacity.queue,
     show_default=True,
     help="Photos that may wait in each worker; more get CONCURRENCY_LIMIT_EXCEEDED.",
 )
@@ -153,7 +138,7 @@ _log = group(
     "--fetch-timeout",
     type=FiniteRange(0.1, 300),
     metavar="S",
-    default=10.0,
+    default=config.ServerTimeouts.fetch,
     show_default=True,
     help="Longest download of an image_url, in seconds.",
 )
@@ -190,11 +175,9 @@ def serve_command(
     if qps is not None and not 0 < qps < float("inf"):
         raise UsageError(f"--qps {qps:g} is not a rate: give calls per second, more than 0")
     _check_extra()
-    from humanbody_cli.core.settings import LocalSettings
-    from humanbody_cli.server import config
     from humanbody_cli.server.main import serve as run
 
-    settings = config.ServeSettings(
+    settings = ServeSettings(
         host=host,
         port=port,
         keys=keys,
@@ -212,6 +195,9 @@ def serve_command(
 
 
 def _check_extra() -> None:
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    from humanbody_cli.jobs.inspection.doctor.machine import EXTRAS
+
+    modules = [name.replace("-", "_") for name in (*EXTRAS["serve"], *EXTRAS["local"])]
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         raise FatalError(f"hbseg serve needs {', '.join(missing)}: {how_to_install('serve')}")

@@ -47,7 +47,9 @@ def status_command(out: str, json: bool, failed: bool, nul: bool, price: Price |
       hbseg status OUT --failed | hbseg segment --from-file - -o OUT2
     """
     if nul and (json or not failed):
-        raise UsageError("-0 can be used only with --failed, and not with --json")
+        raise UsageError(
+            "-0 ends the names that --failed prints; give --failed, without --json, or drop -0"
+        )
     from humanbody_cli.jobs.inspection import status
     from humanbody_cli.storage.journal import Journal
 

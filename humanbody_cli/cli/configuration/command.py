@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from humanbody_cli.cli import completion
-from humanbody_cli.cli.configuration.option import CONFIG, OPTIONS, PROFILE, TIED, Option
+from humanbody_cli.cli.configuration.option import CONFIG, OPTIONS, PROFILE, Option, untied
 from humanbody_cli.core.errors import UsageError
 
 SECTIONS = (
@@ -52,7 +52,8 @@ def _general() -> list[click.Parameter]:
             shell_complete=completion.files("toml"),
             envvar="HBSEG_CONFIG",
             callback=_remember(CONFIG),
-            help="Settings file.  [default: the one that hbseg config names]",
+            otherwise="the one that hbseg config names",
+            help="Settings file.",
             **own,
         ),
         Option(
@@ -73,9 +74,17 @@ class Command(click.Command):
         super().__init__(*arguments, **attributes)
         self.params += _general()
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; click leaves out the usage of some errors: it does not know the command there."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
     def get_help(self, ctx: click.Context) -> str:
         """The help; what is to stay on one line is held together until its lines are broken."""
-        return super().get_help(ctx).translate({tied: char for char, tied in TIED.items()})
+        return untied(super().get_help(ctx))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """One section after the other, their texts below each other."""

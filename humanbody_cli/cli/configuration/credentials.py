@@ -104,7 +104,9 @@ def from_file(path: Path) -> Credentials:
             "and that it is a text file with api_key=... and api_secret=..."
         ) from None
     if len(text) > _LARGEST:
-        raise UsageError(f"--credentials {path}: too large for a file with a key and its secret")
+        raise UsageError(
+            f"--credentials {path}: too large for a file with a key and its secret; check the path"
+        )
     found = _of_json(text, path) if text.lstrip().startswith("{") else dict(_pairs(text, path))
     missing = [name for name in ("api_key", "api_secret") if name not in found]
     if missing:
@@ -131,7 +133,10 @@ def _of_json(text: str, path: Path) -> dict[str, str]:
             '{"api_key": "...", "api_secret": "..."}'
         ) from None
     except (ValueError, RecursionError):
-        raise UsageError(f"--credentials {path}: this is not JSON with a key pair") from None
+        raise UsageError(
+            f"--credentials {path}: this is not JSON with a key pair; "
+            'write {"api_key": "...", "api_secret": "..."}'
+        ) from None
     found = {_name(name): value for name, value in fields.items()}
     for name in ("api_key", "api_secret"):
         if not isinstance(found.get(name, ""), str):

@@ -25,11 +25,17 @@ OPTIONS = "Options"
 """The section of options that name none."""
 
 TIED = str.maketrans(" -", "\xa0\u2011")
-"""A space and a hyphen, at which lines are broken, and what stands for them where none is to be."""
+"""A space and a hyphen, at which lines may be broken, and the characters that replace them where a
+line must not be."""
 
 CONFIG, PROFILE, _SETTINGS = (f"{__name__}.{name}" for name in ("config", "profile", "settings"))
 """In a context's ``meta``: the value of ``--config`` or ``--profile`` and who gave it, and what was
 read."""
+
+
+def untied(text: str) -> str:
+    """Text with its spaces and hyphens back, once its lines are broken."""
+    return text.translate({tied: char for char, tied in TIED.items()})
 
 
 class Option(click.Option):
@@ -56,6 +62,8 @@ class Option(click.Option):
         self.secret = secret
         default = attributes.get("default") if attributes.get("show_default") else None
         shown = f"{default:g}" if isinstance(default, float) else default
+        if isinstance(default, bool):
+            shown = (self.opts if default else self.secondary_opts)[-1].lstrip("-")
         self.otherwise = otherwise if shown is None else str(shown)
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:

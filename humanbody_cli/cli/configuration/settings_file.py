@@ -100,7 +100,9 @@ def read(path: Path | None, named: str | None) -> str | None:
             "permissions"
         ) from None
     if len(data) > _LARGEST:
-        raise UsageError(f"{prefix}{path} is larger than 1 MiB, so it is not a settings file")
+        raise UsageError(
+            f"{prefix}{path} is larger than 1 MiB, so it is not a settings file; check the path"
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -174,7 +176,9 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
             'KEY = VALUE, with text in quotes, such as qps = "auto"'
         ) from None
     except (ValueError, RecursionError):
-        raise UsageError(f"{path}: a number or list in it is too long to be read") from None
+        raise UsageError(
+            f"{path}: a number or list in it is too long to be read; shorten it"
+        ) from None
 
 
 def _check_profiles(path: Path, profiles: Any, default: Any) -> None:
@@ -241,7 +245,7 @@ class _Reader:
         if isinstance(value, dict):
             raise UsageError(
                 f"{where} is not a table of this file, which has [profile.NAME] and [serve]; the "
-                "keys of other commands stand before the tables or in a profile"
+                "keys of other commands stand before the tables or in a profile; move them there"
             )
         keys = self.keys(True)
         other = "" if of else SERVE
@@ -284,7 +288,7 @@ def _text(value: object, where: str) -> str:
     try:
         text = str(value)
     except ValueError:  # Python writes no number of more than 4300 digits
-        raise UsageError(f"{where} is a number of too many digits") from None
+        raise UsageError(f"{where} is a number of too many digits; shorten it") from None
     if "\0" in text:
         raise UsageError(f"{where} contains a NUL character, which no value can; remove it")
     return os.path.expanduser(text) if text.startswith("~/") else text

@@ -19,7 +19,8 @@ class Picture:
     def __init__(self, image: Image.Image) -> None:
         self._image = image
         # reduce() averages blocks, which is what shrinking by area means.
-        self._small = image.reduce(max(1, max(image.size) // PREVIEW))
+        factor = max(image.size) // PREVIEW
+        self._small = image.reduce(factor) if factor > 1 else image
 
     @property
     def size(self) -> Size:

@@ -57,10 +57,8 @@ def _check(inputs: InputSettings, rules: Rules, reporter: Reporter, log_file: st
     reporter.notes(walk.notes, walk.quiet_notes)
     tally = reporter.tally
     if failure is None or tally.total:
-        sound, rejected = tally.finished[Status.PENDING], tally.finished[Status.REJECTED]
-        reporter.say(f"{sound:,} accepted, {rejected:,} rejected{passed_over(walk.skipped)}")
-        if reasons := tally.by_reason(Status.REJECTED):
-            reporter.say(reasons)
+        sound, rejected = tally.finished[Status.PENDING], tally.by_reason(Status.REJECTED)
+        reporter.say(f"{sound:,} accepted, {rejected}{passed_over(walk.skipped)}")
         if tally.fittable and not rules.fit:
             fittable = counted(tally.fittable, "photo")
             reporter.say(f"{fittable} can be converted or shrunk: use --fit")

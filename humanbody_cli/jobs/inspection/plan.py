@@ -20,7 +20,7 @@ from humanbody_cli.api.adaptive_rate import EDGE
 from humanbody_cli.core import console
 from humanbody_cli.core.console import counted, duration
 from humanbody_cli.core.errors import PhotoError
-from humanbody_cli.core.outcomes import PHOTOS_LEFT_OUT, Outcome, Status, json_line
+from humanbody_cli.core.outcomes import PHOTOS_LEFT_OUT, Outcome, Status, json_line, listed
 from humanbody_cli.core.paths import to_text
 from humanbody_cli.core.photo import Due, chunked
 from humanbody_cli.core.settings import Edges, MaxCalls, RunSettings
@@ -67,7 +67,8 @@ _SOFT_MEGAPIXEL_SECONDS = 0.06
 @dataclass
 class Plan:
     """What a run would do. ``calls`` are photos for the engine, paid or not; ``megapixels`` are
-    theirs."""
+    theirs. Of the photos that are left out, ``rejected`` counts the codes, ``reasons`` the words
+    that the summary of a run has for them."""
 
     engine: str
     paid: bool
@@ -76,6 +77,7 @@ class Plan:
     bytes: int = 0
     megapixels: float = 0.0
     rejected: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
     settled: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
     seconds: float = 0.0
@@ -250,6 +252,7 @@ class _Planner:
     def _count(self, outcome: Outcome) -> None:
         if outcome.status is not Status.PENDING:
             self._plan.rejected[str(outcome.code)] += 1
+            self._plan.reasons[outcome.why] += 1
             self._reporter.say(f"{outcome.source}: {outcome.code}: {outcome.message}", level=1)
             self._reporter.count(outcome)
             return
@@ -281,7 +284,6 @@ def _limit(plan: Plan, most: MaxCalls | None) -> str:
 def _tell(plan: Plan, settings: RunSettings) -> None:
     out = sys.stdout
     settled = ", ".join(f"{count:,} {status}" for status, count in sorted(plan.settled.items()))
-    rejected = ", ".join(f"{code} {count:,}" for code, count in sorted(plan.rejected.items()))
     if plan.paid:
         qps = settings.api.qps
         pace = f"at {qps:g} calls/s" if qps is not None else "at 1 call/s, until the quota is found"
@@ -296,8 +298,7 @@ def _tell(plan: Plan, settings: RunSettings) -> None:
     out.write(f"read       {plan.bytes / 1e6:,.1f} MB\n")
     if plan.copies:
         out.write(f"copies     {counted(plan.copies, 'photo')} without a call of their own\n")
-    out.write(f"rejected   {sum(plan.rejected.values()):,}")
-    out.write(f" ({rejected})\n" if rejected else "\n")
+    out.write(f"rejected   {plan.rejected.total():,}{listed(plan.reasons)}\n")
     out.write(f"settled    {settled or 0}\n")
     if plan.skipped:
         out.write(f"skipped    {counted(plan.skipped, 'other file')}\n")

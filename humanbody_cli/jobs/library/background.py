@@ -7,8 +7,10 @@ runs on an event loop already (a notebook's cell, for one), which cannot run ano
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -21,13 +23,15 @@ Work = Callable[[], Coroutine[Any, Any, T]]
 
 
 class Background:
-    """An event loop in a thread of its own, which does not keep the process alive.
+    """An event loop in a thread of its own, which does not keep the process alive. ``last`` is
+    done on it before it ends.
 
     Raises:
         FatalError: the system starts no more threads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, last: Work[None]) -> None:
+        self._last = last
         self._process = os.getpid()
         self._guard = threading.Lock()
         self._ended = False
@@ -36,6 +40,7 @@ class Background:
         self._thread = threading.Thread(target=self._run, name="hbseg", daemon=True)
         with limits_told():
             self._thread.start()
+        _running.add(self)
 
     def _run(self) -> None:
         try:
@@ -66,6 +71,9 @@ class Background:
             return asyncio.run_coroutine_threadsafe(self._watched(work), self._loop)
 
     async def _watched(self, work: Work[T]) -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(_noted)
         try:
             return await work()
         except asyncio.CancelledError:
@@ -73,24 +81,43 @@ class Background:
                 raise closed() from None
             raise
 
-    def end(self, last: Work[None]) -> Future[None] | None:
-        """Cancel all work, do the ``last``, and end the thread; ``None`` if that has begun."""
+    def end(self) -> Future[None] | None:
+        """Cancel all work, do the last, and end the thread; ``None`` if that has begun."""
         with self._guard:
             if self.has_ended:
                 return None
             self._ended = True
-            return asyncio.run_coroutine_threadsafe(self._end(last), self._loop)
+            return asyncio.run_coroutine_threadsafe(self._end(), self._loop)
 
-    async def _end(self, last: Work[None]) -> None:
+    async def _end(self) -> None:
         try:
             await cancel_the_rest()
-            await last()
+            await self._last()
         finally:
             self._loop.call_soon(self._loop.stop)
 
     def join(self) -> None:
         """Wait for the thread, which ends at once after `end`."""
         self._thread.join()
+
+
+_running: weakref.WeakSet[Background] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End what was not closed: the interpreter stops a thread wherever it is, and amid
+    onnxruntime's code, which starts threads itself, that aborts the process."""
+    for background in tuple(_running):
+        background.end()
+        background.join()
+
+
+def _noted(task: asyncio.Task[Any]) -> None:
+    """Take a task's error, which asyncio would log if its caller was cancelled or interrupted, and
+    so never asked for it."""
+    if not task.cancelled():
+        task.exception()
 
 
 def closed() -> UsageError:

@@ -59,7 +59,7 @@ class FolderRun:
         self._photos = find(InputSettings((folder,)), Walk())
         self._stop = Stop()
         self._ready: asyncio.Queue[FolderPhoto | Exception | None] = asyncio.Queue()
-        self._room: asyncio.Semaphore | None = None
+        self._room = asyncio.Semaphore(session.threads)
         self._work: asyncio.Task[None] | None = None
         self._ended = False
 
@@ -70,13 +70,11 @@ class FolderRun:
             HbsegError: the work had to stop.
         """
         if self._work is None:
-            self._room = asyncio.Semaphore(self._session.parts.threads)
             self._work = asyncio.ensure_future(self._run())
         if self._ended:
             return None
         taken = await self._ready.get()
         if isinstance(taken, FolderPhoto):
-            assert self._room is not None
             self._room.release()
             return taken
         self._ended = True
@@ -114,23 +112,21 @@ class FolderRun:
         self._stop.set(reason)
 
     async def _process(self, photo: Photo) -> FolderPhoto:
-        found: Found | None = None
-        failure: PhotoError | None = None
         try:
             found = await self._found(photo)
         except PhotoError as error:
-            failure = error
-        assert self._room is not None
+            await self._room.acquire()
+            return self._failed(photo, error)
         await self._room.acquire()
-        if found is not None:
-            try:
-                return FolderPhoto(photo.source, photo.name, await self._session.made(found), None)
-            except PhotoError as error:
-                failure = error
-        assert failure is not None
-        told = self._session.reason(failure, photo.source)
-        assert isinstance(told, PhotoError)
-        return FolderPhoto(photo.source, photo.name, None, told)
+        try:
+            return FolderPhoto(photo.source, photo.name, await self._session.made(found), None)
+        except PhotoError as error:
+            return self._failed(photo, error)
+
+    def _failed(self, photo: Photo, error: PhotoError) -> FolderPhoto:
+        reason = self._session.reason(error, photo.source)
+        assert isinstance(reason, PhotoError)
+        return FolderPhoto(photo.source, photo.name, None, reason)
 
     async def _found(self, photo: Photo) -> Found:
         if photo.kind is Kind.TROUBLE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -12,6 +12,10 @@ from typing import Literal, TypedDict
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
+    MAX_QPS,
+    MAX_TIMEOUT,
+    SIDES,
+    THREADS,
     ApiSettings,
     Edges,
     EngineChoice,
@@ -24,7 +28,7 @@ from humanbody_cli.core.settings import (
     Timeouts,
     Wanted,
 )
-from humanbody_cli.jobs.library.wording import told
+from humanbody_cli.jobs.library.wording import reworded
 from humanbody_cli.jobs.setup.checks import (
     check_people,
     checked_endpoint,
@@ -51,8 +55,8 @@ class Api:
     endpoint: str = DEFAULT_ENDPOINT
     qps: float | None = FREE_QPS
     concurrency: int | None = None
-    retries: int = 5
-    timeout: float = 60.0
+    retries: int = ApiSettings.retries
+    timeout: float = Timeouts.read
     max_calls: int | None = None
 
     def __post_init__(self) -> None:
@@ -68,11 +72,11 @@ class Api:
         try:
             endpoint = checked_endpoint(self.endpoint)
         except UsageError as error:
-            raise told(error) from None
-        _check("qps", self.qps, above=0, most=10_000)
+            raise reworded(error) from None
+        _check("qps", self.qps, above=0, most=MAX_QPS)
         _check("concurrency", self.concurrency, least=1, whole=True)
         _check("retries", self.retries, least=0, whole=True, required=True)
-        _check("timeout", self.timeout, above=0, most=86_400, required=True)
+        _check("timeout", self.timeout, above=0, most=MAX_TIMEOUT, required=True)
         _check("max_calls", self.max_calls, least=0, whole=True)
         return ApiSettings(
             credentials=checked_pair(self.api_key, self.api_secret, "Api"),
@@ -120,14 +124,16 @@ def run_settings(
     side: int | None = None,
     crops: bool | None = None,
     threads: int | None = None,
+    **unknown: object,
 ) -> RunSettings:
     """The options as the settings of a run without inputs and output.
 
     Raises:
         UsageError: an option has no such value, or options contradict each other.
     """
-    _check("side", side, least=32, most=4096, whole=True)
-    _check("threads", threads, least=1, most=256, whole=True)
+    _check_names(unknown)
+    _check("side", side, least=SIDES[0], most=SIDES[1], whole=True)
+    _check("threads", threads, least=THREADS[0], most=THREADS[1], whole=True)
     _check_types(api, fit, crops, model)
     if edges not in list(Edges):
         raise UsageError(f"edges must be hard or soft, not {edges!r}")
@@ -144,8 +150,14 @@ def run_settings(
         )
         check_people(settings)
     except UsageError as error:
-        raise told(error) from None
+        raise reworded(error) from None
     return settings
+
+
+def _check_names(unknown: Mapping[str, object]) -> None:
+    for name in unknown:
+        names = ", ".join(["api", *Options.__annotations__])
+        raise UsageError(f"there is no option {name!r}; the options are {names}")
 
 
 def _check_types(api: object, fit: object, crops: object, model: object) -> None:

@@ -34,15 +34,24 @@ def check(source: Source) -> None:
     """Check that this may be a photo at all.
 
     Raises:
-        UsageError: it is of no type that can be, or an address.
+        UsageError: it is of no type that can be, an address, or memory that was given back.
     """
     if not isinstance(source, (bytes, bytearray, memoryview, str, os.PathLike, Image.Image)):
         raise UsageError(
             f"a photo must be bytes, a path or a PIL image, not {type(source).__name__}; give the "
             "bytes of an open file, and make an image of an array with PIL.Image.fromarray"
         )
+    if isinstance(source, memoryview) and _is_released(source):
+        raise UsageError("the memoryview of this photo was released; give one that is in use")
     if isinstance(source, str) and is_url(source):
         raise UsageError(f"{source} is an address; fetch the photo and give its bytes")
+
+
+def _is_released(source: memoryview) -> bool:
+    try:
+        return source.nbytes < 0
+    except ValueError:
+        return True
 
 
 def picture_of(source: Source, rules: Rules) -> Picture:

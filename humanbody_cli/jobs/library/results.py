@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 from dataclasses import dataclass, field
 
@@ -11,13 +10,14 @@ from PIL import Image
 
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.outcomes import DOUBTFUL, code_of, is_nobody
+from humanbody_cli.core.settings import MAX_MARGIN
 from humanbody_cli.discovery.sources import Rules
 from humanbody_cli.imaging import pictures, uploads
 from humanbody_cli.imaging.cutouts import Colour, Recipe, compose, cut_out
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.imaging.uploads import Upload
 from humanbody_cli.jobs.library.photos import Source, picture_of
-from humanbody_cli.jobs.library.wording import told
+from humanbody_cli.jobs.library.wording import reworded
 from humanbody_cli.jobs.recompose.recipes import background_of
 from humanbody_cli.pipeline.engine import Ask, Segmentation
 from humanbody_cli.pipeline.photo_steps import ClientSteps, full_size, making
@@ -64,8 +64,8 @@ class SegmentedPhoto:
         Raises:
             UsageError: the background or the margin cannot be used.
         """
-        if not (isinstance(margin, (int, float)) and 0 <= margin <= 10 and math.isfinite(margin)):
-            raise UsageError(f"margin must be a number from 0 to 10, not {margin!r}")
+        if not (isinstance(margin, (int, float)) and 0 <= margin <= MAX_MARGIN):
+            raise UsageError(f"margin must be a number from 0 to {MAX_MARGIN:g}, not {margin!r}")
         recipe = Recipe(crop=crop, margin=margin, background=_ground(background))
         image = compose(self.cutout, self.mask, recipe)
         return _with_profile(image, self.cutout.info.get("icc_profile"))
@@ -88,7 +88,7 @@ def _ground(
         try:
             return background_of(os.fsdecode(given))
         except UsageError as error:
-            raise told(error) from None
+            raise reworded(error) from None
     if given is None or (
         isinstance(given, tuple)
         and len(given) == 3
@@ -149,12 +149,12 @@ class LibrarySteps:
         with making(segmentation):
             mask = full_size(segmentation.mask, picture)
             cutout = cut_out(picture.pixels(), mask.image, self.client.wanted.edges).image()
-        coverage, doubt = mask.coverage(), segmentation.doubt
+        coverage = mask.coverage()
         return SegmentedPhoto(
             mask=_with_profile(mask.image.copy(), None),
             cutout=_with_profile(cutout, pictures.rgb_profile(picture)),
             coverage=coverage,
-            doubt=mask.doubt() if doubt is None else doubt,
+            doubt=segmentation.doubt_of(mask),
             code=code_of(None, coverage),
             engine=self.client.engine,
             attempts=segmentation.attempts,

@@ -157,14 +157,14 @@ class Segmenter:
         """Cancel what is under way, close connections, and wait for the threads. A second call does
         nothing."""
         background = self._taken_down()
-        if background is not None and (end := background.end(self._session.close)) is not None:
+        if background is not None and (end := background.end()) is not None:
             end.result()
             background.join()
 
     async def aclose(self) -> None:
         """`close`, to be awaited."""
         background = self._taken_down()
-        if background is not None and (end := background.end(self._session.close)) is not None:
+        if background is not None and (end := background.end()) is not None:
             await asyncio.shield(asyncio.wrap_future(end))
             background.join()
 
@@ -184,9 +184,9 @@ class Segmenter:
             if self._closed:
                 raise closed()
             if self._background is None:
-                self._background = Background()
+                self._background = Background(self._session.close)
                 # A Segmenter that is dropped without being closed leaves no thread either.
-                weakref.finalize(self, self._background.end, self._session.close)
+                weakref.finalize(self, self._background.end).atexit = False
             return self._background
 
     def _wait(self, work: Work[T]) -> T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from humanbody_cli.api.adaptive_rate import MAX_IN_FLIGHT
 from humanbody_cli.core.errors import HbsegError, Stopped
@@ -12,7 +12,7 @@ from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import Stop, in_thread, started_pool
 from humanbody_cli.jobs.library.photos import Source, label
 from humanbody_cli.jobs.library.results import LibrarySteps, SegmentedPhoto
-from humanbody_cli.jobs.library.wording import told
+from humanbody_cli.jobs.library.wording import reworded
 from humanbody_cli.jobs.setup.assembly import library_engine, steps_for
 from humanbody_cli.pipeline.engine import Engine, Segmentation, check_installed
 from humanbody_cli.pipeline.photo_steps import Prepared
@@ -26,21 +26,21 @@ class Found:
     segmentation: Segmentation
 
 
-@dataclass
 class Parts:
-    """What is kept open. ``places`` bounds the photos that are read or segmented at a time."""
+    """What is kept open. ``places`` bounds the photos that are read or segmented at a time.
 
-    settings: RunSettings
-    stop: Stop = field(default_factory=Stop)
+    Raises:
+        HbsegError: the engine is not installed or cannot be used.
+    """
 
-    def __post_init__(self) -> None:
-        settings, self.threads = self.settings, self.settings.local.threads
+    def __init__(self, settings: RunSettings) -> None:
         check_installed(settings)
+        self.stop = Stop()
         self.steps = LibrarySteps(
             steps_for(settings, settings.engine_name, keep_pixels=not settings.uses_api),
             sent=settings.uses_api,
         )
-        self.pool: ThreadPoolExecutor = started_pool(self.threads, "hbseg")
+        self.pool: ThreadPoolExecutor = started_pool(settings.local.threads, "hbseg")
         try:
             self.engine: Engine = library_engine(settings, self.stop, self.pool)
         except BaseException:
@@ -60,6 +60,11 @@ class Session:
         self._parts: Parts | None = None
 
     @property
+    def threads(self) -> int:
+        """Threads for decoding and for the embedded engine."""
+        return self._settings.local.threads
+
+    @property
     def parts(self) -> Parts:
         """What is kept open, made when it is first needed: that takes as long as loading a model.
 
@@ -70,7 +75,7 @@ class Session:
             try:
                 self._parts = Parts(self._settings)
             except HbsegError as error:
-                raise told(error) from error.__cause__
+                raise reworded(error) from error.__cause__
             # Names are looked up there too, so that no other thread is left at the end.
             asyncio.get_running_loop().set_default_executor(self._parts.pool)
         return self._parts
@@ -110,7 +115,7 @@ class Session:
     def reason(self, error: HbsegError, source: Source | None = None) -> HbsegError:
         """The error for the caller: what stopped all work, or what is wrong with this photo."""
         stopped = self.parts.stop.reason if isinstance(error, Stopped) else None
-        return told(stopped or error, None if source is None else label(source))
+        return reworded(stopped or error, None if source is None else label(source))
 
     async def close(self) -> None:
         """Close connections, and wait for the threads: work that was begun in them ends first."""

@@ -15,6 +15,7 @@ _RULES = (
     (re.compile(r"add --engine local, or"), "leave out api, or"),
     (re.compile(r"--([a-z]+(?:-[a-z]+)*)"), lambda found: found[1].replace("-", "_")),
     (re.compile(r"\bHBSEG_([A-Z_]+)"), lambda found: found[1].lower()),
+    (re.compile(r"run the same command again to continue"), "open another Segmenter to continue"),
     (re.compile(r"run (?:the same command )?again"), "try again"),
 )
 """From the command's words to the library's; the rules come in this order."""
@@ -22,19 +23,19 @@ _RULES = (
 E = TypeVar("E", bound=HbsegError)
 
 
-def worded(text: str) -> str:
+def _reworded_text(text: str) -> str:
     """A message for the caller of a function in place of the user of the command."""
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
 
 
-def told(error: E, label: str | None = None) -> E:
+def reworded(error: E, label: str | None = None) -> E:
     """A new error with this one's meaning, in the library's words; ``label`` names the photo.
 
     It is new because one error may end the work of several callers.
     """
-    fresh, text = copy.copy(error), worded(str(error))
+    fresh, text = copy.copy(error), _reworded_text(str(error))
     if isinstance(fresh, PhotoError):
         text = fresh.message = text if label is None else f"{label}: {text}"
     fresh.args = (text,)

@@ -66,6 +66,8 @@ class Log:
 
     def photo(self, text: str, outcome: Outcome) -> None:
         """Write what became of a photo."""
+        if self.file is None:
+            return
         level = INFO if outcome.status in (Status.DONE, Status.PENDING) else WARNING
         self.line(text, level, "photo", photo=outcome.record())
 

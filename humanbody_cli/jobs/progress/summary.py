@@ -41,15 +41,10 @@ def summary(tally: Tally, ended: Ended) -> list[Line]:
     line = f"{tally.counts()} in {duration(ended.seconds)}"
     if ended.calls is not None:
         line += f", {counted(ended.calls, 'call')}"
-        line += f" at {ended.price.of(ended.calls)}" if ended.price is not None else ""
+        line += f" for {ended.price.of(ended.calls)}" if ended.price is not None else ""
         if ended.refused:
             line += f" ({ended.refused:,} refused by the quota)"
     lines = [(line + passed_over(ended.skipped), 0)]
-    lines += [
-        (reasons, 0)
-        for status in (Status.REJECTED, Status.FAILED)
-        if (reasons := tally.by_reason(status))
-    ]
     if ended.found_quota is not None:
         lines.append((f"the quota appears to be about {ended.found_quota:.1f} calls/s", 0))
     return lines + next_steps(tally, ended)

@@ -130,8 +130,6 @@ def _report(reporter: Reporter, end: _End) -> None:
 def _summarise(reporter: Reporter, target: Target) -> None:
     if reporter.tally.total or reporter.tally.settled:
         reporter.say(f"{reporter.tally.counts()}, in {target.folder}")
-        if reasons := reporter.tally.by_reason(Status.FAILED):
-            reporter.say(reasons)
     for folder in target.mixed:
         reporter.say(
             f"{folder}: also holds other pictures, so hbseg segment would take these cutouts "

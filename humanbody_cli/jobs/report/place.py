@@ -52,6 +52,10 @@ def place_of(root: str, file: str | None) -> Place:
         raise UsageError(
             f"-o {file}: only hbseg segment writes to {guarded}; choose another folder"
         )
+    if file is not None and not os.path.isdir(os.path.dirname(file) or "."):
+        raise UsageError(
+            f"-o {file}: there is no folder {os.path.dirname(file)}; make it, or check the path"
+        )
     check_page(page)
     place = Place(page, f"{stem}-files", root)
     _check_files(place.files)

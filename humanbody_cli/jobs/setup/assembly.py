@@ -19,7 +19,7 @@ from humanbody_cli.core.photo import Admit, admit_all
 from humanbody_cli.core.settings import ApiSettings, RunSettings
 from humanbody_cli.core.stop import Stop
 from humanbody_cli.discovery.sources import Rules
-from humanbody_cli.embedded.engine import LocalEngine, load_segmenter
+from humanbody_cli.embedded.engine import LocalEngine, load_segmenter, share_heap
 from humanbody_cli.imaging.pictures import configure_pillow
 from humanbody_cli.pipeline.decision import Decider
 from humanbody_cli.pipeline.engine import Engine
@@ -87,6 +87,7 @@ def engine_for(
     if settings.uses_api:
         return _api_engine(settings.api, stop, threads, journal)
     local = settings.local
+    share_heap()
     engine = LocalEngine(load_segmenter(local), threads=local.threads, name=settings.engine_name)
     return engine, None
 

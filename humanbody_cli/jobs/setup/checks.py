@@ -10,14 +10,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, SEGMENT_PATH
+from humanbody_cli.core.console import without_password
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.settings import (
     Credentials,
     LocalSettings,
     People,
     RunSettings,
-    without_password,
 )
+from humanbody_cli.embedded.presets import choose_preset
 
 
 def checked_endpoint(endpoint: str) -> str:
@@ -64,7 +65,8 @@ def local_settings(
     """How the embedded engine runs; ``None``: not given.
 
     Raises:
-        UsageError: the model cannot be read, or options contradict each other.
+        UsageError: the model cannot be read, its figures are none, or options contradict each
+            other.
     """
     preprocessing = {
         "--preset": preset,
@@ -76,6 +78,7 @@ def local_settings(
     given = [name for name, value in preprocessing.items() if value is not None]
     if model is not None:
         check_model(model)
+        choose_preset(Path(model), preset, mean=mean, std=std, side=side)
     elif given:
         raise UsageError(
             f"{' and '.join(given)} can be used only with a model of your own; add --model "
@@ -105,7 +108,7 @@ def check_model(path: str) -> None:
             f"--model {path}: cannot be read: {reason}; check the path and its permissions"
         ) from error
     except ValueError:  # a NUL byte
-        raise UsageError(f"--model {path!r} is not a file's path") from None
+        raise UsageError(f"--model {path!r} is not a file's path; give an .onnx file") from None
     if not os.path.isfile(path):
         raise UsageError(f"--model {path}: this is not a file; give an .onnx file")
 

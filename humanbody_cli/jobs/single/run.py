@@ -43,7 +43,9 @@ def to_stdout(settings: RunSettings) -> int:
         FatalError: the engine refuses, or stdout cannot be written.
     """
     if settings.json:
-        raise UsageError("-o - writes the cutout to stdout; --json would mix with it")
+        raise UsageError(
+            "-o - writes the cutout to stdout, where --json would mix with it; drop one"
+        )
     if sys.stdout.isatty():
         raise UsageError(
             "-o - writes a picture, and stdout is a terminal; redirect it (> me.png), or give "

@@ -94,7 +94,9 @@ def read_keys(path: Path, qps: float | None) -> tuple[Key, ...]:
             continue
         key = _read_line(words, f"{path}, line {number}", qps)
         if key.api_key in keys:
-            raise UsageError(f"{path}, line {number}: this api_key is in the file twice")
+            raise UsageError(
+                f"{path}, line {number}: this api_key is in the file twice; remove one"
+            )
         keys[key.api_key] = key
     if not keys:
         raise UsageError(
@@ -118,7 +120,9 @@ def _read_line(words: list[str], where: str, qps: float | None) -> Key:
             balance = int(value)
         else:
             known = ", ".join(STATES)
-            raise UsageError(f"{where}: {word!r} is none of {known}, qps=N, balance=N")
+            raise UsageError(
+                f"{where}: {word!r} is none of {known}, qps=N, balance=N; correct or remove it"
+            )
     return Key(words[0], words[1], state, qps, balance)
 
 

@@ -272,11 +272,10 @@ def _measured(
     request: InferenceRequest, segmentation: Segmentation
 ) -> tuple[float | None, float | None]:
     """Coverage and doubt."""
-    found = segmentation.mask
-    if not request.measured or found is None:
+    mask = segmentation.mask
+    if not request.measured or mask is None:
         return None, None
-    own = segmentation.doubt
-    return found.coverage(), found.doubt() if own is None else own
+    return mask.coverage(), segmentation.doubt_of(mask)
 
 
 def _compose(picture: Picture, segmentation: Segmentation) -> bytes:

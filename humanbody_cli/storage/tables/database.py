@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from humanbody_cli.core.errors import OUTPUT_REASONS, JournalError, OutputError
+from humanbody_cli.core.errors import OUTPUT_REASONS, JournalError, OutputError, UsageError
 from humanbody_cli.core.outcomes import Outcome
 from humanbody_cli.storage.layout import STATE
 from humanbody_cli.storage.tables.schema import SCHEMA, UNCLAIMED, VERSION, bring_up_to_date
@@ -77,12 +77,13 @@ def open_to_read(path: str) -> sqlite3.Connection:
     read-only mount, while a run is at work, and as a killed run left it.
 
     Raises:
-        JournalError: there is none, it may not be read, or another version of hbseg wrote it.
+        UsageError: there is none.
+        JournalError: it may not be read, or a newer version of hbseg wrote it.
     """
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise JournalError(
+        raise UsageError(
             f"no run has written here yet: {path} is missing; check the folder"
         ) from error
     except OSError as error:

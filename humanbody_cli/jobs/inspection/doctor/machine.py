@@ -18,7 +18,7 @@ EXTRAS = {
     "local": ("onnxruntime", "numpy"),
     "soft": ("numpy",),
     "fit": ("numpy", "pillow-heif"),
-    "fast": ("isal", "numpy", "pybase64"),
+    "fast": ("deflate", "isal", "numpy", "pybase64"),
     "watch": ("watchfiles",),
     "serve": ("starlette", "uvicorn", "anyio", "multipart", "prometheus-client"),
 }

@@ -1,4 +1,6 @@
-"""``hbseg config``, ``completion`` and ``doctor``: the commands about hbseg itself."""
+"""``hbseg config``, ``completion`` and ``doctor``: the commands about this
+installation.
+"""
 
 from __future__ import annotations
 
@@ -50,20 +52,20 @@ _PAIR = ("api_key", "api_secret", "credentials")
 @option("--json", "json", is_flag=True, settable=False, help="Print one JSON object.")
 @click.pass_context
 def config_command(ctx: click.Context, name: str | None, init: bool, json: bool) -> None:
-    """Show the settings and where each of them is from.
+    """Show the settings and where each comes from.
 
     The list has the options of COMMAND, or of all commands, with their values and what sets them:
     an environment variable, a profile, the settings file, or nothing (default). Every value is
     checked. The API key and its secret are not shown, only whether they are set.
     """
-    from humanbody_cli.cli.configuration import example, report
+    from humanbody_cli.cli.configuration import example, listing
 
     if init:
         click.echo(example.write(ctx))
     elif json:
-        click.echo(report.as_json(ctx, name))
+        click.echo(listing.as_json(ctx, name))
     else:
-        click.echo(report.as_text(ctx, name))
+        click.echo(listing.as_text(ctx, name))
 
 
 @click.command("completion")
@@ -178,7 +180,7 @@ def _local(given: dict[str, Any]) -> LocalSettings:
 def _folder(output: str) -> str:
     """The folder that results would be written to: the one around OUT if that is a picture."""
     if output in ("", STDIN):
-        raise UsageError("-o needs the name of a folder, or of a picture")
+        raise UsageError(f"-o {output!r} names nothing to check; give a folder, or a picture")
     is_file = is_picture(os.path.basename(output)) and not os.path.isdir(output)
     return (os.path.dirname(output) or os.curdir) if is_file else output
 

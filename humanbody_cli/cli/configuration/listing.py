@@ -18,9 +18,8 @@ from humanbody_cli.cli.configuration.option import (
     path_of,
     settings_of,
 )
-from humanbody_cli.core.console import shown
+from humanbody_cli.core.console import shown, without_password
 from humanbody_cli.core.errors import UsageError
-from humanbody_cli.core.settings import without_password
 
 
 @dataclass(frozen=True)
