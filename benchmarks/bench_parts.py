@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import io
 import json
+import os
 import sys
 import tempfile
 import time
@@ -30,10 +31,14 @@ from humanbody_cli.api import responses
 from humanbody_cli.api.answer_budget import Budget
 from humanbody_cli.api.requests import Multipart
 from humanbody_cli.api.transport import http
+from humanbody_cli.core.paths import to_bytes
+from humanbody_cli.core.photo import Siblings, key_of
 from humanbody_cli.core.settings import Timeouts
 from humanbody_cli.imaging import cutouts, png_check, png_writer
 from humanbody_cli.imaging.cutouts import hard_cutout
+from humanbody_cli.pipeline.earlier import stat_check
 from humanbody_cli.storage.answer_spool import AnswerSpool
+from humanbody_cli.storage.names import plain_names
 
 HEAD = ("part", "ours ms", "the usual way", "its ms", "ours is faster by")
 SAMPLE = ROOT / "sample_images" / "portraits" / "grace_hopper.jpg"
@@ -43,6 +48,9 @@ SIZE = (3000, 4000)
 IN_FLIGHT = 100
 LATENCY = 0.3  # seconds that the server takes for each call
 CALLS = 600
+
+DONE = 10_000
+"""Photos of a folder that a second run looks at."""
 
 Row = tuple[str, ...]
 
@@ -184,6 +192,28 @@ def saved(image: Image.Image, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def rerun_rows() -> list[Row]:
+    """Photos of a folder looked at together, as by a second run, and one by one."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = os.path.join(folder, "home", "me", "photos", "2026", "11", "26", "")
+        os.makedirs(place)
+        names = [f"{number:06}.jpg" for number in range(DONE)]
+        for name in names:
+            Path(place, name).touch()
+        paths = [os.fsencode(place + name) for name in names]
+        rows = row(
+            f"{DONE:,} files looked at by their names in an open folder",
+            best(partial(stat_check._states, paths)),
+            ("by path", best(lambda: [(s.st_size, s.st_mtime_ns) for s in map(os.stat, paths)])),
+        )
+    photos = Siblings(place, place, "", names, plain_names)
+    return rows + row(
+        f"keys and output names of {DONE:,} siblings",
+        best(lambda: (photos.keys(), photos.names())),
+        ("of each photo", best(lambda: [(key_of(one), to_bytes(one.name)) for one in photos])),
+    )
+
+
 def client_rows() -> list[Row]:
     """Calls over several small clients and over one with as many connections."""
     several = asyncio.run(calls())
@@ -262,6 +292,7 @@ def main() -> int:
         *check_rows(images[1]),
         *writer_rows(mask, "mask"),
         *writer_rows(cutout, "cutout"),
+        *rerun_rows(),
         *cutout_rows(cutout.convert("RGB"), mask),
         *heap_rows(),
         *client_rows(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from typing import Any
 
 import click
@@ -66,6 +65,8 @@ class PriceType(click.ParamType):
         found = _PRICE.fullmatch(str(value))
         if found is None or not found[2].isprintable():
             self.fail(f"{value!r} is not the price of a call such as 0.01 or 0.01CNY", param, ctx)
+        from decimal import Decimal  # takes 1 ms to load
+
         return Price(Decimal(found[1]), found[2])
 
 

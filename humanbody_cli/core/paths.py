@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 from humanbody_cli.core.errors import UsageError
 
@@ -19,6 +20,12 @@ def to_bytes(path: str) -> bytes:
     """A path's bytes, for the journal and for pipes: in the file system's encoding, which need not
     be UTF-8 (``LC_ALL=en_US.ISO-8859-1``)."""
     return path.encode(_ENCODING, _ERRORS)  # os.fsencode takes twice as long
+
+
+def all_to_bytes(top: str, paths: Sequence[str]) -> list[bytes]:
+    """`to_bytes` of paths with ``top`` in front of each; at once, which takes a quarter of the
+    time. No path contains a NUL."""
+    return to_bytes(top + f"\0{top}".join(paths)).split(b"\0") if paths else []
 
 
 def to_text(path: bytes) -> str:

@@ -6,12 +6,15 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from humanbody_cli.core.api_spec import DEFAULT_ENDPOINT, FREE_QPS
 from humanbody_cli.core.console import without_password
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 
 class EngineChoice(StrEnum):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.core.paths import absolute, to_bytes
-from humanbody_cli.core.photo import Kind, Photo
+from humanbody_cli.core.photo import Group, Kind, Photo
 from humanbody_cli.core.settings import InputSettings, Shard
 from humanbody_cli.discovery import lists
 from humanbody_cli.discovery.inputs import (
@@ -40,22 +40,33 @@ STDIN_BYTES = 256 * 1024 * 1024 + 1
 
 
 def find(settings: InputSettings, walk: Walk, *, stdin_bytes: int = STDIN_BYTES) -> Iterator[Photo]:
-    """Every photo of the inputs, lazily, in a fixed order, each once.
+    """Every photo of the inputs, lazily, in a fixed order, each once; see `find_groups`.
+
+    Raises:
+        UsageError: an input named on the command line does not exist, a list cannot be read.
+    """
+    return itertools.chain.from_iterable(find_groups(settings, walk, stdin_bytes=stdin_bytes))
+
+
+def find_groups(
+    settings: InputSettings, walk: Walk, *, stdin_bytes: int = STDIN_BYTES
+) -> Iterator[Group]:
+    """The photos of `find`, those of a folder together.
 
     ``walk`` receives notes for the user. A photo on stdin is read here, up to ``stdin_bytes``.
 
     Raises:
         UsageError: an input named on the command line does not exist, a list cannot be read.
     """
-    found = _Finder(settings, walk, stdin_bytes).photos()
+    found = _Finder(settings, walk, stdin_bytes).groups()
     if settings.shard.count == 1:
         return found
-    return (photo for photo in found if _in_shard(photo, settings.shard))
+    return ([photo for photo in group if _in_shard(photo, settings.shard)] for group in found)
 
 
-def find_to_count(settings: InputSettings, walk: Walk) -> Iterator[Photo] | None:
-    """The photos of `find` once more, while it is at work, to be counted: nothing is taken from
-    stdin. ``None`` where their names cannot be read twice."""
+def find_to_count(settings: InputSettings, walk: Walk) -> Iterator[Group] | None:
+    """The photos of `find_groups` once more, while it is at work, to be counted: nothing is taken
+    from stdin. ``None`` where their names cannot be read twice."""
     listed = settings.from_file
     if listed is not None and is_piped(settings):
         return None
@@ -63,7 +74,7 @@ def find_to_count(settings: InputSettings, walk: Walk) -> Iterator[Photo] | None
         listed = _STDIN_AGAIN
         if not os.path.exists(listed):
             return None
-    return find(replace(settings, from_file=listed), walk, stdin_bytes=0)
+    return find_groups(replace(settings, from_file=listed), walk, stdin_bytes=0)
 
 
 _STDIN_AGAIN = "/proc/self/fd/0"
@@ -134,7 +145,7 @@ class _Finder:
         self.beside: tuple[str, set[str]] = ("", set())
         self.results: tuple[str | None, bool] = (None, False)
 
-    def photos(self) -> Iterator[Photo]:
+    def groups(self) -> Iterator[Group]:
         check_inputs(self.settings)
         named = arranged(self.settings.inputs, self.walk.note)
         self.reals = named.reals
@@ -146,26 +157,27 @@ class _Finder:
             if one.is_folder:
                 yield from self._folder(one)
             else:
-                yield from self._file(one, taken)
+                yield from _alone(self._file(one, taken))
         if self.settings.from_file is not None:
-            yield from self._listed(self.settings.from_file)
+            yield from _alone(self._listed(self.settings.from_file))
 
     # -- what the command line names -------------------------------------------------------------
 
-    def _folder(self, one: Input) -> Iterator[Photo]:
+    def _folder(self, one: Input) -> Iterator[Group]:
         if one.nested and self.met is not None and self.met.has_walked(one.key):
             if self.walk.is_empty(one.name):
                 self.walk.note_empty(one.name)
             return iter(())
-        return self._claimed(self.walk.folder(one.name, one.prefix, self.met))
+        groups = self.walk.folder(one.name, one.prefix, self.met)
+        # A list may claim the same output names.
+        return groups if self.settings.from_file is None else _alone(self._claimed(groups))
 
-    def _claimed(self, photos: Iterator[Photo], *, keep: bool = False) -> Iterator[Photo]:
-        """Photos of a walk, with their output names claimed if a list may claim the same ones."""
-        if self.settings.from_file is None:
-            return photos
+    def _claimed(self, groups: Iterator[Group], *, keep: bool = False) -> Iterator[Photo]:
+        """Photos of a walk, with their output names claimed."""
         return (
             photo._replace(name=self.claims.claim(photo.name, photo.key), keeps_name=keep)
-            for photo in photos
+            for group in groups
+            for photo in group
         )
 
     def _file(self, one: Input, taken: set[str]) -> Iterator[Photo]:
@@ -267,6 +279,10 @@ class _Finder:
         return self.results[1]
 
 
+def _alone(photos: Iterator[Photo]) -> Iterator[Group]:
+    return ([photo] for photo in photos)
+
+
 def _taken_at_root(named: Named) -> set[str]:
     """Output names (folded) at the root that belong to the only folder's photos."""
     apart = any(not one.is_folder and not one.nested for one in named.inputs)
@@ -279,5 +295,5 @@ def _taken_in(path: str) -> set[str]:
         listing = Folder(path, path, "").listing()
     except OSError:
         return set()
-    name_of = namer(listing.pictures, listing.folders)
-    return set(map(folded, (*map(name_of, listing.pictures), *listing.folders)))
+    names = namer(listing.pictures, listing.folders)(listing.pictures)
+    return set(map(folded, (*names, *listing.folders)))

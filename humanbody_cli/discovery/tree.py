@@ -53,7 +53,7 @@ class Listing:
                 self.is_recomposed |= name == RECOMPOSED_MARK
                 continue
             try:
-                is_folder = not entry.is_file(follow_symlinks=False) and entry.is_dir()
+                is_folder = entry.is_dir()
             except OSError as error:
                 self._cannot_tell(name, error)
                 continue

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from humanbody_cli.core.console import counted
 from humanbody_cli.core.paths import absolute
-from humanbody_cli.core.photo import Photo
+from humanbody_cli.core.photo import LOOKUP_SIZE, Group, Photo, Siblings
 from humanbody_cli.discovery.inputs import Met
 from humanbody_cli.discovery.single import trouble
 from humanbody_cli.discovery.tree import Folder, Listing, OwnOutput, Part
@@ -83,7 +83,7 @@ class Walk:
         """Note that the run's own results were given as photos."""
         self.note(f"{path}: results in this output folder are not photos, so it is skipped")
 
-    def folder(self, path: str, prefix: str, met: Met | None = None) -> Iterator[Photo]:
+    def folder(self, path: str, prefix: str, met: Met | None = None) -> Iterator[Group]:
         """Every picture below a folder: sorted by name, a folder's own before its subfolders'.
 
         Hidden entries and output trees are skipped, and so are recomposed cutouts unless ``path``
@@ -101,7 +101,7 @@ class Walk:
                 listing = folder.listing()
             except OSError as error:
                 found += 1
-                yield from _new([_trouble_in(folder, error)], met)
+                yield from _new([[_trouble_in(folder, error)]], met)
                 continue
             if self._log is not None:
                 self._drop_log(listing, folder)
@@ -115,16 +115,16 @@ class Walk:
                 found += not folder.above  # the user named it, and a note says what it is
                 continue
             found += len(listing.pictures) + len(listing.broken)
-            yield from _new(self._photos(listing, folder), met)
+            yield from self._photos(listing, folder, met)
             waiting += self._below(folder, listing)[::-1]
         if not found:
             self.note_empty(path, self.skipped - skipped)
 
-    def _photos(self, listing: Listing, folder: Folder) -> Iterator[Photo]:
+    def _photos(self, listing: Listing, folder: Folder, met: Met | None) -> Iterator[Group]:
         if self.part is not None and not self.part.holds(folder.absolute):
             return iter(())
         self.skipped += listing.others
-        return _photos(listing, folder)
+        return _new(_photos(listing, folder), met)
 
     def _below(self, folder: Folder, listing: Listing) -> list[Folder]:
         below, part = folder.below(listing), self.part
@@ -171,7 +171,7 @@ class Walk:
     def is_empty(self, path: str) -> bool:
         """Whether a walk of a folder would find nothing."""
         other = Walk(_own=self._own)
-        return next(other.folder(path, ""), None) is None
+        return not any(map(len, other.folder(path, "")))
 
 
 def _is_of_hbseg(path: str) -> bool:
@@ -182,19 +182,23 @@ def _is_of_hbseg(path: str) -> bool:
     return is_thumbnail or proof.may_be_sealed(path, RECOMPOSED_SEAL)
 
 
-def _new(photos: Iterator[Photo] | list[Photo], met: Met | None) -> Iterator[Photo]:
+def _new(groups: list[Group], met: Met | None) -> Iterator[Group]:
     if met is None:
-        return iter(photos)
-    return (photo for photo in photos if met.is_new(photo.key))
+        return iter(groups)
+    return ([photo for photo in group if met.is_new(photo.key)] for group in groups)
 
 
-def _photos(listing: Listing, folder: Folder) -> Iterator[Photo]:
-    name_of = namer(listing.pictures, listing.folders)
+def _photos(listing: Listing, folder: Folder) -> list[Group]:
+    """The photos of a folder, whose names are not kept in the listing any longer."""
+    names, listing.pictures = listing.pictures, []
+    names_of = namer(names, listing.folders)
     here, below = os.path.join(folder.path, ""), os.path.join(folder.absolute, "")
-    for name in listing.pictures:
-        yield Photo(here + name, below + name, folder.prefix + name_of(name), -1, -1)
-    for name, error in listing.broken:
-        yield trouble(here + name, below + name, name, error)
+    groups: list[Group] = [
+        Siblings(here, below, folder.prefix, names[start : start + LOOKUP_SIZE], names_of)
+        for start in range(0, len(names), LOOKUP_SIZE)
+    ]
+    broken = [trouble(here + name, below + name, name, error) for name, error in listing.broken]
+    return [*groups, broken] if broken else groups
 
 
 def _trouble_in(folder: Folder, error: OSError) -> Photo:

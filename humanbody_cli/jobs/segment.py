@@ -23,10 +23,10 @@ from humanbody_cli.core.errors import (
 )
 from humanbody_cli.core.outcomes import Outcome
 from humanbody_cli.core.paths import Digests
-from humanbody_cli.core.photo import LOOKUP_SIZE, Due, Photo, admit_all, chunked
+from humanbody_cli.core.photo import LOOKUP_SIZE, Due, Group, admit_all, chunked
 from humanbody_cli.core.settings import Look, RunSettings
 from humanbody_cli.core.stop import interruptible
-from humanbody_cli.discovery.find import check_inputs, find, waits_for_stdin, walk_order
+from humanbody_cli.discovery.find import check_inputs, find_groups, waits_for_stdin, walk_order
 from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging.decoding import readers
 from humanbody_cli.jobs.progress import log as logs
@@ -200,11 +200,11 @@ class Run:
             at_once=self.at_once,
         )
 
-    def _chunks(self) -> Iterator[list[Photo]]:
-        photos = find(self.settings.inputs, self.walk)
+    def _chunks(self) -> Iterator[Group]:
+        groups = find_groups(self.settings.inputs, self.walk)
         if self.met is not None:
-            photos = _noted(photos, self.met)
-        return chunked(photos, 1 if self.at_once else LOOKUP_SIZE)
+            groups = _noted(groups, self.met)
+        return chunked(groups, 1 if self.at_once else LOOKUP_SIZE)
 
     def _counting(self) -> Counting | None:
         settled = partial(incremental.foreseen, journal=self.journal, decider=self.decider)
@@ -288,10 +288,11 @@ class Run:
         )
 
 
-def _noted(photos: Iterator[Photo], keys: Digests) -> Iterator[Photo]:
-    for photo in photos:
-        keys.add(photo.key)
-        yield photo
+def _noted(groups: Iterator[Group], keys: Digests) -> Iterator[Group]:
+    for group in groups:
+        for photo in group:
+            keys.add(photo.key)
+        yield group
 
 
 def decider_for(

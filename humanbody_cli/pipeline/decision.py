@@ -15,7 +15,7 @@ from humanbody_cli.core.api_spec import NOBODY_FOUND
 from humanbody_cli.core.errors import PhotoError
 from humanbody_cli.core.outcomes import NOBODY_MESSAGE, is_nobody
 from humanbody_cli.core.paths import NO_TIME, to_bytes
-from humanbody_cli.core.photo import PROOFLESS, Due, Kind, Known, Photo
+from humanbody_cli.core.photo import PROOFLESS, DoneRow, Due, Group, Kind, Known, Photo, Siblings
 from humanbody_cli.core.settings import Wanted
 from humanbody_cli.pipeline.earlier.stat_check import StatChecker
 from humanbody_cli.pipeline.fingerprint import Fingerprint
@@ -126,6 +126,14 @@ class Decider:
         if self.force or (mtime == NO_TIME) is (kind is _FILE):
             return False
         return keeps_name or name == to_bytes(wanted) or name == to_bytes(marked(wanted, key))
+
+    def are_their_rows(self, photos: Group, keys: list[bytes], rows: list[DoneRow]) -> bool:
+        """Whether the rows are those of all of these photos, and `is_its_row` of each: asked of
+        all at once, as nearly all photos of a second run are."""
+        if self.force or not isinstance(photos, Siblings) or len(rows) != len(keys):
+            return False
+        theirs, names, _, mtimes, _, _ = map(list, zip(*rows, strict=True))
+        return theirs == keys and NO_TIME not in mtimes and names == photos.names()
 
     @cached_property
     def stats(self) -> StatChecker:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from humanbody_cli.core.paths import to_bytes
-from humanbody_cli.core.photo import DoneRow, Due, Known, Photo, key_of
+from humanbody_cli.core.photo import DoneRow, Due, Group, Known, Photo, Siblings, key_of, keys_of
 from humanbody_cli.pipeline.decision import Decider, Settled, lacks_person
 from humanbody_cli.pipeline.earlier.stat_check import ForkedStatChecker, StatCheck
 from humanbody_cli.storage.journal import Journal
@@ -20,7 +20,7 @@ OnSkipped = Callable[[Settled, list[bytes]], None]
 
 
 def due(
-    chunks: Iterator[list[Photo]],
+    chunks: Iterator[Group],
     journal: Journal,
     decider: Decider,
     on_skipped: OnSkipped,
@@ -37,7 +37,7 @@ def due(
 
 
 def unsettled(
-    chunks: Iterator[list[Photo]],
+    chunks: Iterator[Group],
     journal: Journal,
     decider: Decider,
     on_skipped: OnSkipped,
@@ -60,13 +60,13 @@ def unsettled(
         stats.close()
 
 
-def foreseen(photos: list[Photo], journal: Journal, decider: Decider) -> int:
+def foreseen(photos: Group, journal: Journal, decider: Decider) -> int:
     """How many of these photos are most likely settled: by their rows alone, as no file is looked
     at. For an estimate of what is left."""
     if decider.force or journal.was_lost:
         return 0
-    keys = [key_of(photo) for photo in photos]
-    done = journal.done(keys, decider.fingerprint.accepted)
+    keys = keys_of(photos)
+    done = {row[0] for row in journal.done(keys, decider.fingerprint.accepted)}
     others = [key for key in keys if key not in done]
     if not others:
         return len(keys)
@@ -82,7 +82,7 @@ def foreseen(photos: list[Photo], journal: Journal, decider: Decider) -> int:
 
 
 def _not_done(
-    chunks: Iterator[list[Photo]],
+    chunks: Iterator[Group],
     journal: Journal,
     decider: Decider,
     stats: StatCheck,
@@ -93,23 +93,10 @@ def _not_done(
     Questions about the files run some chunks ahead of their answers. The remaining photos have been
     `Photo.seen`. Those in which nobody was found are left to the full check.
     """
-    asked: deque[tuple[list[Photo], list[DoneRow | None]]] = deque()
+    asked: deque[tuple[Group, Sequence[DoneRow | None]]] = deque()
     for chunk in chunks:
-        keys = [key_of(photo) for photo in chunk]
-        # For a few photos the full check alone is cheaper than both.
-        many = len(chunk) >= _MANY
-        done = journal.done(keys, decider.fingerprint.accepted) if many else {}
-        rows = [
-            row if (row := done.get(key)) and decider.is_its_row(photo, row[1], row[3]) else None
-            for photo, key in zip(chunk, keys, strict=True)
-        ]
-        stats.ask(
-            [
-                row if ".." not in photo.source else (to_bytes(photo.source), *row[1:])
-                for photo, row in zip(chunk, rows, strict=True)
-                if row is not None
-            ]
-        )
+        rows = _done_rows(chunk, journal, decider)
+        stats.ask(_to_look_at(chunk, rows))
         asked.append((chunk, rows))
         if len(asked) > stats.ahead:
             yield _rest(*asked.popleft(), stats.answer(), on_skipped)
@@ -117,8 +104,35 @@ def _not_done(
         yield _rest(*asked.popleft(), stats.answer(), on_skipped)
 
 
+def _done_rows(chunk: Group, journal: Journal, decider: Decider) -> Sequence[DoneRow | None]:
+    """For each photo its row, if by that it is done."""
+    keys = keys_of(chunk)
+    # For a few photos the full check alone is cheaper than both.
+    many = len(chunk) >= _MANY
+    rows = journal.done(keys, decider.fingerprint.accepted) if many else []
+    if decider.are_their_rows(chunk, keys, rows):
+        return rows
+    done = {row[0]: row for row in rows}
+    return [
+        row if (row := done.get(key)) and decider.is_its_row(photo, row[1], row[3]) else None
+        for photo, key in zip(chunk, keys, strict=True)
+    ]
+
+
+def _to_look_at(chunk: Group, rows: Sequence[DoneRow | None]) -> list[DoneRow]:
+    """The rows, each with the path of its photo in place of the key where ``..`` in it may lead
+    elsewhere now."""
+    if isinstance(chunk, Siblings) and ".." not in chunk.here:
+        return [row for row in rows if row]
+    return [
+        row if ".." not in photo.source else (to_bytes(photo.source), *row[1:])
+        for photo, row in zip(chunk, rows, strict=True)
+        if row is not None
+    ]
+
+
 def _rest(
-    chunk: list[Photo], rows: list[DoneRow | None], answer: bytes, on_skipped: OnSkipped
+    chunk: Group, rows: Sequence[DoneRow | None], answer: bytes, on_skipped: OnSkipped
 ) -> list[Photo]:
     """The photos of a chunk that are not done, or whose files are not whole."""
     if len(answer) == len(chunk) and all(answer):  # as nearly every chunk of a second run

@@ -99,16 +99,17 @@ class Journal(Runs):
         """Whether there are thousands of rows, without counting them."""
         return int(self.rows("PRAGMA page_count")[0][0]) >= _LARGE
 
-    def done(self, keys: Sequence[bytes], shapes: Collection[str]) -> dict[bytes, DoneRow]:
-        """Those of these photos that are done in one of these shapes and show a person, by key;
-        others may be among them, and a few may be missing if the keys are far apart.
+    def done(self, keys: Sequence[bytes], shapes: Collection[str]) -> list[DoneRow]:
+        """The rows of those of these photos that are done in one of these shapes and show a person,
+        in the order of their keys; others may be among them, and a few may be missing if the keys
+        are far apart.
 
         A second run asks this of every photo: it reads no more than decides, and a range of keys,
         which is what a folder is, costs half of as many single ones.
         """
-        where = f"AND status = 'done' AND shape IN {_marks(len(shapes))} LIMIT {2 * LOOKUP_SIZE}"
-        rows = self.rows(_DONE_BETWEEN + where, (min(keys), max(keys), *shapes))
-        return {row[0]: row for row in rows}
+        where = f"AND status = 'done' AND shape IN {_marks(len(shapes))} "
+        order = f"ORDER BY key LIMIT {2 * LOOKUP_SIZE}"
+        return self.rows(_DONE_BETWEEN + where + order, (min(keys), max(keys), *shapes))
 
     def engines(self) -> list[str]:
         """Every engine that a run on this folder has used, as `Fingerprint.engine` names it."""

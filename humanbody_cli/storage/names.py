@@ -43,20 +43,32 @@ def folder_names(files: Sequence[str], folders: Iterable[str] = ()) -> dict[str,
     return _told_apart(names, reserved)
 
 
-def namer(files: Sequence[str], folders: Iterable[str]) -> Callable[[str], str]:
-    """`folder_names` for one name at a time: in nearly every folder the plain names will do, and
+def namer(files: Sequence[str], folders: Iterable[str]) -> Callable[[Sequence[str]], list[str]]:
+    """`folder_names` for some names at a time: in nearly every folder the plain names will do, and
     none has to be kept."""
     # Every output name ends in SUFFIX: folders without it cannot collide.
     taken = [folder for folder in folders if folded(folder).endswith(SUFFIX)]
     if not taken and _are_plain(files):
-        return plain_name
-    return folder_names(files, taken).__getitem__
+        return plain_names
+    names = folder_names(files, taken)
+    return lambda some: [names[file] for file in some]
 
 
 def plain_name(file: str) -> str:
     """``b.jpg`` is ``b.png``."""
     stem, _, _ = file.rpartition(".")
     return (stem if stem.rstrip(".") else file) + SUFFIX
+
+
+def plain_names(files: Sequence[str]) -> list[str]:
+    """`plain_name` of each: at once where all have one suffix, which takes a fifth of the time."""
+    text = "\0".join(files) + "\0"
+    ending = text[text.rfind(".") :]
+    if ending[0] != "." or text.startswith(".") or "\0." in text or "\0" in ending[:-1]:
+        return [plain_name(file) for file in files]
+    if text.count(ending) != len(files):
+        return [plain_name(file) for file in files]
+    return text.replace(ending, f"{SUFFIX}\0").split("\0")[:-1]
 
 
 def _are_plain(files: Sequence[str]) -> bool:
@@ -70,10 +82,22 @@ def _are_plain(files: Sequence[str]) -> bool:
         return False
     ending = files[0][files[0].rfind(".") :] if files else ""
     if ending.startswith(".") and all(map(str.endswith, files, repeat(ending))):
+        if _is_of_one_case(files, ending):  # names are told apart without regard to case
+            return True
         names = set(map(hash, map(str.lower, files)))  # as usual: then the whole names tell
     else:
         names = {hash(plain_name(file).lower()) for file in files}
     return len(names) == len(files)
+
+
+def _is_of_one_case(files: Sequence[str], ending: str) -> bool:
+    """Whether names differ in nothing that has an upper case: ``IMG_0001.JPG``, ``IMG_0002.JPG``.
+
+    Then no two of these distinct names meet, and a set of 100,000 (7 MB) is not needed.
+    """
+    start = os.path.commonprefix(list(files))  # noqa: RUF071 - of characters, as wanted
+    text = "\0".join(("", *files, "")).replace(f"\0{start}", "\0").replace(f"{ending}\0", "\0")
+    return text == text.lower()
 
 
 def _told_apart(names: dict[str, str], reserved: set[str]) -> dict[str, str]:

@@ -109,6 +109,24 @@ def test_a_source_that_changed_is_told(looks: StatCheck, tmp_path: Path) -> None
     assert looks.answer() == b"\1\0\0\0\1"
 
 
+def test_photos_of_many_folders_are_one_question(looks: StatCheck, tmp_path: Path) -> None:
+    """Whole ones wherever they are, and the one that is not, in whichever order they come."""
+    rows: list[DoneRow] = []
+    for place in ("z", "a/b", "", "a", "a/b"):
+        for kind in ("photos", "masks", "cutouts"):
+            (tmp_path / kind / place).mkdir(parents=True, exist_ok=True)
+        name = os.path.join(place, f"{len(rows)}.png")
+        for kind in ("masks", "cutouts"):
+            (tmp_path / kind / name).write_bytes(b"12345")
+        row = _row(tmp_path / "photos" / place / f"{len(rows)}.jpg", 5, 5)
+        rows.append((row[0], name.encode(), *row[2:]))
+    looks.ask(rows)
+    assert looks.answer() == b"\1\1\1\1\1"
+    (tmp_path / "cutouts" / "a" / "b" / "1.png").write_bytes(b"1234")
+    looks.ask(rows)
+    assert looks.answer() == b"\1\0\1\1\1"
+
+
 def test_answers_keep_the_order_of_the_questions(looks: StatCheck, tmp_path: Path) -> None:
     """However many questions stand open, and whoever answers each of them."""
     for kind in ("masks", "cutouts"):

@@ -25,7 +25,7 @@ from humanbody_cli.core.paths import to_text
 from humanbody_cli.core.photo import Due, chunked
 from humanbody_cli.core.settings import Edges, MaxCalls, RunSettings
 from humanbody_cli.discovery import sources
-from humanbody_cli.discovery.find import find
+from humanbody_cli.discovery.find import find_groups
 from humanbody_cli.discovery.walk import Walk
 from humanbody_cli.imaging import uploads
 from humanbody_cli.imaging.pictures import Picture
@@ -178,7 +178,7 @@ class _Planner:
         return Counting.of(self._settings.inputs, self._new_walk(), settled)
 
     def _due(self, walk: Walk) -> Iterator[Due]:
-        chunks = chunked(find(self._settings.inputs, walk))
+        chunks = chunked(find_groups(self._settings.inputs, walk))
         # Not with a second process: a fork beside threads is not safe.
         unsettled = incremental.unsettled(
             chunks, self._journal, self._decider, self._skip, at_once=True

@@ -11,18 +11,18 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
-from humanbody_cli.core.photo import Photo, chunked
+from humanbody_cli.core.photo import Group, chunked
 from humanbody_cli.core.settings import InputSettings
 from humanbody_cli.discovery.find import find_to_count
 from humanbody_cli.discovery.walk import Walk
 
-Chunks = Iterator[list[Photo]]
+Chunks = Iterator[Group]
 
 _PAUSE = 0.001
 """Seconds between two chunks, in which other threads get the interpreter."""
 
 
-def none_settled(photos: list[Photo]) -> int:
+def none_settled(photos: Group) -> int:
     """For a command that skips nothing."""
     return 0
 
@@ -43,7 +43,7 @@ class Counting:
     def __init__(
         self,
         chunks: Chunks,
-        settled: Callable[[list[Photo]], int] = none_settled,
+        settled: Callable[[Group], int] = none_settled,
         ended: Callable[[], int] = none_ended,
     ) -> None:
         self.found = 0
@@ -59,13 +59,13 @@ class Counting:
         cls,
         inputs: InputSettings,
         walk: Walk,
-        settled: Callable[[list[Photo]], int] = none_settled,
+        settled: Callable[[Group], int] = none_settled,
         ended: Callable[[], int] = none_ended,
     ) -> Counting | None:
         """A count of the photos of a command's inputs, by a walk of its own; ``None`` where they
         cannot be counted ahead."""
-        photos = find_to_count(inputs, walk)
-        return None if photos is None else cls(chunked(photos), settled, ended)
+        groups = find_to_count(inputs, walk)
+        return None if groups is None else cls(chunked(groups), settled, ended)
 
     def start(self, seconds: float) -> None:
         """Count after so many seconds, in a thread that the interpreter does not wait for; where

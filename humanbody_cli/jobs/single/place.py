@@ -42,7 +42,7 @@ def beside(source: str, format: str) -> str:  # noqa: A002 - the option's name
     folder, base = os.path.split(source)
     names = namer(_photos_in(folder or os.curdir, base), ())
     try:
-        name = names(base)
+        (name,) = names([base])
     except KeyError:  # a walk would not find it, by its suffix
         name = plain_name(base)
     suffix = f".{format}"

@@ -19,7 +19,7 @@ from humanbody_cli.core.errors import (
 )
 from humanbody_cli.core.outcomes import Outcome, Status, Tally
 from humanbody_cli.core.paths import NO_TIME, absolute, to_bytes, to_text
-from humanbody_cli.core.photo import Due, Photo, chunked
+from humanbody_cli.core.photo import Due, Group, Photo, chunked
 from humanbody_cli.core.settings import ProgressChoice, RunSettings
 from humanbody_cli.discovery.find import find
 from humanbody_cli.discovery.inputs import is_within
@@ -136,7 +136,7 @@ class WatchRun(Run):
                     # It was done: a photo that was rejected with this code has no files.
                     self.names.put_back(Due(photo, known._replace(status=Status.DONE.value)))
 
-    def _chunks(self) -> Iterator[list[Photo]]:
+    def _chunks(self) -> Iterator[Group]:
         with contextlib.ExitStack() as stack:
             if not self.watched.polls:
                 paths = self._changed, self.inbox.look_through
@@ -146,7 +146,7 @@ class WatchRun(Run):
                 ready = self.inbox.ready()
                 if ready:
                     self.batch.begin(self._calls())
-                yield from chunked(ready)
+                yield from chunked([ready])
                 if not ready and self.inbox.is_idle:
                     self._end_batch()
                 left = self._seconds_left()
