@@ -277,7 +277,7 @@ def test_status_counts_and_lists(paid: Hbseg, photos: Path, api: FakeApi) -> Non
     assert (told["done"], told["rejected"], told["calls"], len(told["photos"])) == (4, 1, 4, 5)
     assert paid("status", "out", "--failed").out == f"{photos}/bad.jpg\n"
     assert paid("status", "out", "--failed", "-0").out == f"{photos}/bad.jpg\0"
-    assert paid("status", "nowhere").code == 4
+    assert paid("status", "nowhere").code == 2
 
 
 def test_failed_photos_have_records_too(paid: Hbseg, photos: Path, api: FakeApi) -> None:

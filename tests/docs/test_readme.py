@@ -37,8 +37,8 @@ def test_every_option_in_the_readme_exists() -> None:
         }
     pages = README + "".join(page.read_text() for page in PAGES)
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", pages)) <= known
-    of_systemd = {"--system", "--now"}
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", AUTOMATION)) <= known | of_systemd
+    of_others = {"--system", "--now", "--global"}  # systemctl, pipx
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", AUTOMATION)) <= known | of_others
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import KEY, SECRET, photo
+from conftest import KEY, SECRET, Hbseg, photo
 from fake_api import FakeApi
 from fake_behaviour import Behaviour
 from library_photos import account
@@ -162,12 +163,17 @@ def test_a_cancelled_call_ends_its_connection(me: Path, monkeypatch: pytest.Monk
         assert changes(before) == []
 
 
-def test_the_limit_on_open_files_is_left_alone(api: FakeApi, me: Path) -> None:
-    """It is the program's; one that allows no call is an error."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
-    try:
-        assert segment(me, api=account(api)).attempts == 1
-        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (200, before[1])
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+LIMITED = """
+import resource, sys
+from humanbody_cli import Api, segment
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, most))
+assert segment(sys.argv[1], api=Api("key", "secret", sys.argv[2], qps=300)).attempts == 1
+assert resource.getrlimit(resource.RLIMIT_NOFILE) == (200, most)
+"""
+
+
+def test_the_limit_on_open_files_is_left_alone(api: FakeApi, me: Path, hbseg: Hbseg) -> None:
+    """It is the program's, and the library does not raise it."""
+    command = [sys.executable, "-c", LIMITED, str(me), api.url]
+    subprocess.run(command, env=hbseg.environment(), check=True, timeout=60)

@@ -32,7 +32,7 @@ def test_a_log_as_text(run: Run, photos: Path, tmp_path: Path) -> None:
     text = "\n".join(written)
     assert text.count(": done in ") == 4
     assert "bad.jpg: IMAGE_ERROR_UNSUPPORTED_FORMAT: " in text
-    assert "4 done, 1 rejected in " in text
+    assert "4 done, 1 rejected (1 damaged) in " in text
     run(photos, "--log-file", "run.log", "-q", code=3)
     assert lines(tmp_path / "run.log")[: len(written)] == written
 

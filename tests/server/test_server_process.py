@@ -274,7 +274,7 @@ def test_port_in_use() -> None:
         (["--host", "no.such.host.invalid"], "not an address of this machine"),
         (["--keys", "/nowhere"], "cannot read the keys file /nowhere"),
         (["--inject", "INTERNAL_EROR=0.1"], "did you mean INTERNAL_ERROR?"),
-        (["--inject", "nonsense=0.1"], "known faults: "),
+        (["--inject", "nonsense=0.1"], "choose from "),
         (["--inject", "reset"], "rate from 0 to 1"),
         (["--inject", "reset=0.6,hang=0.6"], "1.2"),
         (["--inject", "reset=0.1,RESET=0.1"], "twice"),
