@@ -18,7 +18,7 @@ _IS_STDIN_KEY = re.compile(_STDIN_KEY + "[0-9a-f]{64}").fullmatch
 
 def trouble(source: str, key: str, prefix: str, error: OSError) -> Photo:
     """A photo that stands for something unreadable: it is reported as rejected, not skipped."""
-    why = f"cannot be read: {error.strerror or error}; check it"
+    why = f"cannot be read: {error.strerror or error}; check the path and its permissions"
     name = shortened(prefix.rstrip("/").rsplit("/", 1)[-1] + SUFFIX)
     return Photo(source, key, name, -1, NO_TIME, Kind.TROUBLE, why)
 

@@ -169,7 +169,8 @@ def test_a_linked_folder_that_cannot_be_read_is_a_record(open_folder: Path) -> N
         "round": errno.ELOOP,
         "shut": errno.EACCES,
     }
-    assert troubles == {name: os.strerror(reason) for name, reason in reasons.items()}
+    advice = "; check the path and its permissions"
+    assert troubles == {name: os.strerror(reason) + advice for name, reason in reasons.items()}
     assert [photo.name for photo in photos if photo.kind is Kind.FILE] == ["a.png", "sub/b.png"]
     assert walk.skipped == 2
 

@@ -167,7 +167,9 @@ def test_an_unreadable_folder_becomes_a_record(open_folder: Path) -> None:
     kinds = {photo.name: photo.kind for photo in photos}
     assert kinds == {"a.png": Kind.FILE, "locked.png": Kind.TROUBLE, "sub/c.png": Kind.FILE}
     (trouble,) = (photo for photo in photos if photo.kind is Kind.TROUBLE)
-    assert trouble.trouble == "cannot be read: Permission denied; check it"
+    assert (
+        trouble.trouble == "cannot be read: Permission denied; check the path and its permissions"
+    )
     assert trouble.key == str(open_folder / "locked")
     (open_folder / "locked").chmod(0o755)
 

@@ -93,7 +93,10 @@ def test_stdin_that_cannot_be_read_is_a_record(tmp_path: Path) -> None:
     """``hbseg segment - < folder``: no traceback and no silence."""
     with stdin_of(tmp_path):
         (photo,) = find(InputSettings(inputs=("-",)), Walk())
-    assert (photo.kind, photo.trouble) == (Kind.TROUBLE, "cannot be read: Is a directory; check it")
+    assert (photo.kind, photo.trouble) == (
+        Kind.TROUBLE,
+        "cannot be read: Is a directory; check the path and its permissions",
+    )
 
 
 def test_the_key_in_a_journal_is_no_file() -> None:
