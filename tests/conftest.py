@@ -21,6 +21,7 @@ from fake_api import FakeApi
 from fake_behaviour import Behaviour
 from hypothesis import HealthCheck, settings
 from PIL import Image, ImageDraw
+from waiting import COMMAND_PATH
 
 from humanbody_cli.api.requests import request_size
 from humanbody_cli.core.api_spec import SEGMENT_PATH
@@ -95,7 +96,7 @@ class Hbseg:
         """No variable of the caller's reaches the command."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HBSEG_")}
         own = {f"XDG_{name.upper()}_HOME": str(self.cwd / name) for name in ("state", "config")}
-        paths = {"PYTHONPATH": str(ROOT), "HOME": str(self.cwd), **own}
+        paths = {"PYTHONPATH": COMMAND_PATH, "HOME": str(self.cwd), **own}
         return {**kept, **paths, **self.env, **more}
 
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[bytes]:

@@ -32,8 +32,8 @@ from pathlib import Path
 from fake_api import FakeApi
 from fake_behaviour import Behaviour, Call
 from PIL import Image
+from waiting import COMMAND_PATH
 
-ROOT = Path(__file__).resolve().parents[2]
 TREES = ("masks", "cutouts")
 
 
@@ -131,7 +131,7 @@ class Harness:
             **os.environ,
             "HBSEG_API_KEY": "key",
             "HBSEG_API_SECRET": "secret",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": COMMAND_PATH,
             "XDG_STATE_HOME": str(self.folder / "state"),
         }
         command = [sys.executable, "-m", "humanbody_cli", "segment", str(self.folder / "photos")]

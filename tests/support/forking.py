@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from waiting import COMMAND_PATH
+
 NOBODY = 65534
 """The user that may read and write only what everyone may."""
 
@@ -58,11 +60,11 @@ class Forks:
 
 
 @contextmanager
-def forks(root: Path) -> Iterator[Forks]:
-    """A process to fork, with the package of ``root``."""
+def forks() -> Iterator[Forks]:
+    """A process to fork, with the package imported."""
     ours, theirs = socket.socketpair()
     command = [sys.executable, str(Path(__file__)), str(theirs.fileno())]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
+    environment = {**os.environ, "PYTHONPATH": COMMAND_PATH}
     with ours, subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment) as process:
         theirs.close()
         running = Forks(ours)

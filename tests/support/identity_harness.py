@@ -31,6 +31,7 @@ from fake_behaviour import Behaviour
 from finding import unclaimed_in, where
 from identity_choices import CONTENTS, FOLDERS, INPUTS, NAMES, OPTIONS, Invocation, content_of
 from PIL import Image
+from waiting import COMMAND_PATH
 
 SUPPORT = Path(__file__).resolve().parent
 ROOT = SUPPORT.parents[1]
@@ -169,7 +170,7 @@ class World:
                 **{key: value for key, value in os.environ.items() if not key.startswith("HBSEG_")},
                 "HBSEG_API_KEY": "key",
                 "HBSEG_API_SECRET": "secret",
-                "PYTHONPATH": str(ROOT),
+                "PYTHONPATH": COMMAND_PATH,
                 "XDG_STATE_HOME": str(self.folder / "state"),
             },
             input=invocation.stdin,
@@ -206,7 +207,7 @@ class World:
     def _records(self) -> list[dict[str, Any]]:
         ended = subprocess.run(
             [sys.executable, "-m", "humanbody_cli", "status", str(self.out), "--json"],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": COMMAND_PATH},
             capture_output=True,
             check=True,
         )

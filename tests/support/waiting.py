@@ -8,6 +8,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+SUPPORT = Path(__file__).resolve().parent
+
+COMMAND_PATH = os.pathsep.join((str(SUPPORT / "plain_install"), str(SUPPORT.parents[1])))
+"""PYTHONPATH of a command under test: this repository, and neither rich nor tornado, which tools
+for developers bring. httpx and tenacity import them where they are: 0.07 s a command."""
+
 PATIENCE = 60.0
 """Seconds after which a state is not expected any more. Only a failure takes as long."""
 

@@ -29,11 +29,10 @@ from pathlib import Path
 from conftest import photo
 from fake_api import FakeApi
 from fake_behaviour import Behaviour
+from waiting import COMMAND_PATH
 
 from humanbody_cli.imaging import proof
 from humanbody_cli.storage.journal import Journal
-
-ROOT = Path(__file__).resolve().parents[2]
 
 CONCURRENCY = 8
 """Calls in flight at most: a kill may cost each of them once more. See `crash_harness`."""
@@ -122,7 +121,7 @@ class Harness:
 
     def _start(self, api: FakeApi) -> subprocess.Popen[bytes]:
         keys = {"HBSEG_API_KEY": "key", "HBSEG_API_SECRET": "secret"}
-        paths = {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(self._folder / "state")}
+        paths = {"PYTHONPATH": COMMAND_PATH, "XDG_STATE_HOME": str(self._folder / "state")}
         command = [sys.executable, "-m", "humanbody_cli", "watch", str(self._inbox)]
         command += ["-o", str(self._out), "--engine", "api", "--endpoint", api.url, "--qps", "200"]
         command += [

@@ -11,8 +11,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import KEY, ROOT, SECRET, photo
+from conftest import KEY, SECRET, photo
 from forking import Forks, forks
+from waiting import COMMAND_PATH
 
 from every_error import servers, world
 from every_error.case import Case
@@ -111,14 +112,14 @@ def _environment(case: Case, here: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
     own = {f"XDG_{name}_HOME": str(here / "home") for name in ("STATE", "CONFIG")}
     pair = {"HBSEG_API_KEY": KEY, "HBSEG_API_SECRET": SECRET} if case.keyed else {}
-    found = {**kept, "HOME": str(here), "PYTHONPATH": str(ROOT), **own, **pair, **case.env}
+    found = {**kept, "HOME": str(here), "PYTHONPATH": COMMAND_PATH, **own, **pair, **case.env}
     return {name: value for name, value in found.items() if value}
 
 
 @contextmanager
 def walk(folder: Path) -> Iterator[Walk]:
     """A world, its servers and the process to fork. Every user may enter ``folder``."""
-    with forks(ROOT) as forked, servers.running(folder) as places:
+    with forks() as forked, servers.running(folder) as places:
         there = folder / "world"
         there.mkdir()
         world.build(there)
