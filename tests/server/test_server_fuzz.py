@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from server_fixture import PATH, Server, picture, running, script
 
-BODIES = 4200
+BODIES = 3000
 SMALL = [picture((64, 48), "JPEG"), picture((50, 60), "PNG"), picture((48, 48), "PNG", "L")]
 NAMES = ["api_key", "api_secret", "image_file", "image_base64", "image_url", "return_grayscale"]
 ALLOWED = {200, 400, 401, 403, 404, 408, 412, 413}
