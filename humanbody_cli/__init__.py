@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _MODULES = {
-    "segment": "jobs.library.segmenter",
-    "segment_async": "jobs.library.segmenter",
-    "Segmenter": "jobs.library.segmenter",
-    "SegmentedPhoto": "jobs.library.results",
-    "FolderPhoto": "jobs.library.folder",
-    "Api": "jobs.library.options",
+    "segment": "jobs.python.segmenter",
+    "segment_async": "jobs.python.segmenter",
+    "Segmenter": "jobs.python.segmenter",
+    "SegmentedPhoto": "jobs.python.results",
+    "FolderPhoto": "jobs.python.folder",
+    "Api": "jobs.python.options",
     "HbsegError": "core.errors",
     "UsageError": "core.errors",
     "PhotoError": "core.errors",
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
         PhotoError,
         UsageError,
     )
-    from humanbody_cli.jobs.library.folder import FolderPhoto
-    from humanbody_cli.jobs.library.options import Api
-    from humanbody_cli.jobs.library.results import SegmentedPhoto
-    from humanbody_cli.jobs.library.segmenter import Segmenter, segment, segment_async
+    from humanbody_cli.jobs.python.folder import FolderPhoto
+    from humanbody_cli.jobs.python.options import Api
+    from humanbody_cli.jobs.python.results import SegmentedPhoto
+    from humanbody_cli.jobs.python.segmenter import Segmenter, segment, segment_async
 else:
 
     def __getattr__(name: str) -> object:

@@ -29,7 +29,7 @@ from humanbody_cli import (
     segment,
     segment_async,
 )
-from humanbody_cli.jobs.library.background import Background
+from humanbody_cli.jobs.python.background import Background
 
 TURNED = ROOT / "sample_images" / "phone" / "held upright.jpg"
 

@@ -1,6 +1,6 @@
 """Checks of settings that the command and the library share: engine, model, key pair, endpoint.
 
-Messages name options as the command spells them; `jobs.library.wording` turns them into arguments.
+Messages name options as the command spells them; `jobs.python.wording` turns them into arguments.
 """
 
 from __future__ import annotations

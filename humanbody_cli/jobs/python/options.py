@@ -28,7 +28,7 @@ from humanbody_cli.core.settings import (
     Timeouts,
     Wanted,
 )
-from humanbody_cli.jobs.library.wording import reworded
+from humanbody_cli.jobs.python.wording import reworded
 from humanbody_cli.jobs.setup.checks import (
     check_people,
     checked_endpoint,

@@ -10,12 +10,12 @@ from collections.abc import AsyncGenerator, Generator
 from types import TracebackType
 from typing import TypeVar, Unpack
 
-from humanbody_cli.jobs.library.background import Background, Work, closed
-from humanbody_cli.jobs.library.folder import FolderPhoto, FolderRun, checked_folder
-from humanbody_cli.jobs.library.options import Api, Options, run_settings
-from humanbody_cli.jobs.library.photos import Source, check
-from humanbody_cli.jobs.library.results import SegmentedPhoto
-from humanbody_cli.jobs.library.session import Session
+from humanbody_cli.jobs.python.background import Background, Work, closed
+from humanbody_cli.jobs.python.folder import FolderPhoto, FolderRun, checked_folder
+from humanbody_cli.jobs.python.options import Api, Options, run_settings
+from humanbody_cli.jobs.python.photos import Source, check
+from humanbody_cli.jobs.python.results import SegmentedPhoto
+from humanbody_cli.jobs.python.session import Session
 
 T = TypeVar("T")
 

@@ -16,8 +16,8 @@ from humanbody_cli.imaging import pictures, uploads
 from humanbody_cli.imaging.cutouts import Colour, Recipe, compose, cut_out
 from humanbody_cli.imaging.pictures import Picture
 from humanbody_cli.imaging.uploads import Upload
-from humanbody_cli.jobs.library.photos import Source, picture_of
-from humanbody_cli.jobs.library.wording import reworded
+from humanbody_cli.jobs.python.photos import Source, picture_of
+from humanbody_cli.jobs.python.wording import reworded
 from humanbody_cli.jobs.recompose.recipes import background_of
 from humanbody_cli.pipeline.engine import Ask, Segmentation
 from humanbody_cli.pipeline.photo_steps import ClientSteps, full_size, making

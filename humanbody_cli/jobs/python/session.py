@@ -10,9 +10,9 @@ from humanbody_cli.api.adaptive_rate import MAX_IN_FLIGHT
 from humanbody_cli.core.errors import HbsegError, Stopped
 from humanbody_cli.core.settings import RunSettings
 from humanbody_cli.core.stop import Stop, in_thread, started_pool
-from humanbody_cli.jobs.library.photos import Source, label
-from humanbody_cli.jobs.library.results import LibrarySteps, SegmentedPhoto
-from humanbody_cli.jobs.library.wording import reworded
+from humanbody_cli.jobs.python.photos import Source, label
+from humanbody_cli.jobs.python.results import LibrarySteps, SegmentedPhoto
+from humanbody_cli.jobs.python.wording import reworded
 from humanbody_cli.jobs.setup.assembly import library_engine, steps_for
 from humanbody_cli.pipeline.engine import Engine, Segmentation, check_installed
 from humanbody_cli.pipeline.photo_steps import Prepared

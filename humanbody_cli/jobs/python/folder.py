@@ -14,8 +14,8 @@ from humanbody_cli.core.stop import Stop
 from humanbody_cli.discovery.find import find
 from humanbody_cli.discovery.inputs import is_path
 from humanbody_cli.discovery.walk import Walk
-from humanbody_cli.jobs.library.results import SegmentedPhoto
-from humanbody_cli.jobs.library.session import Found, Session
+from humanbody_cli.jobs.python.results import SegmentedPhoto
+from humanbody_cli.jobs.python.session import Found, Session
 from humanbody_cli.pipeline import scheduler
 
 
