@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from conftest import KEY, ROOT, SECRET, Hbseg
 from finding import common_user
 from models import mean_model
+from mounting import in_own_mounts
 
 from humanbody_cli.jobs.inspection.doctor import disk, machine
 from humanbody_cli.jobs.inspection.doctor.finding import Finding, Level
@@ -195,18 +195,9 @@ def test_a_full_disk(hbseg: Hbseg, tmp_path: Path) -> None:
             '[ -z "$(ls -A small)" ] || exit 98\n'
             "exit $code"
         )
-        ended = subprocess.run(
-            ["unshare", "-m", "sh", "-c", script],
-            cwd=tmp_path,
-            env=hbseg.environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if ended.returncode == 99 or "unshare failed" in ended.stderr:
-            pytest.skip("needs the right to mount")
-        assert ended.returncode == code
-        assert lines(ended.stdout)["disk"].startswith(level)
+        ended = in_own_mounts(hbseg, script)
+        assert ended.code == code
+        assert lines(ended.out)["disk"].startswith(level)
 
 
 def test_locks_without_effect(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from calling import Called, done
 from conftest import ROOT, Ended, Hbseg
+from mounting import in_own_mounts
 
 from humanbody_cli.core.errors import JournalError
 from humanbody_cli.storage.journal import Journal
@@ -105,17 +106,7 @@ def mounted(hbseg: Hbseg, words: str) -> Ended:
         "mount --bind out out && mount -o remount,bind,ro out || exit 99\n"
         f"exec {sys.executable} -m humanbody_cli {words}"
     )
-    ended = subprocess.run(
-        ["unshare", "-m", "sh", "-c", script],
-        cwd=hbseg.cwd,
-        env=hbseg.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if ended.returncode == 99 or "unshare failed" in ended.stderr:
-        pytest.skip("needs the right to mount")
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
+    return in_own_mounts(hbseg, script)
 
 
 @as_root

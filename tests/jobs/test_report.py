@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import pytest
 from calling import Called, done, refused
 from conftest import Hbseg
 from making import jpeg
+from mounting import in_own_mounts
 from reporting import Folder, data_of, page_files, report, rows_of, seen, strips, thumbnails
 
 from humanbody_cli.core.outcomes import Status
@@ -195,14 +195,9 @@ def test_a_full_disk_is_told_once(made: Called) -> None:
         "mount -t tmpfs -o size=32k tmpfs small || exit 99\n"
         f"exec {sys.executable} -m humanbody_cli report out -o small/page.html"
     )
-    command = ["unshare", "-m", "sh", "-c", script]
-    told = subprocess.run(
-        command, cwd=made.cwd, env=hbseg.environment(), capture_output=True, text=True, check=False
-    )
-    if told.returncode == 99 or "unshare failed" in told.stderr:
-        pytest.skip("needs the right to mount")
-    assert (told.returncode, told.stdout) == (4, "")
-    assert told.stderr.count("\n") == 1 and "the disk is full" in told.stderr
+    told = in_own_mounts(hbseg, script)
+    assert (told.code, told.out) == (4, "")
+    assert told.err.count("\n") == 1 and "the disk is full" in told.err
 
 
 def test_the_page_is_opened(made: Called) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
@@ -16,7 +17,7 @@ from server_fixture import site
 
 from humanbody_cli.api.requests import FIELDS, MAX_URL, Refused, parse_form, unescaped
 from humanbody_cli.discovery.fetch import is_any, is_public
-from humanbody_cli.server.access.auth import RateLimiter
+from humanbody_cli.server.access.auth import RateLimiter, read_keys
 from humanbody_cli.server.photos.downloads import Downloads
 
 
@@ -241,3 +242,10 @@ def test_other_bodies_have_no_fields(kind: str) -> None:
 def test_a_boundary_in_an_encoding_of_its_own_is_none(boundary: str) -> None:
     """RFC 2231 encodings are not decoded: a stranger's header raises nothing."""
     assert parse_form(f"multipart/form-data; {boundary}", b"--x--").get("api_key") is None
+
+
+def test_a_keys_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """As some editors write it: the mark is not a part of the first key."""
+    path = tmp_path / "keys"
+    path.write_bytes(b"\xef\xbb\xbffirst secret\r\nsecond secret\r\n")
+    assert [key.api_key for key in read_keys(path, None)] == ["first", "second"]

@@ -36,15 +36,15 @@ from humanbody_cli.core import api_spec
 from humanbody_cli.core.errors import UsageError
 from humanbody_cli.server.metrics import no_temporary_folder
 
+_NO_BALANCE = "Insufficient Account Balance"
+
 STATES: dict[str, str | None] = {
     "ok": None,
     "denied-by-client": "Denied by Client",
     "denied-by-admin": "Denied by Admin",
-    "no-balance": "Insufficient Account Balance",
+    "no-balance": _NO_BALANCE,
 }
 """A key's state in the file -> the document's reason behind AUTHORIZATION_ERROR."""
-
-_NO_BALANCE = "Insufficient Account Balance"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def read_keys(path: Path, qps: float | None) -> tuple[Key, ...]:
         UsageError: the file cannot be read, a line is malformed, or there is no key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise UsageError(
