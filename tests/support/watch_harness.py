@@ -1,7 +1,7 @@
 """Feeds a watched folder in every way at once while the watcher is killed, and checks what it did.
 
-``python tests/support/watch_harness.py --files 500 --kills 8 --seed 1`` runs it alone;
-`test_watch_kills.py` is the test.
+``PYTHONPATH=tests python tests/support/watch_harness.py --files 500 --kills 8 --seed 1`` runs it
+alone; `test_watch.py` has the test.
 
 A file arrives by a slow copy in place, by a copy under a name such as ``x.jpg.part`` that is then
 renamed, by a move from elsewhere, or in a new subfolder. Some are replaced or renamed later. In the
