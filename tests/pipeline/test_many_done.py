@@ -96,7 +96,7 @@ _names = st.lists(
 @given(_names)
 def test_siblings_are_what_each_of_them_is(names: list[str]) -> None:
     """Keys and output names of all at once are those of each photo, text or not."""
-    photos = Siblings("in/", "/work/in/", "prefix/", names, plain_names)
+    photos = Siblings("in/", "/home/in/", "prefix/", names, plain_names)
     each = list(photos)
     assert len(photos) == len(each) == len(names)
     assert keys_of(photos) == keys_of(each) == [key_of(one) for one in each]
